@@ -1,0 +1,77 @@
+# `make demo` and `make test` need nothing but Python 3.10 or 3.11; everything is installed into .venv.
+# Without make, the demo is two lines:
+#   python3.11 -m venv .venv && .venv/bin/pip install --prefer-binary -c constraints.txt -e .
+#   .venv/bin/twist train reach --run-dir runs/demo
+#
+# A machine without an NVIDIA GPU can save gigabytes of CUDA libraries:
+#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The first interpreter on the PATH that runs and is one that PyBullet has wheels for.
+PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+RUN_DIR ?= runs/demo
+SEED ?= 0
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary $(PIP_ARGS) -c constraints.txt
+SOURCES := pyproject.toml constraints.txt
+PACKAGES := actors learner replay sim deploy
+
+.PHONY: help demo test lint format types imports ci lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo: .venv/installed ## install, train teacher and student on reach, and report
+	$(BIN)/twist train reach --run-dir $(RUN_DIR) --seed $(SEED)
+
+test: .venv/installed-dev ## everything that can be tested without a GPU or a cloud
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: .venv/installed-dev ## style, and whether the formatter would change anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed-dev ## let ruff mend and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/installed-dev ## mypy, strict
+	$(BIN)/mypy
+
+imports: .venv/installed-dev ## who may import whom
+	$(BIN)/lint-imports
+
+ci: ## what continuous integration runs
+	.ci/run
+
+lock: ## resolve the newest versions that pyproject.toml allows, and pin them in constraints.txt
+	rm -rf .lock-venv
+	$(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet --disable-pip-version-check --prefer-binary $(PIP_ARGS) -e ".[dev,isaacgym]"
+	.lock-venv/bin/python .ci/lock constraints.txt
+	rm -rf .lock-venv
+
+clean: ## remove the environment, caches and build leftovers, but no run
+	rm -rf .venv .lock-venv build dist *.egg-info .coverage htmlcov .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One pip call each: the second finds the first's packages in place. The stamp is made last, so a broken install is done again.
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "twist needs Python 3.10 or 3.11 (PyBullet has no wheels for later ones); found neither on the PATH" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: $(SOURCES) | .venv/bin/python
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+.venv/installed-dev: $(SOURCES) | .venv/bin/python
+	$(PIP_INSTALL) -e ".[dev]"
+	@touch .venv/installed $@

@@ -1,0 +1,151 @@
+"""The Ray actor: one rollout worker in a process of its own, built from plain values."""
+
+import functools
+import os
+import time
+import zlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from actors.config import ActorsConfig
+from actors.rollout_stats import RolloutStats
+from actors.stream import Floats
+from actors.worker import RolloutWorker, resident_memory_mb
+from learner.acting import ActingPolicy
+from learner.config import LearnerConfig
+from replay.config import ReplayConfig
+from replay.limiter import SamplesPerInsert
+from replay.schema import StreamSpec
+from replay.server import connect
+from replay.store import ReplayStore
+from sim import make_env
+from sim.config import SimConfig
+
+
+@dataclass(frozen=True)
+class LimiterPlan:
+    """Arguments of one `SamplesPerInsert`, without its store."""
+
+    name: str
+    samples_per_insert: float
+    min_rows: int
+    tolerance_rows: float
+
+
+@dataclass(frozen=True)
+class ActorPlan:
+    """All that an actor process needs to build its worker.
+
+    Attributes:
+        task: of `sim.make_env`.
+        sim: the world's settings; its `views` is the spec's.
+        spec_json: of the run's `StreamSpec`.
+        replay_url: where Redis is; may hold a password, so it is not shown.
+        replay: the store's settings.
+        learner: sizes of the networks.
+        actors: the worker's settings.
+        limiters: all of them must allow a row.
+        run_id: of the run.
+        seed: of the run.
+    """
+
+    task: str
+    sim: SimConfig
+    spec_json: str
+    replay_url: str = field(repr=False)
+    replay: ReplayConfig
+    learner: LearnerConfig
+    actors: ActorsConfig
+    limiters: tuple[LimiterPlan, ...]
+    run_id: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class ActorIdentity:
+    """Which process an actor is.
+
+    Attributes:
+        actor_id: stays the same over restarts.
+        incarnation: how often an actor of this id had been started before.
+        pid: process id on its node.
+        memory_mb: resident memory right after the start, in 2^20 bytes.
+    """
+
+    actor_id: str
+    incarnation: int
+    pid: int
+    memory_mb: float
+
+
+class RolloutActor:
+    """What Ray starts, and starts again after a crash, with the same arguments.
+
+    Each start draws a new incarnation from replay: streams and seeds of the process before are not used again.
+
+    Args:
+        plan: of all actors of the run.
+        actor_id: of this one.
+
+    Raises:
+        ConnectionError: Redis does not answer.
+        ValueError: the environment does not fit the run's spec.
+    """
+
+    def __init__(self, plan: ActorPlan, actor_id: str) -> None:
+        # Many actors share a machine, and a policy step is too small to be split.
+        torch.set_num_threads(1)
+        spec = StreamSpec.from_json(plan.spec_json)
+        store = ReplayStore(connect(plan.replay_url), plan.run_id, spec, plan.replay)
+        incarnation = store.claim_incarnation(actor_id)
+        entropy = np.random.SeedSequence([plan.seed, zlib.crc32(actor_id.encode()), incarnation])
+        self._worker = RolloutWorker(
+            functools.partial(make_env, plan.task, plan.sim),
+            ActingPolicy(spec, plan.learner, device="cpu", seed=int(entropy.generate_state(1)[0])),
+            store,
+            [
+                SamplesPerInsert(
+                    store, limiter.name, limiter.samples_per_insert, limiter.min_rows, limiter.tolerance_rows
+                )
+                for limiter in plan.limiters
+            ],
+            plan.actors,
+            run_id=plan.run_id,
+            actor_id=actor_id,
+            seed=plan.seed,
+            incarnation=incarnation,
+            make_state_only_env=functools.partial(make_env, plan.task, plan.sim, views=0),
+        )
+        self._identity = ActorIdentity(actor_id, incarnation, os.getpid(), resident_memory_mb())
+        self._idle_since = time.monotonic()
+
+    def ready(self) -> ActorIdentity:
+        """Answers once the worker is built."""
+        return self._identity
+
+    def collect(self, weights: Floats | None, version: int, rows: int, timeout_s: float) -> RolloutStats:
+        """Loads the weights if they are newer, then collects; see `RolloutWorker.collect`.
+
+        Args:
+            weights: all of them in one array, read-only out of Ray's object store; None while there are none.
+            version: theirs.
+            rows: to collect.
+            timeout_s: seconds to wait for the limiters at most.
+
+        Returns:
+            What happened; the pause since the call before counts as waited.
+        """
+        idle = time.monotonic() - self._idle_since
+        try:
+            if weights is not None:
+                self._worker.set_weights(weights, version)
+            stats = self._worker.collect(rows, timeout_s)
+        finally:
+            self._idle_since = time.monotonic()
+        return replace(stats, waited_seconds=stats.waited_seconds + idle, seconds=stats.seconds + idle)
+
+    def drain(self) -> RolloutStats:
+        """Writes what is held and closes the environments; the actor is of no more use afterwards."""
+        return self._worker.drain()

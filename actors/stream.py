@@ -1,0 +1,245 @@
+"""One environment and the stream of rows that it writes.
+
+A stream is one environment's life, episode after episode, without a gap; rows follow the time alignment drawn in
+`replay.schema`. When the environment raises, the row before the crash becomes the last of its episode (truncated), the
+environment is closed and built anew for the next episode, and the stream goes on: nothing is invented.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from actors.rollout_stats import EpisodeResult
+from replay.schema import EpisodeMeta, Step, StreamSpec
+from replay.writer import StreamWriter
+
+Environment = gym.Env[Any, Any]
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+Image = npt.NDArray[np.uint8]
+
+
+class EnvironmentCrashError(RuntimeError):
+    """An environment raised, or returned what cannot be stored; the message names episode seed, step and cause."""
+
+
+@dataclass
+class StreamCounts:
+    """What happened in a stream since it was opened."""
+
+    rows: int = 0
+    env_steps: int = 0
+    episodes: int = 0
+    crashes: int = 0
+
+
+class EnvironmentStream:
+    """Steps one environment and writes every row.
+
+    Where an append to replay fails with ConnectionError, environment and stream stay in step: the row is in the
+    writer's hands, everything is counted, and the call must not be repeated.
+
+    Attributes:
+        writer: of this stream.
+        episode_rng: of what is drawn once per episode.
+        action_rng: of random actions.
+        in_episode: whether `advance` may be called; if not, `begin`.
+        is_first: whether the current row is the first of its episode.
+        driver: of the current episode.
+        state: [S], of the current row.
+        image: [K, H, W, C], of the current row; None where nothing is rendered.
+        renders: whether this environment gives images.
+        counts: since the stream was opened.
+
+    Args:
+        make_env: builds the environment, at once and after each crash.
+        writer: of this stream alone.
+        spec: what replay stores; an environment that gives something else is refused.
+        entropy: of the episode seeds, the drivers and the random actions.
+
+    Raises:
+        ValueError: the environment's spaces do not fit `spec`.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], Environment],
+        writer: StreamWriter,
+        spec: StreamSpec,
+        entropy: np.random.SeedSequence,
+    ) -> None:
+        # Two generators, so that the seeds of the episodes do not depend on how many random actions were drawn.
+        episodes, actions = entropy.spawn(2)
+        self.writer = writer
+        self.episode_rng = np.random.default_rng(episodes)
+        self.action_rng = np.random.default_rng(actions)
+        self.in_episode = False
+        self.is_first = True
+        self.driver = "random"
+        self.state: Floats = np.zeros(spec.state_dim, np.float32)
+        self.image: Image | None = None
+        self.counts = StreamCounts()
+        self._finished: list[EpisodeResult] = []
+        self._make_env = make_env
+        self._spec = spec
+        self._env: Environment | None = make_env()
+        self.renders = _check_spaces(self._env, spec)
+        self._episode = EpisodeMeta(row=0, seed=0, domain="", driver="random", randomisation={})
+        self._renderer = ""
+        self._steps = 0
+        self._return = 0.0
+
+    def begin(self, driver: str, policy_version: int) -> None:
+        """Resets the environment with a fresh seed and writes the episode's first row.
+
+        Args:
+            driver: who acts in this episode.
+            policy_version: of the weights in use.
+
+        Raises:
+            EnvironmentCrashError: it raised; the stream is ready for another `begin`.
+            ConnectionError: replay does not answer; the episode has begun nevertheless.
+        """
+        seed = int(self.episode_rng.integers(2**31))
+        self._steps, self._return = 0, 0.0
+        try:
+            if self._env is None:
+                self._env = self._make_env()
+                _check_spaces(self._env, self._spec)
+            observation, info = self._env.reset(seed=seed)
+            state, image = self._read(observation)
+            episode = EpisodeMeta(
+                row=0,
+                seed=int(info["seed"]),
+                domain=str(info["domain"]),
+                driver=driver,
+                randomisation=dict(info["randomisation"]),
+            )
+            renderer = str(info["renderer"])
+        except Exception as error:
+            raise self._crash(seed, error) from error
+        self.driver, self.state, self.image = driver, state, image
+        self.in_episode = self.is_first = True
+        self._episode, self._renderer = episode, renderer
+        no_action = np.zeros(self._spec.action_dim, np.float32)
+        self._write(Step(state, image, no_action, 0.0, True, False, False), policy_version)
+
+    def advance(self, action: Floats, policy_version: int) -> None:
+        """Takes one step and writes its row.
+
+        Args:
+            action: [A], in [-1, 1].
+            policy_version: of the weights that chose it; 0 for none.
+
+        Raises:
+            EnvironmentCrashError: it raised; the row before is marked as the episode's last.
+            ConnectionError: replay does not answer; the step has been taken nevertheless.
+        """
+        assert self._env is not None and self.in_episode
+        try:
+            observation, reward, terminated, truncated, info = self._env.step(action)
+            state, image = self._read(observation)
+            if not np.isfinite(float(reward)):
+                raise ValueError(f"reward {reward}: it must be finite")
+            success = bool(info["is_success"])
+        except Exception as error:
+            raise self._crash(self._episode.seed, error) from error
+        self.state, self.image, self.is_first = state, image, False
+        self._steps += 1
+        self._return += float(reward)
+        ended = bool(terminated or truncated)
+        if ended:
+            self._finish(success, policy_version)
+        self._write(Step(state, image, action, float(reward), False, ended, bool(terminated)), policy_version)
+
+    def take_finished(self) -> list[EpisodeResult]:
+        """Hands over the results of the episodes that ended since the last time."""
+        results, self._finished = self._finished, []
+        return results
+
+    def close(self) -> None:
+        """Closes the environment and writes the rows that are held; may be called again after a ConnectionError."""
+        self.in_episode = False
+        self._close_env()
+        self.writer.flush()
+
+    def _finish(self, success: bool, policy_version: int) -> None:
+        self.in_episode = False
+        self.counts.episodes += 1
+        self._finished.append(
+            EpisodeResult(
+                driver=self.driver,
+                domain=self._episode.domain,
+                seed=self._episode.seed,
+                steps=self._steps,
+                episode_return=self._return,
+                success=success,
+                policy_version=policy_version,
+            )
+        )
+
+    def _write(self, step: Step, policy_version: int) -> None:
+        self.counts.rows += 1
+        self.counts.env_steps += not step.is_first
+        episode = self._episode if step.is_first else None
+        self.writer.append(step, episode, policy_version=policy_version, renderer=self._renderer)
+
+    def _read(self, observation: dict[str, Any]) -> tuple[Floats, Image | None]:
+        """Copies what the environment may overwrite: state [S], image [K, H, W, C] or None."""
+        state = np.array(observation["state"], np.float32)
+        if state.shape != (self._spec.state_dim,) or not np.isfinite(state).all():
+            raise ValueError(f"state {state}: it must be {self._spec.state_dim} finite numbers")
+        if not self.renders:
+            return state, None
+        return state, _with_views(np.array(observation["image"], np.uint8), self._spec)
+
+    def _crash(self, seed: int, error: Exception) -> EnvironmentCrashError:
+        """Ends the episode honestly and lets go of the environment."""
+        self.in_episode = False
+        self.counts.crashes += 1
+        self._close_env()
+        self.writer.truncate()
+        return EnvironmentCrashError(f"episode seed {seed}, step {self._steps}: {type(error).__name__}: {error}")
+
+    def _close_env(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            # What is broken may well break again on closing, and there is nothing more to save in it.
+            with contextlib.suppress(Exception):
+                env.close()
+
+
+def _with_views(image: Image, spec: StreamSpec) -> Image:
+    """[H, W, C] or [K, H, W, C] to [K, H, W, C].
+
+    Raises:
+        ValueError: another shape than the spec's.
+    """
+    image = image[np.newaxis] if image.ndim == len(spec.image_shape) else image
+    if image.shape != (spec.views, *spec.image_shape):
+        raise ValueError(f"image of shape {image.shape}: replay stores {(spec.views, *spec.image_shape)}")
+    return image
+
+
+def _check_spaces(env: Environment, spec: StreamSpec) -> bool:
+    """Compares an environment's spaces with the spec; gives whether it renders images.
+
+    Raises:
+        ValueError: naming the space that differs.
+    """
+    spaces = env.observation_space
+    if not isinstance(spaces, gym.spaces.Dict) or "state" not in spaces.spaces:
+        raise ValueError(f"observation space {spaces}: it must be a Dict with state and, where it renders, image")
+    if spaces["state"].shape != (spec.state_dim,):
+        raise ValueError(f"state space of shape {spaces['state'].shape}: replay stores ({spec.state_dim},)")
+    if env.action_space.shape != (spec.action_dim,):
+        raise ValueError(f"action space of shape {env.action_space.shape}: replay stores ({spec.action_dim},)")
+    renders = "image" in spaces.spaces
+    if renders:
+        _with_views(np.zeros(spaces["image"].shape or (), np.uint8), spec)
+    return renders

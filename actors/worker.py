@@ -1,0 +1,320 @@
+"""The rollout worker: several environments, one batched policy step for all of them, chunks out, weights in.
+
+    reset those that need it -> one policy step for all -> step each -> row to its writer -> next sweep
+
+The worker is plain Python without Ray and without threads. It keeps all of its state between calls, so that a call may
+end anywhere, and a call that failed because replay did not answer can simply be made again: no step is taken twice and
+no row is lost or doubled.
+"""
+
+import os
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from actors.config import ActorsConfig
+from actors.rollout_stats import RolloutStats
+from actors.stream import Environment, EnvironmentCrashError, EnvironmentStream, Flags, Floats, Image, StreamCounts
+from replay.limiter import SamplesPerInsert
+from replay.store import ReplayStore
+from replay.writer import StreamWriter
+
+# How often a blocked worker asks the limiters again. A chunk takes longer than that to collect.
+LIMITER_POLL_SECONDS = 0.02
+
+
+class ActingPolicyLike(Protocol):
+    """What the worker asks of a policy; `learner.acting.ActingPolicy` is one. N environments, S state, A action."""
+
+    @property
+    def version(self) -> int:
+        """Of the weights in use; 0 when none were ever loaded."""
+
+    @property
+    def student_ready(self) -> bool:
+        """Whether the student has trained enough to drive."""
+
+    def load(self, flat: Floats, version: int, /) -> None:
+        """Takes over weights. `flat` may be read-only and shared: it must be copied."""
+
+    def initial(self, n: int, /) -> Any:
+        """The recurrent state of n environments before their first step."""
+
+    def step(
+        self,
+        carry: Any,
+        state: Floats,
+        image: Image | None,
+        is_first: Flags,
+        student: Flags,
+        explore: bool,
+        /,
+    ) -> tuple[Floats, Any]:
+        """One step of all environments.
+
+        Args:
+            carry: what the step before returned.
+            state: [N, S].
+            image: [N, H, W, C], meaningful where `student`; None where nobody is the student's.
+            is_first: [N], rows that begin an episode.
+            student: [N], rows that act from their image.
+            explore: whether to sample the policy rather than to take its mode.
+
+        Returns:
+            action [N, A] in [-1, 1] and the new carry.
+        """
+
+
+class CrashBudgetError(RuntimeError):
+    """The environments crash too often to go on; the message names the last crash with its episode seed."""
+
+
+class RolloutWorker:
+    """Collects rows from several environments.
+
+    Each episode has one driver, drawn at its start: "random" (uniform actions) while the policy was never loaded, then
+    "teacher" (the policy on the teacher's latent state), or "student" with probability `config.student_fraction` once
+    the student is ready. With several views per step the student drives on the first.
+
+    Args:
+        make_env: builds one environment.
+        policy: loaded by `set_weights`.
+        store: where chunks go; its spec says what an environment must give.
+        limiters: rows are collected only while all of them allow it.
+        config: number of environments, student's share, crash budget.
+        run_id: of the run.
+        actor_id: of this worker, unique in the run.
+        seed: the run's. With actor id, incarnation and environment it determines all episode seeds and random draws.
+        incarnation: differs each time that a worker of this id is made, so that streams and seeds are not used twice.
+        make_state_only_env: builds the last `config.state_only_envs` environments, which render nothing.
+
+    Raises:
+        ValueError: an environment does not fit the store's spec; environments without images are asked for but
+            `make_state_only_env` is not given.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], Environment],
+        policy: ActingPolicyLike,
+        store: ReplayStore,
+        limiters: Sequence[SamplesPerInsert],
+        config: ActorsConfig,
+        *,
+        run_id: str,
+        actor_id: str,
+        seed: int,
+        incarnation: int = 0,
+        make_state_only_env: Callable[[], Environment] | None = None,
+    ) -> None:
+        if config.state_only_envs and make_state_only_env is None:
+            raise ValueError(f"state_only_envs={config.state_only_envs} needs make_state_only_env")
+        self._policy = policy
+        self._limiters = tuple(limiters)
+        self._config = config
+        self._spec = store.spec
+        self._actor_id = actor_id
+        self._incarnation = incarnation
+        self._streams: list[EnvironmentStream] = []
+        for index in range(config.envs_per_actor):
+            renders = index < config.envs_per_actor - config.state_only_envs
+            stream_id = f"{actor_id}.{incarnation}.{index}"
+            writer = StreamWriter(store, store.spec, run_id=run_id, stream_id=stream_id, actor_id=actor_id)
+            # Any id gives a number; built-in hash() would give another one in each process.
+            entropy = np.random.SeedSequence([seed, zlib.crc32(actor_id.encode()), incarnation, index])
+            factory = make_env if renders or make_state_only_env is None else make_state_only_env
+            self._streams.append(EnvironmentStream(factory, writer, store.spec, entropy))
+        self._carry = policy.initial(len(self._streams))
+        self._due: deque[tuple[EnvironmentStream, Floats, int]] = deque()
+        self._drained = False
+        self._limiter_seconds = 0.0
+        self._reported = StreamCounts()
+        self._reported_waited = 0.0
+
+    def set_weights(self, flat: Floats, version: int) -> None:
+        """Loads weights if they are newer than those in use; recurrent states stay as they are.
+
+        Args:
+            flat: all weights in one array, may be read-only.
+            version: theirs, above 0.
+        """
+        if version > self._policy.version:
+            self._policy.load(flat, version)
+
+    def collect(self, rows: int, timeout_s: float) -> RolloutStats:
+        """Collects at least `rows` rows, or fewer where the limiters say so.
+
+        Only waiting is timed, so that in a process of its own (timeout_s=0) the result does not depend on the clock.
+
+        Args:
+            rows: to collect; the sweep over the environments that reaches this number is finished.
+            timeout_s: seconds to wait in all while a limiter blocks; after that the call returns with what it has.
+
+        Returns:
+            What happened since the last report.
+
+        Raises:
+            CrashBudgetError: the environments crash too often.
+            ConnectionError, redis.RedisError: replay does not answer. The call may be made again.
+            ValueError: the policy gave an action that is not finite.
+            RuntimeError: the worker was drained.
+        """
+        if self._drained:
+            raise RuntimeError(f"worker {self._actor_id}.{self._incarnation} was drained: it collects no more")
+        called_at = time.monotonic()
+        waited = 0.0
+        while self._total().rows - self._reported.rows < rows:
+            if all(limiter.can_insert() for limiter in self._limiters):
+                self._sweep()
+            elif waited >= timeout_s:
+                break
+            else:
+                began = time.monotonic()
+                time.sleep(min(LIMITER_POLL_SECONDS, timeout_s - waited))
+                pause = time.monotonic() - began
+                waited += pause
+                self._limiter_seconds += pause
+        return self._report(called_at)
+
+    def drain(self) -> RolloutStats:
+        """Closes the environments and writes what is held, episodes under way ending as truncated.
+
+        The worker collects nothing afterwards: the streams are complete.
+
+        Returns:
+            What happened since the last report.
+
+        Raises:
+            ConnectionError: replay does not answer. The call may be made again.
+        """
+        called_at = time.monotonic()
+        self._drained = True
+        self._due.clear()
+        for stream in self._streams:
+            stream.close()
+        return self._report(called_at)
+
+    def _sweep(self) -> None:
+        """Takes one step in every environment.
+
+        Actions are taken out of `_due` before they are executed: after an error the next sweep goes on with the rest.
+        """
+        if not self._due:
+            for stream in self._streams:
+                if not stream.in_episode:
+                    self._begin(stream)
+            self._due.extend(self._decide())
+        while self._due:
+            stream, action, version = self._due.popleft()
+            try:
+                stream.advance(action, version)
+            except EnvironmentCrashError as crash:
+                self._check_crash_budget(crash)
+
+    def _begin(self, stream: EnvironmentStream) -> None:
+        # Drawn even where it decides nothing: the seeds of later episodes do not depend on the policy's progress.
+        share = stream.episode_rng.random()
+        driver = "random"
+        if self._policy.version > 0:
+            student = stream.renders and self._policy.student_ready and share < self._config.student_fraction
+            driver = "student" if student else "teacher"
+        try:
+            stream.begin(driver, self._policy.version if driver != "random" else 0)
+        except EnvironmentCrashError as crash:
+            self._check_crash_budget(crash)
+
+    def _decide(self) -> list[tuple[EnvironmentStream, Floats, int]]:
+        """Gives each environment that is in an episode its action [A], and the version of the weights that chose it."""
+        chosen: Floats | None = None
+        if any(stream.in_episode and stream.driver != "random" for stream in self._streams):
+            chosen = self._policy_step()
+        due = []
+        for index, stream in enumerate(self._streams):
+            if not stream.in_episode:
+                continue
+            if stream.driver == "random":
+                random = stream.action_rng.uniform(-1.0, 1.0, self._spec.action_dim)
+                due.append((stream, random.astype(np.float32), 0))
+            else:
+                assert chosen is not None
+                due.append((stream, np.array(chosen[index], np.float32), self._policy.version))
+        return due
+
+    def _policy_step(self) -> Floats:
+        """One batched step of the policy for all N environments; rows that others drive are computed and not used."""
+        streams = self._streams
+        student = np.array([stream.in_episode and stream.driver == "student" for stream in streams])
+        image: Image | None = None
+        if student.any():
+            image = np.zeros((len(streams), *self._spec.image_shape), np.uint8)
+            for index in np.flatnonzero(student):
+                views = streams[index].image
+                assert views is not None
+                image[index] = views[0]
+        action, carry = self._policy.step(
+            self._carry,
+            np.stack([stream.state for stream in streams]),
+            image,
+            np.array([stream.is_first for stream in streams]),
+            student,
+            True,
+        )
+        if action.shape != (len(streams), self._spec.action_dim) or not np.isfinite(action).all():
+            raise ValueError(
+                f"policy version {self._policy.version} gave actions {action.tolist()}: "
+                f"they must be {len(streams)} x {self._spec.action_dim} finite numbers"
+            )
+        self._carry = carry
+        return action
+
+    def _check_crash_budget(self, crash: EnvironmentCrashError) -> None:
+        counts = self._total()
+        rate = self._config.crashes_per_1000_episodes
+        if counts.crashes > self._config.crash_allowance + rate * counts.episodes / 1000.0:
+            raise CrashBudgetError(
+                f"{counts.crashes} environment crashes in {counts.episodes} finished episodes: allowed are "
+                f"{self._config.crash_allowance}, and {rate:g} more per 1000 episodes; the last: {crash}"
+            ) from crash
+
+    def _total(self) -> StreamCounts:
+        """Counts of all streams since they were opened."""
+        counts = [stream.counts for stream in self._streams]
+        return StreamCounts(
+            rows=sum(count.rows for count in counts),
+            env_steps=sum(count.env_steps for count in counts),
+            episodes=sum(count.episodes for count in counts),
+            crashes=sum(count.crashes for count in counts),
+        )
+
+    def _waited(self) -> float:
+        """Seconds that this worker has waited in all, for limiters and for Redis."""
+        return self._limiter_seconds + sum(stream.writer.stats()["waited_seconds"] for stream in self._streams)
+
+    def _report(self, called_at: float) -> RolloutStats:
+        """What happened since the last report, which a call that raised did not make."""
+        total, waited, before = self._total(), self._waited(), self._reported
+        stats = RolloutStats(
+            actor_id=self._actor_id,
+            incarnation=self._incarnation,
+            rows=total.rows - before.rows,
+            env_steps=total.env_steps - before.env_steps,
+            episodes=tuple(result for stream in self._streams for result in stream.take_finished()),
+            crashes=total.crashes - before.crashes,
+            waited_seconds=waited - self._reported_waited,
+            seconds=time.monotonic() - called_at,
+            policy_version=self._policy.version,
+            memory_mb=resident_memory_mb(),
+        )
+        self._reported, self._reported_waited = total, waited
+        return stats
+
+
+def resident_memory_mb() -> float:
+    """Resident memory of this process in 2^20 bytes (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,54 @@
+"""Files and directories that are either there whole or not at all, whatever is killed when."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the file: written beside it, forced to disk, renamed over it."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a run from those who may read its directory
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replaces the file with this document, indented; refuses NaN, which is not JSON."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def sync_directory(path: Path) -> None:
+    """Forces a directory's entries (a rename, a new file) to disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(path: Path) -> None:
+    """Forces every file below a directory, and its directories, to disk."""
+    for directory, _, names in os.walk(path):
+        for name in names:
+            handle = os.open(os.path.join(directory, name), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        sync_directory(Path(directory))

@@ -1,0 +1,186 @@
+"""Checkpoints of a run: written whole or not at all, checked before they are read.
+
+    checkpoints/step_000012000/weights.safetensors     and whatever else the writer puts there
+    checkpoints/step_000012000/checkpoint.json         format, step, each file's size and SHA-256, the writer's words
+    checkpoints/latest                                 the name of the one to continue from
+
+A checkpoint appears by one rename, so a killed writer leaves at most a `.writing-*` directory, which the next writer
+removes. `latest` is followed when the directory it names is there; otherwise (it was deleted, or the writer was killed
+between the two renames) the one with the highest step is taken.
+
+A checkpoint that fails its check is refused, not skipped: going on from an older one throws away work and, in an
+evaluation, gives figures of another policy, so a person decides. The message says how: delete the broken one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.atomic import sync_directory, sync_tree, write_json, write_text
+from deploy.errors import UserError
+
+FORMAT = 1
+"""Raised when an older reader could not understand what a newer writer writes."""
+
+_NAME = re.compile(r"step_(\d{9,})")
+_WRITING = ".writing-"
+_DOCUMENT = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files have been checked."""
+
+    path: Path
+    step: int
+    """Environment steps when it was written."""
+    document: Mapping[str, Any]
+    """What the writer gave to `Checkpoints.save`."""
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def names(self) -> list[str]:
+        """The complete checkpoints, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        found = [path.name for path in self.directory.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
+        return sorted(found, key=_step)
+
+    def save(
+        self, step: int, document: Mapping[str, Any], write: Callable[[Path], None], *, keep: int | None = None
+    ) -> Checkpoint:
+        """Writes a checkpoint and points `latest` at it.
+
+        Args:
+            step: environment steps so far; one already there with this step is replaced.
+            document: JSON-able; returned as `Checkpoint.document`.
+            write: puts the checkpoint's files into the directory it is given.
+            keep: how many of the newest stay; None keeps all.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for abandoned in self.directory.glob(_WRITING + "*"):
+            shutil.rmtree(abandoned)
+        path = self.directory / f"step_{step:09d}"
+        temporary = self.directory / (_WRITING + path.name)
+        temporary.mkdir()
+        write(temporary)
+        files = {file.relative_to(temporary).as_posix(): _fingerprint(file) for file in _files(temporary)}
+        written = {"format": FORMAT, "step": step, "files": files, "document": dict(document)}
+        write_json(temporary / _DOCUMENT, written)
+        sync_tree(temporary)
+        if path.exists():
+            # A directory cannot be renamed over another that is not empty.
+            replaced = self.directory / (_WRITING + "replaced-" + path.name)
+            path.rename(replaced)
+            temporary.rename(path)
+            shutil.rmtree(replaced)
+        else:
+            temporary.rename(path)
+        sync_directory(self.directory)
+        write_text(self.directory / "latest", path.name + "\n")
+        self._prune(path.name, keep)
+        return Checkpoint(path, step, dict(document))
+
+    def latest(self) -> Checkpoint | None:
+        """The checkpoint to continue from, checked; None where there is none.
+
+        Raises:
+            UserError: naming the file and what is wrong with it.
+        """
+        names = self.names()
+        if not names:
+            return None
+        name = self._pointed_at() or names[-1]
+        try:
+            return self._read(name if name in names else names[-1])
+        except _CorruptError as error:
+            name = error.name
+            older = [other for other in names if other != name]
+            advice = f"delete {self.directory / name} to "
+            advice += f"take {older[-1]} instead" if older else "begin without a checkpoint; there is no other one"
+            raise UserError(f"{error}; {advice}") from error
+
+    def _pointed_at(self) -> str:
+        try:
+            return (self.directory / "latest").read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return ""
+
+    def _prune(self, written: str, keep: int | None) -> None:
+        others = [name for name in self.names() if name != written]
+        surplus = 0 if keep is None else len(others) + 1 - max(keep, 1)
+        for name in others[: max(surplus, 0)]:
+            shutil.rmtree(self.directory / name)
+
+    def _read(self, name: str) -> Checkpoint:
+        path = self.directory / name
+        written = _read_document(path / _DOCUMENT, name)
+        for file, expected in written["files"].items():
+            _check_file(path / file, expected, name)
+        return Checkpoint(path, written["step"], written["document"])
+
+
+class _CorruptError(Exception):
+    def __init__(self, name: str, file: Path, reason: str) -> None:
+        super().__init__(f"corrupt checkpoint: {file}: {reason}")
+        self.name = name
+
+
+def _step(name: str) -> int:
+    return int(name.removeprefix("step_"))
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    with file.open("rb") as stream:
+        return {"bytes": file.stat().st_size, "sha256": _sha256(stream)}
+
+
+def _sha256(stream: Any) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_document(file: Path, name: str) -> dict[str, Any]:
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _CorruptError(name, file, "is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _CorruptError(name, file, f"is not JSON: {error}") from None
+    shape: tuple[tuple[str, type], ...] = (("format", int), ("step", int), ("files", dict), ("document", dict))
+    for key, kind in shape:
+        if not isinstance(written, dict) or not isinstance(written.get(key), kind):
+            raise _CorruptError(name, file, f"has no '{key}'")
+    if written["format"] != FORMAT:
+        raise UserError(f"{file}: has format {written['format']}; this version of twist reads format {FORMAT}")
+    if written["step"] != _step(name):
+        raise _CorruptError(name, file, f"says step {written['step']}")
+    return dict(written)
+
+
+def _check_file(file: Path, expected: Any, name: str) -> None:
+    if not file.is_file():
+        raise _CorruptError(name, file, "is missing")
+    if not isinstance(expected, dict) or file.stat().st_size != expected.get("bytes"):
+        wrote = expected.get("bytes") if isinstance(expected, dict) else None
+        raise _CorruptError(name, file, f"has {file.stat().st_size} bytes, {wrote} were written")
+    if _fingerprint(file) != expected:
+        raise _CorruptError(name, file, "does not match its SHA-256: its contents have changed")

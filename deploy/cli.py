@@ -1,0 +1,226 @@
+"""The command line: `twist train`, `twist eval`, `twist render`, `twist doctor`.
+
+Everything heavy (torch, Ray, the simulator) is imported by the command that needs it, so that `twist --help` is quick.
+What the user got wrong ends in one line on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from deploy.errors import UserError, user_errors
+
+_DESCRIPTION = """\
+usage: twist COMMAND ...
+
+Trains a robot policy that sees only camera images, by distilling a teacher that learns from the simulator's state.
+
+commands:
+  train TASK    train teacher and student, and report; the same command with the same --run-dir continues
+  eval RUN      success of a trained policy, in training or in unseen visual worlds
+  render TASK   a contact sheet of randomised worlds
+  doctor        whether this machine has what is needed
+
+twist COMMAND --help says more. Tasks: reach, push, lift."""
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the signal's number."""
+
+_SHEET = (8, 4)
+"""Columns and rows of the contact sheet: half of the rows show training worlds, half held-out ones."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit code: 0 done, 1 something is wrong with the machine or the run, 2 with what was asked for.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        print(f"twist: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("twist: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_DESCRIPTION)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from deploy.versions import versions
+
+        print(f"twist {versions()['twist']}")
+        return 0
+    name, *rest = arguments
+    if name not in _COMMANDS:
+        raise UserError(f"unknown command '{name}': there are {', '.join(_COMMANDS)}")
+    return _COMMANDS[name](rest)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def __init__(self, command: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"twist {command}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help)")
+
+
+def _train(arguments: list[str]) -> int:
+    from deploy.presets import PRESET_HELP, resolve
+    from deploy.settings_help import describe_settings, option_help
+
+    parser = _Parser(
+        "train",
+        "Trains teacher and student side by side, evaluates both and writes a report.",
+        "settings, written key=value:\n" + describe_settings(),
+    )
+    presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
+    parser.add_argument("task", metavar="TASK", help=option_help("task") + " (reach, push or lift)")
+    parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
+    parser.add_argument("--mode", metavar="MODE", help=option_help("mode"))
+    parser.add_argument("--run-dir", metavar="DIR", type=Path, help="default: runs/TASK-SEED-DATE-TIME")
+    parser.add_argument("--seed", metavar="N", help=option_help("seed"))
+    parser.add_argument("--preset", metavar="NAME", help=f"a named set of settings. {presets}")
+    parser.add_argument("--redis-url", metavar="URL", help=option_help("redis_url"))
+    given = parser.parse_intermixed_args(arguments)
+    config = resolve(
+        given.task, given.preset, given.settings, mode=given.mode, seed=given.seed, redis_url=given.redis_url
+    )
+    directory = given.run_dir or Path("runs", f"{config.task}-{config.seed}-{datetime.now():%Y%m%d-%H%M%S}")
+
+    from deploy.run_directory import check_claimable
+
+    check_claimable(directory, config)  # before torch and Ray are imported, so that the answer comes at once
+    from deploy.train import train
+
+    return train(config, directory)
+
+
+def _eval(arguments: list[str]) -> int:
+    parser = _Parser("eval", "Success of a trained policy, with its 95 % interval.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="run directory")
+    parser.add_argument(
+        "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
+    )
+    parser.add_argument(
+        "--policy",
+        choices=("teacher", "student"),
+        default="student",
+        help="teacher: from the simulator's state; student: from camera images (default: student)",
+    )
+    parser.add_argument("--episodes", metavar="N", type=_whole(1), default=100, help="default: 100")
+    parser.add_argument("--seed", metavar="N", type=_whole(0), default=0, help="the same seed, the same episodes")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument("--clip", metavar="FILE", type=Path, help="write some of the episodes as a GIF")
+    given = parser.parse_intermixed_args(arguments)
+
+    from deploy.run_directory import RunDirectory
+
+    run = RunDirectory.open(given.run)
+    if given.clip is not None:
+        _writable_file(given.clip)
+    from deploy.evaluate import evaluate_run
+
+    result = evaluate_run(
+        run,
+        policy=given.policy,
+        domain=given.domain,
+        episodes=given.episodes,
+        seed=given.seed,
+        clip=given.clip,
+    )
+    if given.json:
+        print(json.dumps(result))
+    else:
+        low, high = result["interval"]
+        print(
+            f"{result['policy']} on {result['task']} in {result['domain']} visuals: {100 * result['success']:.1f} % of "
+            f"{result['episodes']} episodes (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+        )
+    return 0
+
+
+def _render(arguments: list[str]) -> int:
+    from deploy.presets import resolve
+    from deploy.settings_help import describe_settings
+
+    parser = _Parser(
+        "render",
+        "Writes a contact sheet of randomised worlds as PNG, training domain and held-out domain.",
+        "settings, written key=value:\n" + describe_settings("sim."),
+    )
+    parser.add_argument("task", metavar="TASK", help="reach, push or lift")
+    parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="default: TASK_worlds.png")
+    parser.add_argument("--seed", metavar="N", type=_whole(0), default=0, help="the same seed, the same worlds")
+    given = parser.parse_intermixed_args(arguments)
+    for text in given.settings:
+        if "=" in text and not text.startswith("sim."):
+            raise UserError(f"{text}: render takes only settings that begin with sim. (twist render --help)")
+    config = resolve(given.task, None, given.settings)
+    out = given.out or Path(f"{config.task}_worlds.png")
+    _writable_file(out)
+
+    from deploy.contact_sheet import write_contact_sheet
+
+    with user_errors():
+        write_contact_sheet(config.task, config.sim, out, seed=given.seed, columns=_SHEET[0], rows=_SHEET[1])
+    print(out)
+    return 0
+
+
+def _doctor(arguments: list[str]) -> int:
+    parser = _Parser("doctor", "Tries everything that training needs, and says what is missing.")
+    parser.add_argument("--redis-url", metavar="URL", help="also try this Redis server")
+    given = parser.parse_args(arguments)
+
+    from deploy.doctor import examine
+
+    return examine(given.redis_url)
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "eval": _eval,
+    "render": _render,
+    "doctor": _doctor,
+}
+
+
+def _whole(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is not allowed: a whole number, at least {minimum}")
+        return number
+
+    return parse
+
+
+def _writable_file(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no directory {path.parent}")
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory, a file is wanted")

@@ -1,0 +1,84 @@
+"""Every setting of a run: the packages' own, and those of the run as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from actors.config import ActorsConfig
+from learner.config import LearnerConfig
+from replay.config import ReplayConfig
+from sim.config import SimConfig
+
+TASKS = ("reach", "push", "lift")
+"""The tasks that can be trained: `sim.TASKS`, here without importing a simulator."""
+
+MODES = ("local", "debug", "cluster")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long a run takes, and how often it writes down how it goes."""
+
+    prefill_env_steps: int = field(
+        default=2_000, metadata={"help": "environment steps with random actions before the first update", "min": 1}
+    )
+    env_steps: int = field(default=30_000, metadata={"help": "environment steps to collect in all", "min": 1})
+    student_updates: int = field(
+        default=3_000, metadata={"help": "student updates after which the run ends, once env_steps are in", "min": 0}
+    )
+    metrics_every_seconds: float = field(
+        default=5.0, metadata={"help": "seconds between two lines of metrics (modes local and cluster)", "min": 0.1}
+    )
+    metrics_every_updates: int = field(
+        default=10, metadata={"help": "teacher updates between two lines of metrics (mode debug)", "min": 1}
+    )
+    weights_every_seconds: float = field(
+        default=2.0, metadata={"help": "seconds between two times that actors get new weights", "min": 0.1}
+    )
+    checkpoint_every_seconds: float = field(
+        default=60.0, metadata={"help": "seconds between two checkpoints (modes local and cluster)", "min": 1.0}
+    )
+    checkpoint_every_updates: int = field(
+        default=100, metadata={"help": "teacher updates between two checkpoints (mode debug)", "min": 1}
+    )
+    keep_checkpoints: int = field(default=3, metadata={"help": "newest checkpoints to keep", "min": 1})
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The evaluation at the end of a run."""
+
+    episodes: int = field(default=100, metadata={"help": "episodes for each row of the final table", "min": 1})
+    clip_episodes: int = field(default=4, metadata={"help": "episodes shown in each clip", "min": 1})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run does. The first four come from the command line's own options."""
+
+    task: str = field(metadata={"help": "what the robot learns", "choices": TASKS})
+    mode: str = field(
+        default="local",
+        metadata={
+            "help": "local: parallel on this machine; debug: one process, everything in turn, the same numbers from "
+            "the same seed; cluster: parallel on the Ray cluster that this command was submitted to",
+            "choices": MODES,
+        },
+    )
+    seed: int = field(
+        default=0, metadata={"help": "seed of networks, environments and sampling", "min": 0, "max": 2**31 - 1}
+    )
+    redis_url: str | None = field(
+        default=None,
+        metadata={"help": "Redis server for the replay (redis://, rediss:// or unix://); none starts one of our own"},
+    )
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    actors: ActorsConfig = field(default_factory=ActorsConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    sim: SimConfig = field(default_factory=SimConfig)
+
+
+OPTIONS = ("task", "mode", "seed", "redis_url")
+"""Settings that have an option of their own and are not written key=value."""

@@ -1,0 +1,132 @@
+"""Does one image carry the answer? Reads positions of gripper, goal and cube from single images, without any policy.
+
+    python -m deploy.image_regression reach
+
+A small convolutional network is trained on randomised training worlds and asked about worlds that it has not seen,
+of both visual domains. Where its median error for goal or cube is above 2 cm, no distillation can do better: look
+at camera, framing and randomisation first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sim import TASKS, RandomisationConfig, SimConfig, TimingConfig, make_env
+
+_FRAMES_PER_EPISODE = 3
+_TEST_FRAMES = 1500
+_BATCH = 128
+_LEARNING_RATE = 1.5e-3
+
+
+def photograph(
+    task: str, domain: str, frames: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[str]]:
+    """Return images [N, H, W, 3], positions in metres [N, P], and the positions' names, from many short episodes."""
+    # A late image would show another position than the state tells.
+    config = SimConfig(randomisation=RandomisationConfig(timing=TimingConfig(enabled=False)))
+    env: Any = make_env(task, config, domain=domain, views=1)
+    rng = np.random.default_rng(seed)
+    # Heights of things that lie on the table are no question.
+    asked = [
+        index
+        for index, name in enumerate(env.state_names)
+        if name.endswith("_m")
+        and not name.startswith("finger")
+        and not (name.endswith("_z_m") and "gripper" not in name)
+    ]
+    images, positions = [], []
+    for frame in range(frames):
+        if frame % _FRAMES_PER_EPISODE == 0:
+            observation, _ = env.reset(seed=int(rng.integers(2**31)))
+        else:
+            observation = env.step(rng.uniform(-1.0, 1.0, env.action_space.shape))[0]
+        images.append(observation["image"])
+        positions.append(observation["state"][asked])
+    names = [env.state_names[index] for index in asked]
+    env.close()
+    return np.stack(images), np.stack(positions), names
+
+
+class PositionNet(nn.Module):
+    """Images [B, 3, H, W] in 0 to 255 to positions [B, P], in standard deviations from the mean."""
+
+    def __init__(self, size: int, outputs: int) -> None:
+        super().__init__()
+        widths = (3, 16, 32, 64, 96)
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.SiLU()]
+        features = widths[-1] * (size // 16) ** 2
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 256), nn.SiLU(), nn.Linear(256, outputs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        positions: Tensor = self.layers(images.float() / 255.0 - 0.5)
+        return positions
+
+
+def train(images: Tensor, targets: Tensor, seconds: float, seed: int) -> PositionNet:
+    """Fit the network for some seconds; the learning rate falls to zero."""
+    torch.manual_seed(seed)
+    net = PositionNet(images.shape[-1], targets.shape[-1])
+    optimiser = torch.optim.AdamW(net.parameters(), _LEARNING_RATE, weight_decay=0.01)
+    start = time.monotonic()
+    while (share := (time.monotonic() - start) / seconds) < 1.0:
+        for group in optimiser.param_groups:
+            group["lr"] = _LEARNING_RATE * (1.0 - share)
+        rows = torch.randint(len(images), (_BATCH,))
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = net(images[rows])
+        loss = nn.functional.smooth_l1_loss(predicted.float(), targets[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return net
+
+
+def median_errors_m(
+    predicted: NDArray[np.float32], truth: NDArray[np.float32], names: Sequence[str]
+) -> dict[str, float]:
+    """Return the median distance in metres between two sets of positions [N, P], for gripper, goal and cube each."""
+    things = dict.fromkeys(name.split("_")[0] for name in names)
+    errors = {}
+    for thing in things:
+        columns = [index for index, name in enumerate(names) if name.startswith(thing)]
+        distances = np.linalg.norm((predicted - truth)[:, columns], axis=1)
+        errors[thing] = float(np.median(distances))
+    return errors
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Photograph, train, and print one line per domain."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.image_regression", description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("--frames", type=int, default=24_000, help="training images (default 24000)")
+    parser.add_argument("--seconds", type=float, default=120.0, help="time to train (default 120)")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    images, positions, names = photograph(given.task, "train", given.frames, given.seed)
+    mean, deviation = positions.mean(axis=0), positions.std(axis=0) + 1e-6
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
+    net = train(pictures, torch.from_numpy((positions - mean) / deviation), given.seconds, given.seed)
+    for domain in ("train", "held_out"):
+        images, truth, _ = photograph(given.task, domain, _TEST_FRAMES, given.seed + 1)
+        with torch.no_grad():
+            predicted = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy() * deviation + mean
+        errors = median_errors_m(predicted, truth, names)
+        print(
+            f"{given.task}, unseen {domain} images:", *(f"{key} {100 * value:.1f} cm" for key, value in errors.items())
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The learner's Ray actor: `LearnerProcess` in a process of its own, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import ray
+
+from deploy.config import RunConfig
+from deploy.learner_process import LearnerProcess, LearnerStatus
+from learner.checkpoint import LearnerState
+from replay.schema import StreamSpec
+
+
+@ray.remote(max_concurrency=4)
+class LearnerActor:
+    """`LearnerProcess` in a process of its own. Its calls answer at once while the loops run in threads."""
+
+    def __init__(
+        self, config: RunConfig, spec_json: str, replay_url: str, run_id: str, state: LearnerState | None
+    ) -> None:
+        """See `LearnerProcess`."""
+        self._process = LearnerProcess(config, StreamSpec.from_json(spec_json), replay_url, run_id, state)
+
+    def start(self) -> None:
+        """See `LearnerProcess.start`."""
+        self._process.start()
+
+    def status(self) -> LearnerStatus:
+        """See `LearnerProcess.status`."""
+        return self._process.status()
+
+    def publish(self) -> tuple[npt.NDArray[np.float32], int]:
+        """See `LearnerProcess.publish`."""
+        return self._process.publish()
+
+    def capture(self) -> LearnerState:
+        """See `LearnerProcess.capture`."""
+        return self._process.capture()
+
+    def stop(self) -> None:
+        """See `LearnerProcess.stop`."""
+        self._process.stop()

@@ -1,0 +1,166 @@
+"""The learner with its samplers, limiters and loops, assembled; plain Python that Ray may wrap (`deploy.learner_actor`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from actors.actor import LimiterPlan
+from deploy.config import RunConfig
+from learner import checkpoint
+from learner.checkpoint import LearnerState
+from learner.learner import Learner
+from learner.loops import Loop, LoopReport, LoopThread
+from replay.limiter import SamplesPerInsert
+from replay.sampler import StudentSampler, TeacherSampler
+from replay.schema import StreamSpec
+from replay.server import connect
+from replay.store import ReplayStore
+
+
+@dataclass(frozen=True)
+class LearnerStatus:
+    """How the learner is doing; loop reports are since the last status."""
+
+    teacher: LoopReport
+    student: LoopReport
+    teacher_updates: int
+    student_updates: int
+    teacher_ratio: float
+    student_ratio: float
+    teacher_may_sample: bool
+
+
+def limiter_plans(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, LimiterPlan]:
+    """The limiters of teacher and student: updates begin after the prefill, then keep the configured ratios.
+
+    The tolerance lets actors run ahead by what a few calls of theirs bring, so that neither side waits for the other
+    at every chunk.
+    """
+    learner, actors = config.learner, config.actors
+    burst = 2 * actors.count * max(actors.rows_per_call, actors.envs_per_actor * spec.chunk_length)
+    return (
+        _plan("teacher", learner.teacher_samples_per_insert, config.training.prefill_env_steps, burst),
+        _plan("student", learner.student_samples_per_insert, config.training.prefill_env_steps, burst),
+    )
+
+
+def _plan(name: str, ratio: float, prefill: int, burst: int) -> LimiterPlan:
+    return LimiterPlan(name=name, samples_per_insert=ratio, min_rows=prefill, tolerance_rows=max(ratio, 1.0) * burst)
+
+
+class LearnerProcess:
+    """Teacher loop and student loop over one replay."""
+
+    def __init__(
+        self, config: RunConfig, spec: StreamSpec, replay_url: str, run_id: str, state: LearnerState | None
+    ) -> None:
+        """Assembles the learner.
+
+        Args:
+            config: of the run; in debug mode samplers read without threads.
+            spec: of the run's observations.
+            replay_url: where Redis is.
+            run_id: of the run.
+            state: to continue from.
+
+        Raises:
+            ValueError: the state does not fit the configuration.
+        """
+        self._learner = Learner(spec, config.learner, config.seed)
+        if state is not None:
+            checkpoint.restore(self._learner, state)
+        store = ReplayStore(connect(replay_url), run_id, spec, config.replay)
+        prefetch = 0 if config.mode == "debug" else config.replay.prefetch
+        updates = self._learner.teacher_updates, self._learner.student_updates
+        # A resumed run draws other batches than the ones it has had, and the same ones whenever it is resumed here.
+        seeds = [int(np.random.SeedSequence([config.seed, k, n]).generate_state(1)[0]) for k, n in enumerate(updates)]
+        self._samplers = (
+            TeacherSampler(store, config.learner.batch_size, seeds[0], prefetch=prefetch),
+            StudentSampler(store, config.learner.student.batch_size, seeds[1], prefetch=prefetch),
+        )
+        self._limiters = tuple(
+            SamplesPerInsert(store, plan.name, plan.samples_per_insert, plan.min_rows, plan.tolerance_rows)
+            for plan in limiter_plans(config, spec)
+        )
+        self.teacher_loop = Loop(
+            "teacher", self._learner.teacher_update, self._samplers[0], self._limiters[0], self._version
+        )
+        self.student_loop = Loop(
+            "student", self._learner.student_update, self._samplers[1], self._limiters[1], self._version
+        )
+        self._threads = tuple(
+            LoopThread(loop, config.learner.threads) for loop in (self.teacher_loop, self.student_loop)
+        )
+        self._running = False
+
+    @property
+    def teacher_updates(self) -> int:
+        """Of this run so far."""
+        return self._learner.teacher_updates
+
+    @property
+    def student_updates(self) -> int:
+        """Of this run so far."""
+        return self._learner.student_updates
+
+    def start(self) -> None:
+        """Starts both loops in threads."""
+        self._running = True
+        for thread in self._threads:
+            thread.start()
+
+    def update_in_turn(self, rounds: int | None) -> int:
+        """Debug mode: one update of each loop after the other, while the teacher's limiter allows it.
+
+        Args:
+            rounds: at most so many; None has no bound.
+
+        Returns:
+            How many rounds there were.
+        """
+        done = 0
+        while (rounds is None or done < rounds) and self.teacher_loop.step(0.0):
+            self.student_loop.step(0.0)
+            done += 1
+        return done
+
+    def status(self) -> LearnerStatus:
+        """Reports, and raises what ended a loop.
+
+        Raises:
+            RuntimeError: a loop has ended with an error.
+        """
+        for thread in self._threads:
+            thread.check()
+        return LearnerStatus(
+            teacher=self.teacher_loop.report(),
+            student=self.student_loop.report(),
+            teacher_updates=self._learner.teacher_updates,
+            student_updates=self._learner.student_updates,
+            teacher_ratio=self._limiters[0].stats()["ratio"],
+            student_ratio=self._limiters[1].stats()["ratio"],
+            teacher_may_sample=self._limiters[0].can_sample(),
+        )
+
+    def publish(self) -> tuple[npt.NDArray[np.float32], int]:
+        """The weights for the actors, one flat array, and their version."""
+        return self._learner.publish()
+
+    def capture(self) -> LearnerState:
+        """All that a checkpoint needs, between two updates."""
+        with self._learner.paused():
+            return checkpoint.capture(self._learner)
+
+    def stop(self) -> None:
+        """Ends both loops after their present update."""
+        if self._running:
+            for thread in self._threads:
+                thread.stop()
+        self._running = False
+        for sampler in self._samplers:
+            sampler.close()
+
+    def _version(self) -> int:
+        return self._learner.teacher_updates + self._learner.student_updates

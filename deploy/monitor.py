@@ -1,0 +1,127 @@
+"""Turns what actors, learner and replay say into lines of metrics.jsonl and the live display."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from actors.rollout_stats import RolloutStats
+from deploy.learner_process import LearnerStatus
+from deploy.metrics import MetricsWriter
+from deploy.progress import ProgressDisplay
+from learner.loops import LoopReport
+
+DRIVERS = ("random", "teacher", "student")
+EPISODES_IN_MEAN = 100
+"""Success and return that are shown are means over so many last episodes of each driver."""
+
+
+class RunMonitor:
+    """Collects rollout statistics between two lines of metrics, and writes the lines."""
+
+    def __init__(
+        self, metrics: MetricsWriter, display: ProgressDisplay, *, wall_seconds: float, env_steps: int
+    ) -> None:
+        """Begins at the counters of a continued run, or at zero.
+
+        Args:
+            metrics: the run's only writer.
+            display: live display.
+            wall_seconds: for which the run had run before.
+            env_steps: environment steps so far.
+        """
+        self.env_steps = env_steps
+        self._metrics, self._display = metrics, display
+        self._wall_before, self._began = wall_seconds, time.monotonic()
+        self._last_line, self._last_steps = self._began, env_steps
+        self._success = {driver: deque[bool](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
+        self._return = {driver: deque[float](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
+        self._waited = self._seconds = 0.0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds for which the run has run, pauses between its parts left out."""
+        return self._wall_before + time.monotonic() - self._began
+
+    def add(self, rollouts: Iterable[RolloutStats]) -> None:
+        """Takes in what actors did, and writes a line for each call in which episodes ended."""
+        for stats in rollouts:
+            self._waited += stats.waited_seconds
+            self._seconds += stats.seconds
+            for episode in stats.episodes:
+                self._success[episode.driver].append(episode.success)
+                self._return[episode.driver].append(episode.episode_return)
+            if stats.crashes:
+                self.event("environment_crash", actor=stats.actor_id, count=stats.crashes)
+            self._write_episodes(stats)
+
+    def event(self, name: str, **values: float | int | str) -> None:
+        """Writes down that something happened: these lines are what the report counts."""
+        self._metrics.write("event", self.env_steps, {"event": name, **values})
+
+    def seconds_since_line(self) -> float:
+        """Since the last line of kind "train"."""
+        return time.monotonic() - self._last_line
+
+    def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> None:
+        """Writes one line of kind "train" and shows it.
+
+        Args:
+            env_steps: environment steps so far.
+            learner: since the line before.
+            replay: `ReplayStore.stats()`.
+            running: actors that run.
+        """
+        now = time.monotonic()
+        seconds = max(now - self._last_line, 1e-6)
+        values: dict[str, float] = {
+            "run/wall_seconds": self.wall_seconds,
+            "rate/env_steps": (env_steps - self._last_steps) / seconds,
+            "actors/running": running,
+            "wait/actors": self._waited / self._seconds if self._seconds > 0 else 0.0,
+            "teacher/replay_ratio": learner.teacher_ratio,
+            "student/replay_ratio": learner.student_ratio,
+        }
+        for name, report, updates in (
+            ("teacher", learner.teacher, learner.teacher_updates),
+            ("student", learner.student, learner.student_updates),
+        ):
+            values |= _loop_values(name, report, updates)
+        values |= {f"replay/{key}": float(value) for key, value in replay.items()}
+        values |= self._success_values()
+        self.env_steps = env_steps
+        self._metrics.write("train", env_steps, values)
+        self._display.update(env_steps, values)
+        self._last_line, self._last_steps = now, env_steps
+        self._waited = self._seconds = 0.0
+
+    def _success_values(self) -> dict[str, float]:
+        values = {}
+        for driver in DRIVERS:
+            if self._success[driver]:
+                values[f"actors/success_{driver}"] = sum(self._success[driver]) / len(self._success[driver])
+                values[f"actors/return_{driver}"] = sum(self._return[driver]) / len(self._return[driver])
+        return values
+
+    def _write_episodes(self, stats: RolloutStats) -> None:
+        values: dict[str, float | str] = {}
+        for driver in DRIVERS:
+            returns = stats.returns(driver)
+            if returns:
+                values[f"episodes/{driver}"] = len(returns)
+                values[f"episodes/success_{driver}"] = stats.successes(driver) / len(returns)
+                values[f"episodes/return_{driver}"] = sum(returns) / len(returns)
+        if values:
+            values |= {"actor": stats.actor_id, "policy_version": stats.policy_version}
+            self._metrics.write("episode", self.env_steps, values)
+
+
+def _loop_values(name: str, report: LoopReport, updates: int) -> dict[str, float]:
+    values = {f"{name}/{key}": value for key, value in report.metrics.items()}
+    return values | {
+        f"{name}/updates": updates,
+        f"{name}/staleness": report.staleness,
+        f"wait/{name}": report.waiting_fraction,
+        f"rate/{name}_updates": report.updates / report.seconds if report.seconds > 0 else 0.0,
+    }

@@ -1,0 +1,167 @@
+"""Modes local and cluster: actors and learner run at once as Ray actors; the driver only watches over them.
+
+driver (this file)             waits for                          does
+------------------             ---------                          ----
+every poll                     a rollout call to end, 0.5 s        hands its actor the next call
+every `weights_every_seconds`  the learner's copy of the weights   gives actors the new ones
+every `metrics_every_seconds`  the learner's status, Redis         a line of metrics
+every `checkpoint_every_...`   the learner between two updates     a checkpoint
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from actors.actor import ActorPlan
+from actors.pool import ActorPool
+from deploy.config import RunConfig
+from deploy.learner_actor import LearnerActor
+from deploy.learner_process import LearnerStatus, limiter_plans
+from deploy.monitor import RunMonitor
+from learner.checkpoint import LearnerState
+from replay.schema import StreamSpec
+from replay.store import ReplayStore
+
+POLL_SECONDS = 0.5
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Of a local Ray: only weights and checkpoints pass through it."""
+
+
+@contextmanager
+def ray_session(config: RunConfig) -> Iterator[None]:
+    """Starts a Ray of our own on this machine (local), or joins the cluster that runs this driver (cluster)."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if config.mode == "cluster":
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        # Token authentication guards servers that others can reach; ours listens on loopback alone.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@dataclass
+class _Every:
+    """True once per period."""
+
+    seconds: float
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        if time.monotonic() - self.last < self.seconds:
+            return False
+        self.last = time.monotonic()
+        return True
+
+
+class ParallelRun:
+    """One training run on Ray; `train` returns when it has reached its lengths."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        spec: StreamSpec,
+        store: ReplayStore,
+        replay_url: str,
+        run_id: str,
+        state: LearnerState | None,
+    ) -> None:
+        """Starts the learner's process and the actors'; needs a `ray_session`."""
+        self._config, self._store = config, store
+        gpus = 1 if config.learner.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
+        self._learner: Any = LearnerActor.options(num_cpus=0, num_gpus=gpus).remote(
+            config, spec.to_json(), replay_url, run_id, state
+        )
+        self._plan = ActorPlan(
+            task=config.task,
+            sim=config.sim,
+            spec_json=spec.to_json(),
+            replay_url=replay_url,
+            replay=config.replay,
+            learner=config.learner,
+            actors=config.actors,
+            limiters=limiter_plans(config, spec),
+            run_id=run_id,
+            seed=config.seed,
+        )
+        self._restarts: dict[str, int] = {}
+
+    def train(
+        self, env_steps: Callable[[], int], monitor: RunMonitor, save: Callable[[int, LearnerState], None]
+    ) -> LearnerState:
+        """Runs until the configured lengths are reached.
+
+        Args:
+            env_steps: environment steps of the run so far.
+            monitor: takes every report.
+            save: writes a checkpoint.
+
+        Returns:
+            The learner's last state.
+
+        Raises:
+            RuntimeError: one of the learner's loops, or the actors, ended with an error.
+        """
+        ray.get(self._learner.start.remote())
+        training = self._config.training
+        metrics = _Every(training.metrics_every_seconds)
+        weights, saving = _Every(training.weights_every_seconds), _Every(training.checkpoint_every_seconds)
+        version, collecting = 0, True
+        with ActorPool(self._plan) as pool:
+            while True:
+                if collecting:
+                    monitor.add(pool.poll(POLL_SECONDS))
+                    self._note_restarts(pool, monitor)
+                else:
+                    time.sleep(POLL_SECONDS)
+                if collecting and env_steps() >= training.env_steps:
+                    monitor.add(pool.drain())
+                    collecting = False
+                if collecting and weights.due():
+                    version = self._hand_over_weights(pool, version)
+                if metrics.due():
+                    status: LearnerStatus = ray.get(self._learner.status.remote())
+                    monitor.line(env_steps(), status, self._store.stats(), pool.stats()["running"])
+                    if not collecting and _finished(status, training.student_updates):
+                        break
+                if saving.due():
+                    save(env_steps(), ray.get(self._learner.capture.remote()))
+            ray.get(self._learner.stop.remote())
+            state: LearnerState = ray.get(self._learner.capture.remote())
+            save(env_steps(), state)
+        ray.kill(self._learner)
+        return state
+
+    def _hand_over_weights(self, pool: ActorPool, version: int) -> int:
+        flat, newest = ray.get(self._learner.publish.remote())
+        if newest > version:
+            pool.set_weights(flat, newest)
+        return int(newest)
+
+    def _note_restarts(self, pool: ActorPool, monitor: RunMonitor) -> None:
+        for cause, count in pool.restarts.items():
+            for _ in range(count - self._restarts.get(cause, 0)):
+                monitor.event("actor_restart", cause=cause)
+            self._restarts[cause] = count
+
+
+def _finished(status: LearnerStatus, student_updates: int) -> bool:
+    return status.student_updates >= student_updates and not status.teacher_may_sample

@@ -1,0 +1,93 @@
+"""Named sets of settings: one for each task, and some for a purpose.
+
+The layers of a run's settings, each over the one before: the dataclasses' defaults, the task's preset, the preset named
+with `--preset`, what is written key=value on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deploy.config import OPTIONS, TASKS, RunConfig
+from deploy.errors import UserError, user_errors
+from deploy.overrides import apply, nearest, parse_assignments
+
+TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
+    "reach": {},
+    "push": {
+        "training.env_steps": 200_000,
+        "training.student_updates": 20_000,
+    },
+    "lift": {
+        "training.env_steps": 400_000,
+        "training.student_updates": 40_000,
+    },
+}
+
+PRESETS: Mapping[str, Mapping[str, object]] = {
+    # The smallest real run: every part does its work, nothing is learned.
+    "debug": {
+        "training.prefill_env_steps": 150,
+        "training.env_steps": 600,
+        "training.student_updates": 20,
+        "training.metrics_every_updates": 5,
+        "training.metrics_every_seconds": 1.0,
+        "training.checkpoint_every_updates": 20,
+        "training.checkpoint_every_seconds": 5.0,
+        "evaluation.episodes": 4,
+        "evaluation.clip_episodes": 1,
+        "actors.envs_per_actor": 2,
+        "actors.rows_per_call": 64,
+        "learner.batch_size": 4,
+        "learner.teacher_samples_per_insert": 8,
+        "learner.behaviour.starts": 16,
+        "learner.student.batch_size": 2,
+        "learner.student.warm_up_updates": 5,
+        "learner.rssm.deter": 32,
+        "learner.rssm.hidden": 32,
+        "learner.rssm.groups": 4,
+        "learner.rssm.classes": 4,
+        "learner.behaviour.horizon": 5,
+        "learner.student.channels": (4, 8, 8, 16),
+    },
+}
+
+PRESET_HELP: Mapping[str, str] = {"debug": "the smallest real run, under a minute"}
+
+
+def resolve(
+    task: str,
+    preset: str | None,
+    assignments: list[str],
+    *,
+    mode: str | None = None,
+    seed: int | str | None = None,
+    redis_url: str | None = None,
+) -> RunConfig:
+    """The settings of a run, from all layers.
+
+    Args:
+        task: one of `TASKS`.
+        preset: one of `PRESETS`, or None.
+        assignments: `key=value` texts from the command line.
+        mode: option of the command line; None leaves the default, here and below.
+        seed: as given; checked here.
+        redis_url: as given.
+
+    Raises:
+        UserError: naming what is not known or not allowed.
+    """
+    if task not in TASKS:
+        raise UserError(f"unknown task '{task}': did you mean {nearest(task, TASKS)}? There are {', '.join(TASKS)}")
+    if preset is not None and preset not in PRESETS:
+        raise UserError(f"unknown preset '{preset}': there are {', '.join(PRESETS)}")
+    with user_errors():
+        given = parse_assignments(assignments)
+        for key in given:
+            if key in OPTIONS:
+                option = "the first argument" if key == "task" else f"--{key.replace('_', '-')}"
+                raise UserError(f"{key} is not set by key=value but by {option}")
+        layers: dict[str, object] = {**TASK_PRESETS[task], **PRESETS.get(preset or "", {}), **given}
+        options = {"mode": mode, "seed": seed, "redis_url": redis_url}
+        layers.update({key: value for key, value in options.items() if value is not None})
+        return apply(RunConfig(task=task), layers)

@@ -1,0 +1,181 @@
+"""Shows how a run goes: a table that is redrawn on a terminal, a line now and then anywhere else.
+
+It reads the same values that go to metrics.jsonl, and has no thread: it is redrawn when it is told something new.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+LINE_EVERY_SECONDS = 10.0
+"""Time between two lines where the output is not a terminal."""
+
+_UNKNOWN = "–"
+
+
+class ProgressDisplay:
+    """The display of one run; use it as a context manager."""
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        env_steps: int,
+        student_updates: int,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is shown before the first `update`.
+
+        Args:
+            title: names the run.
+            env_steps: how many there will be at the end.
+            student_updates: how many there will be at the end.
+            stream: where to show it, stdout by default; a terminal gets the live table, anything else plain lines.
+            clock: seconds, from anywhere.
+        """
+        self._title = title
+        self._goals = {"env_steps": env_steps, "student_updates": student_updates}
+        self._stream = stream or sys.stdout
+        self._clock = clock
+        self._begun = clock()
+        self._next_line = self._begun
+        self._values: dict[str, float] = {}
+        self._env_steps = 0
+        console = Console(file=self._stream)
+        # A dumb terminal can move no cursor: it gets lines as well.
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=False)
+            if console.is_terminal and not console.is_dumb_terminal
+            else None
+        )
+
+    def update(self, env_steps: int, values: Mapping[str, object]) -> None:
+        """Shows new values; those that are not given keep their last one.
+
+        Args:
+            env_steps: environment steps so far.
+            values: keys as in metrics.jsonl: `rate/env_steps`, `teacher/updates`, `actors/success_teacher`, ...
+        """
+        self._env_steps = env_steps
+        numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+        self._values.update({key: value for key, value in numbers.items() if math.isfinite(value)})
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+        elif self._clock() >= self._next_line:
+            self._next_line = self._clock() + LINE_EVERY_SECONDS
+            self._print(self.line())
+
+    def message(self, text: str) -> None:
+        """Says something that stays on the screen, above the table."""
+        if self._live is not None:
+            self._live.console.print(Text(text))
+        else:
+            self._print(text)
+
+    def seconds_left(self) -> float | None:
+        """Until both goals are reached at the present rates; None while a rate is not known."""
+        needed = (
+            (self._goals["env_steps"] - self._env_steps, "rate/env_steps"),
+            (self._goals["student_updates"] - self._values.get("student/updates", 0.0), "rate/student_updates"),
+        )
+        longest = 0.0
+        for missing, rate in needed:
+            if missing <= 0:
+                continue
+            if self._values.get(rate, 0.0) <= 0:
+                return None
+            longest = max(longest, missing / self._values[rate])
+        return longest
+
+    def line(self) -> str:
+        """Everything in one line."""
+        return " | ".join(
+            (
+                f"{self._title} {_duration(self._clock() - self._begun)}",
+                f"{self._env_steps:,}/{self._goals['env_steps']:,} steps ({self._number('rate/env_steps')}/s)",
+                f"updates: teacher {self._number('teacher/updates')} ({self._number('rate/teacher_updates', 1)}/s), "
+                f"student {self._number('student/updates')} ({self._number('rate/student_updates', 1)}/s)",
+                f"success: teacher {self._percent('actors/success_teacher')}, "
+                f"student {self._percent('actors/success_student')}",
+                f"waiting: teacher {self._percent('wait/teacher')}, student {self._percent('wait/student')}, "
+                f"actors {self._percent('wait/actors')}",
+                f"left {_duration(self.seconds_left())}",
+            )
+        )
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._values:
+            self._print(self.line())
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def _table(self) -> Table:
+        table = Table(title=self._title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("", style="bold", min_width=12)
+        for name in ("done", "", "per second", "success", "waiting"):
+            table.add_column(name, justify="left" if name == "" else "right")
+        goal = self._goals["env_steps"]
+        table.add_row(
+            "environment",
+            f"{self._env_steps:,} / {goal:,}",
+            ProgressBar(total=goal, completed=self._env_steps, width=20),
+            self._number("rate/env_steps"),
+            "",
+            self._percent("wait/actors"),
+        )
+        table.add_row(
+            "teacher",
+            self._number("teacher/updates"),
+            "",
+            self._number("rate/teacher_updates", 1),
+            self._percent("actors/success_teacher"),
+            self._percent("wait/teacher"),
+        )
+        goal, done = self._goals["student_updates"], self._values.get("student/updates", 0.0)
+        table.add_row(
+            "student",
+            f"{done:,.0f} / {goal:,}",
+            ProgressBar(total=max(goal, 1), completed=done if goal else 1, width=20),
+            self._number("rate/student_updates", 1),
+            self._percent("actors/success_student"),
+            self._percent("wait/student"),
+        )
+        table.caption = f"{_duration(self._clock() - self._begun)} so far, {_duration(self.seconds_left())} left"
+        table.caption_justify = "left"
+        return table
+
+    def _number(self, key: str, digits: int = 0) -> str:
+        return f"{self._values[key]:,.{digits}f}" if key in self._values else _UNKNOWN
+
+    def _percent(self, key: str) -> str:
+        return f"{100 * self._values[key]:.0f} %" if key in self._values else _UNKNOWN
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

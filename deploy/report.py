@@ -1,0 +1,282 @@
+"""The result of a run: report.json, and the table that closes it on the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from deploy.atomic import write_json
+from deploy.errors import UserError
+from deploy.results import EvaluationResult
+
+FORMAT = 1
+"""Of report.json; raised when an older reader could not understand it."""
+
+ROW_TITLES = {
+    "teacher_success": ("teacher", "state, no images"),
+    "student_success_train": ("student", "images, training visuals"),
+    "student_success_held_out": ("student", "images, held-out visuals"),
+}
+"""The headline rows in their order: the report's key to (policy, what it sees)."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What went wrong and was dealt with; all zero in a quiet run.
+
+    Attributes:
+        resumed: how often the run was continued after it had ended early.
+        restarts: actor processes that were replaced, by cause.
+        crashes: environments that raised and were rebuilt.
+        quarantined: chunks in the replay that failed their check and were set aside.
+        lost_rows: replay rows that were written and are gone, other than by eviction.
+    """
+
+    resumed: int = 0
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    crashes: int = 0
+    quarantined: int = 0
+    lost_rows: int = 0
+
+    def described(self) -> list[tuple[str, int]]:
+        """Each kind of fault in words, with its count."""
+        restarts = [(f"actors restarted ({cause})", count) for cause, count in sorted(self.restarts.items())]
+        return [
+            ("times resumed", self.resumed),
+            *(restarts or [("actors restarted", 0)]),
+            ("environment crashes", self.crashes),
+            ("chunks quarantined", self.quarantined),
+            ("replay rows lost", self.lost_rows),
+        ]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that report.json says.
+
+    Attributes:
+        run_id: of the run.
+        task: what was learned.
+        mode: "local", "debug" or "cluster".
+        seed: of the run.
+        env_steps: environment steps collected.
+        wall_seconds: for which the run ran, pauses between its parts left out.
+        evaluations: the teacher's, the student's in training visuals and in held-out visuals; others may follow.
+        updates: of "teacher" and "student".
+        replay_ratios: replayed rows per inserted row, as measured, of "teacher" and "student".
+        waiting: share of their time that "teacher", "student" and "actors" waited for the others, 0 to 1.
+        faults: what went wrong.
+        versions: of Python and the packages.
+    """
+
+    run_id: str
+    task: str
+    mode: str
+    seed: int
+    env_steps: int
+    wall_seconds: float
+    evaluations: tuple[EvaluationResult, ...]
+    updates: Mapping[str, int]
+    replay_ratios: Mapping[str, float]
+    waiting: Mapping[str, float]
+    faults: Faults
+    versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Refuses a report without its headline.
+
+        Raises:
+            ValueError: naming the evaluation that is missing.
+        """
+        found = {result.name for result in self.evaluations}
+        for name in ROW_TITLES:
+            if name not in found:
+                raise ValueError(f"evaluations: there is none for {name}, only {', '.join(sorted(found)) or 'none'}")
+
+    def headline(self) -> tuple[EvaluationResult, ...]:
+        """The three results that count: teacher, student in training visuals, student in held-out visuals."""
+        by_name = {result.name: result for result in self.evaluations}
+        return tuple(by_name[name] for name in ROW_TITLES)
+
+    def to_json(self) -> dict[str, Any]:
+        """What report.json holds: plain values; a number that is not finite becomes None."""
+        headline = self.headline()
+        return {
+            "format": FORMAT,
+            "run_id": self.run_id,
+            "task": self.task,
+            "mode": self.mode,
+            "seed": self.seed,
+            "env_steps": self.env_steps,
+            "wall_seconds": self.wall_seconds,
+            **{result.name: result.success for result in headline},
+            # Rows can differ only if an evaluation was cut short: the weakest is what the headline stands on.
+            "episodes": min(result.episodes for result in headline),
+            "intervals": {result.name: list(result.interval) for result in headline},
+            "evaluations": [result.to_json() for result in self.evaluations],
+            "updates": dict(self.updates),
+            "replay_ratios": _finite(self.replay_ratios),
+            "waiting": _finite(self.waiting),
+            "resumed": self.faults.resumed,
+            "restarts": dict(self.faults.restarts),
+            "crashes": self.faults.crashes,
+            "quarantined": self.faults.quarantined,
+            "lost_rows": self.faults.lost_rows,
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Report:
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: another format, or something is missing.
+        """
+        if document.get("format") != FORMAT:
+            raise ValueError(f"format {document.get('format')}: this version of twist reads format {FORMAT}")
+        try:
+            return cls(
+                run_id=document["run_id"],
+                task=document["task"],
+                mode=document["mode"],
+                seed=document["seed"],
+                env_steps=document["env_steps"],
+                wall_seconds=document["wall_seconds"],
+                evaluations=tuple(EvaluationResult.from_json(row) for row in document["evaluations"]),
+                updates=document["updates"],
+                replay_ratios=_restored(document["replay_ratios"]),
+                waiting=_restored(document["waiting"]),
+                faults=Faults(
+                    resumed=document["resumed"],
+                    restarts=document["restarts"],
+                    crashes=document["crashes"],
+                    quarantined=document["quarantined"],
+                    lost_rows=document["lost_rows"],
+                ),
+                versions=document["versions"],
+            )
+        except KeyError as error:
+            raise ValueError(f"has no {error}") from None
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Replaces report.json."""
+    write_json(path, report.to_json())
+
+
+def read_report(path: Path) -> Report:
+    """Reads a report.json.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    try:
+        return Report.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is not a report: {error}") from error
+
+
+def print_report(report: Report, paths: Mapping[str, Path], console: Console) -> None:
+    """The closing table, the run in three lines, and where things were written.
+
+    Args:
+        report: what to show.
+        paths: what was written, by what to call it; those that are not there are left out.
+        console: where to print.
+    """
+    console.print()
+    console.print(Group(_results_table(report), Text(""), *_summary(report)))
+    present = {name: path for name, path in paths.items() if path.exists()}
+    if present:
+        width = max(map(len, present))
+        console.print()
+        for name, path in present.items():
+            # A path must survive copying from a narrow terminal, so it is never wrapped.
+            console.print(f"{escape(name):<{width}}  [cyan]{escape(str(path))}[/]", soft_wrap=True, highlight=False)
+
+
+def _results_table(report: Report) -> Table:
+    table = Table(
+        title=f"{report.task}, seed {report.seed}",
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("policy")
+    table.add_column("sees")
+    for heading in ("success", "95 % interval", "episodes", "mean return"):
+        table.add_column(heading, justify="right")
+    for result in report.headline():
+        policy, sees = ROW_TITLES[result.name]
+        last = result.name == "student_success_held_out"
+        table.add_row(
+            policy,
+            sees,
+            format_percent(result.success, 1),
+            format_interval(result.interval),
+            f"{result.episodes}",
+            f"{result.mean_return:.1f}",
+            style="bold" if last else "",
+        )
+    return table
+
+
+def _summary(report: Report) -> Sequence[Text]:
+    updates = ", ".join(f"{name} {count:,}" for name, count in report.updates.items())
+    ratios = ", ".join(f"{name} {format_number(ratio, 2)}" for name, ratio in report.replay_ratios.items())
+    waiting = ", ".join(f"{name} {format_percent(share)}" for name, share in report.waiting.items())
+    faults = ", ".join(f"{what}: {count}" for what, count in report.faults.described() if count)
+    lines = [
+        f"{report.env_steps:,} environment steps in {format_duration(report.wall_seconds)}; updates: {updates}",
+        f"replayed rows per row: {ratios}; waiting: {waiting}",
+        f"faults: {faults or 'none'}",
+    ]
+    return [Text(line) for line in lines]
+
+
+def format_interval(interval: tuple[float, float]) -> str:
+    """A 95 % interval in per cent, like "91.8 – 99.0 %"."""
+    low, high = interval
+    return f"{100 * low:.1f} – {100 * high:.1f} %"
+
+
+def format_percent(share: float, digits: int = 0) -> str:
+    """A share of 1 in per cent; a dash where it is not known."""
+    return f"{100 * share:.{digits}f} %" if math.isfinite(share) else "–"
+
+
+def format_number(value: float, digits: int = 0) -> str:
+    """A number with separated thousands; a dash where it is not known."""
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "–"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds for people: "48 s", "7 min 03 s", "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def _restored(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: math.nan if value is None else value for key, value in values.items()}

@@ -1,0 +1,64 @@
+"""Continuing a run: what a checkpoint, the metrics and the replay say about where it stood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.checkpoints import Checkpoint
+from deploy.errors import user_errors
+from deploy.metrics import MetricsWriter, read_metrics
+from deploy.run_directory import RunDirectory
+from learner import checkpoint
+from learner.checkpoint import LearnerState
+from replay.store import ReplayStore
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run goes on.
+
+    Attributes:
+        state: the learner's; None begins anew.
+        wall_seconds: for which the run had run.
+        lost_env_steps: environment steps that the checkpoint counts and the replay does not have (any more): they stay
+            counted.
+        messages: what to tell the person at the terminal.
+    """
+
+    state: LearnerState | None
+    wall_seconds: float
+    lost_env_steps: int
+    messages: tuple[str, ...]
+
+
+def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found: Checkpoint | None) -> Resumed:
+    """Puts metrics and counters where the run goes on from; a new run begins at zero.
+
+    Args:
+        run: claimed.
+        metrics: its writer.
+        store: its replay, as it was found.
+        found: the checkpoint to continue from.
+
+    Raises:
+        UserError: the checkpoint's files cannot be read.
+    """
+    if not run.resumed:
+        return Resumed(None, 0.0, 0, ())
+    stats = store.stats()
+    in_replay = int(stats["env_steps"])
+    at_checkpoint = found.step if found is not None else 0
+    lost = max(at_checkpoint - in_replay, 0)
+    step = in_replay + lost
+    # Read before lines are taken out: the time was spent, whatever of its work is kept.
+    wall = max((row.get("run/wall_seconds", 0.0) for row in read_metrics(run.metrics, "train")), default=0.0)
+    offset = int(found.document["metrics_offset"]) if found is not None else 0
+    metrics.rewind(offset, step, run.logs / "metrics_taken_out.jsonl")
+    metrics.write("event", step, {"event": "resumed", "lost_env_steps": lost, "rows_in_replay": stats["rows"]})
+    state = None
+    if found is not None:
+        with user_errors():
+            state = checkpoint.read(found.path, found.document["learner"])
+    learned = "no checkpoint yet" if found is None else f"checkpoint {found.path.name}"
+    replay = f"{int(stats['rows']):,} rows in replay, " + (f"{lost:,} environment steps lost" if lost else "none lost")
+    return Resumed(state, wall, lost, (f"continuing {run.path} at {step:,} environment steps: {learned}; {replay}",))

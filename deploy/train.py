@@ -1,0 +1,125 @@
+"""`twist train`: assembles replay, learner and actors in the mode asked for, then evaluates and reports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.conclusion import conclude
+from deploy.config import RunConfig
+from deploy.debug_mode import DebugRun
+from deploy.errors import user_errors
+from deploy.metrics import MetricsWriter
+from deploy.monitor import RunMonitor
+from deploy.parallel_mode import ParallelRun, ray_session
+from deploy.progress import ProgressDisplay
+from deploy.resume import Resumed, resume
+from deploy.run_directory import RunDirectory
+from deploy.specification import stream_spec
+from learner import checkpoint
+from learner.checkpoint import LearnerState
+from learner.learner import choose_device
+from replay.schema import StreamSpec
+from replay.server import EmbeddedServer, connect
+from replay.store import ReplayStore
+
+
+def train(config: RunConfig, directory: Path) -> int:
+    """Trains, or continues, a run and writes its report.
+
+    Args:
+        config: resolved settings.
+        directory: of the run.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UserError: something asked for is not possible; nothing was started or overwritten.
+    """
+    console = Console()
+    with ExitStack() as stack:
+        with user_errors():
+            choose_device(config.learner.device)
+            if config.redis_url is not None:
+                connect(config.redis_url).close()
+            spec = stream_spec(config)
+            run = stack.enter_context(RunDirectory.claim(directory, config))
+            # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
+            found = run.checkpoints.latest()
+            url = stack.enter_context(_replay_url(config, run))
+            store = ReplayStore(connect(url), run.run_id, spec, config.replay)
+        _log_to(run.logs / "driver.log")
+        metrics = MetricsWriter(run.metrics, run.tensorboard)
+        stack.callback(metrics.close)
+        at = resume(run, metrics, store, found)
+        for message in at.messages:
+            console.print(message, highlight=False)
+        _train(config, run, spec, store, url, metrics, at)
+        metrics.sync()
+        conclude(config, run, metrics, store, console)
+    return 0
+
+
+def _train(
+    config: RunConfig,
+    run: RunDirectory,
+    spec: StreamSpec,
+    store: ReplayStore,
+    url: str,
+    metrics: MetricsWriter,
+    at: Resumed,
+) -> None:
+    """The training itself; returns at once when the run has reached its lengths already."""
+    training = config.training
+
+    def env_steps() -> int:
+        return int(store.stats()["env_steps"]) + at.lost_env_steps
+
+    def save(step: int, state: LearnerState) -> None:
+        metrics.sync()
+        document = {"learner": state.document, "metrics_offset": metrics.offset, "wall_seconds": monitor.wall_seconds}
+        run.checkpoints.save(step, document, lambda path: checkpoint.write(state, path), keep=training.keep_checkpoints)
+
+    title = f"{config.task}, seed {config.seed}"
+    display = ProgressDisplay(title, env_steps=training.env_steps, student_updates=training.student_updates)
+    monitor = RunMonitor(metrics, display, wall_seconds=at.wall_seconds, env_steps=env_steps())
+    state = at.state
+    if state is not None and _complete(config, env_steps(), state):
+        return
+    with ExitStack() as stack:
+        kind: type[DebugRun] | type[ParallelRun] = DebugRun
+        if config.mode != "debug":
+            kind = ParallelRun
+            stack.enter_context(ray_session(config))
+        stack.enter_context(display)
+        kind(config, spec, store, url, run.run_id, state).train(env_steps, monitor, save)
+
+
+def _complete(config: RunConfig, env_steps: int, state: LearnerState) -> bool:
+    training = config.training
+    return env_steps >= training.env_steps and int(state.document["student_updates"]) >= training.student_updates
+
+
+@contextmanager
+def _replay_url(config: RunConfig, run: RunDirectory) -> Iterator[str]:
+    """The Redis server that was given, or an embedded one whose files lie in the run directory."""
+    if config.redis_url is not None:
+        yield config.redis_url
+        return
+    with EmbeddedServer(run.replay, max_bytes=config.replay.memory_bytes, fsync=config.replay.append_fsync) as server:
+        yield server.url
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("actors", "learner", "replay", "deploy", "sim"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.handlers[:] = [handler]

@@ -1,0 +1,1 @@
+"""The learner: teacher, policy and student, on torch alone (no simulator, no Ray)."""

@@ -1,0 +1,181 @@
+"""The policy and its critic, trained in the teacher's imagination with policy gradients through the dynamics.
+
+Shapes: N imagined trajectories, H = T_imag steps, A action, F = feat.
+
+    feat_0 --policy--> a_0 --world model--> feat_1 ... feat_H     rewards r_1..r_H, continues c_1..c_H, values v_0..v_H
+"""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from learner.config import BehaviourConfig, LearnerConfig
+from learner.distributions import TwoHot, gumbel, normal_entropy, squashed_normal
+from learner.networks import MLP, frozen_parameters
+from learner.rssm import Latent
+from learner.teacher import Teacher
+
+
+class Policy(nn.Module):
+    """feat to a squashed Gaussian over actions; the one policy of teacher and student."""
+
+    def __init__(self, feat: int, action: int, config: LearnerConfig) -> None:
+        """Makes the network."""
+        super().__init__()
+        self.minimum_deviation = config.behaviour.minimum_deviation
+        self.net = MLP(feat, config.rssm.hidden, 2 * action, output_scale=0.1)
+
+    def forward(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., F] to mean and standard deviation [..., A] float32."""
+        return squashed_normal(self.net(feat), self.minimum_deviation)
+
+
+class Critic(nn.Module):
+    """feat to the expected lambda-return, with a slow copy for bootstrapping."""
+
+    def __init__(self, feat: int, config: LearnerConfig) -> None:
+        """Makes both networks."""
+        super().__init__()
+        self.two_hot = TwoHot()
+        self.net = MLP(feat, config.rssm.hidden, self.two_hot.bins, output_scale=0.0)
+        self.slow = copy.deepcopy(self.net)
+        frozen_parameters(self.slow)
+
+    def value(self, feat: Tensor) -> Tensor:
+        """[..., F] to the slow critic's value [...], float32."""
+        return self.two_hot.mean(self.slow(feat))
+
+    @torch.no_grad()
+    def update_slow(self, rate: float) -> None:
+        """Moves the slow copy by `rate` towards the critic."""
+        for slow, fast in zip(self.slow.parameters(), self.net.parameters(), strict=True):
+            slow.lerp_(fast, rate)
+
+
+class ReturnRange(nn.Module):
+    """Moving 5th-to-95th percentile range of returns (DreamerV3, eq. 7): returns are divided by it when it is above 1."""
+
+    span: Tensor
+
+    def __init__(self, momentum: float = 0.98) -> None:
+        """Starts at zero range."""
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("span", torch.zeros(()))
+
+    @torch.no_grad()
+    def update(self, returns: Tensor) -> Tensor:
+        """Takes in returns of any shape; gives the divisor, a scalar of at least 1."""
+        quantiles = torch.quantile(returns.flatten(), torch.tensor([0.05, 0.95], device=returns.device))
+        self.span.lerp_(quantiles[1] - quantiles[0], 1.0 - self.momentum)
+        return self.span.clamp(min=1.0)
+
+
+class Imagined(NamedTuple):
+    """Imagined trajectories, time first: latents 0..H, actions 0..H-1, deviations of the policy 0..H-1."""
+
+    latent: Latent
+    action: Tensor
+    deviation: Tensor
+
+
+def imagine(
+    model: Teacher, policy: Policy, start: Latent, horizon: int, generator: torch.Generator | None = None
+) -> Imagined:
+    """Rolls the policy out in the world model, differentiably.
+
+    Args:
+        model: a frozen teacher (no gradient for its weights, gradients flow through it).
+        policy: acts on the latents; its input is cut from the graph, its action is not.
+        start: [N] latents.
+        horizon: H.
+        generator: of all draws.
+
+    Returns:
+        Imagined: deter [H+1, N, D], stoch [H+1, N, S, K], action and deviation [H, N, A].
+    """
+    count = start.deter.shape[0]
+    device = start.deter.device
+    stoch_noise = gumbel((horizon, *start.stoch.shape), device, generator)
+    latents, actions, deviations = [start], [], []
+    latent = start
+    for t in range(horizon):
+        mean, deviation = policy(latent.feat.detach())
+        noise = torch.randn(count, mean.shape[-1], device=device, generator=generator)
+        action = (mean + deviation * noise).clamp(-1.0, 1.0)
+        latent, _ = model.rssm.imagine(latent, action, stoch_noise[t])
+        latents.append(latent)
+        actions.append(action)
+        deviations.append(deviation)
+    stacked = Latent(torch.stack([x.deter for x in latents]), torch.stack([x.stoch for x in latents]))
+    return Imagined(stacked, torch.stack(actions), torch.stack(deviations))
+
+
+def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:
+    """R_t = r_t+1 + d_t+1 ((1 - lambda) v_t+1 + lambda R_t+1), R_H = v_H (DreamerV2, eq. 4).
+
+    Args:
+        reward: [H, N], r_1..r_H.
+        discount: [H, N], d_1..d_H: discount times the probability to continue.
+        value: [H, N], v_1..v_H.
+        lambda_: mixing factor.
+
+    Returns:
+        [H, N], R_0..R_H-1.
+    """
+    returns = []
+    following = value[-1]
+    for t in reversed(range(reward.shape[0])):
+        following = reward[t] + discount[t] * ((1.0 - lambda_) * value[t] + lambda_ * following)
+        returns.append(following)
+    return torch.stack(returns[::-1])
+
+
+def behaviour_losses(
+    model: Teacher,
+    policy: Policy,
+    critic: Critic,
+    span: ReturnRange,
+    config: BehaviourConfig,
+    start: Latent,
+    generator: torch.Generator | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Losses of policy and critic from one imagination.
+
+    Args:
+        model: frozen teacher.
+        policy: trained.
+        critic: trained (its slow copy gives the values).
+        span: normalisation of returns, updated here.
+        config: horizon, discount, lambda, entropy.
+        start: [N] detached latents.
+        generator: of all draws.
+
+    Returns:
+        Losses `policy` and `critic`, both scalars; metrics (scalars).
+    """
+    imagined = imagine(model, policy, start, config.horizon, generator)
+    arrived = Latent(imagined.latent.deter[1:], imagined.latent.stoch[1:])
+    feat = imagined.latent.feat
+    reward = model.predict_reward(arrived)
+    discount = model.predict_continue(arrived) * config.discount
+    returns = lambda_return(reward, discount, critic.value(feat[1:]), config.lambda_)
+    assert returns.shape == imagined.action.shape[:2], (returns.shape, imagined.action.shape)
+    with torch.no_grad():  # a step counts as much as it is likely to be reached
+        ones = torch.ones_like(discount[:1])
+        weight = torch.cumprod(torch.cat((ones, discount[:-1] / config.discount)), dim=0)
+    scale = span.update(returns.detach())
+    entropy = normal_entropy(imagined.deviation)
+    losses = {
+        "policy": (-weight * (returns / scale + config.entropy_scale * entropy)).mean(),
+        "critic": (weight * critic.two_hot.loss(critic.net(feat[:-1].detach()), returns.detach())).mean(),
+    }
+    metrics = {
+        "imagined_return": returns.detach().mean(),
+        "imagined_reward": reward.detach().mean(),
+        "policy_deviation": imagined.deviation.detach().mean(),
+        "return_span": span.span.clone(),
+    }
+    return losses, metrics

@@ -1,0 +1,144 @@
+"""The learner's state as named arrays and a JSON document; files are safetensors (no pickle).
+
+    weights.safetensors     every parameter and buffer, "<module>/<name>": all that an evaluation needs
+    training.safetensors    Adam's moments and the states of the random generators: what a resumed run needs besides
+    document                format, observation spec, learner's config, counters
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from replay.schema import StreamSpec
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from learner.acting import ActingPolicy
+from learner.learner import Learner
+
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+TRAINING = "training.safetensors"
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerState:
+    """Everything that a learner is, in plain values that any transport can carry."""
+
+    weights: Arrays
+    training: Arrays
+    document: dict[str, Any]
+
+
+def capture(learner: Learner) -> LearnerState:
+    """The learner's state; the learner's loops must not be in an update (see `Learner.paused`)."""
+    training: Arrays = {}
+    for name, optimiser in learner.optimisers.items():
+        for index, moments in optimiser.adam.state_dict()["state"].items():
+            for key, value in moments.items():
+                training[f"{name}/{index}/{key}"] = _to_numpy(value)
+    for index, generator in enumerate(learner.generators):
+        training[f"generator/{index}"] = _to_numpy(generator.get_state())
+    document = {
+        "format": FORMAT,
+        "spec": learner.spec.to_json(),
+        "config": dataclasses.asdict(learner.config),
+        "teacher_updates": learner.teacher_updates,
+        "student_updates": learner.student_updates,
+    }
+    return LearnerState(module_arrays(learner.modules), training, document)
+
+
+def restore(learner: Learner, state: LearnerState) -> None:
+    """Puts a captured state into a learner of the same spec and sizes.
+
+    Raises:
+        ValueError: the state is of another format, spec or sizes; the message names the first difference.
+    """
+    check_document(state.document, learner.spec)
+    load_modules(learner.modules, state.weights)
+    for name, optimiser in learner.optimisers.items():
+        saved = optimiser.adam.state_dict()
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for key, array in state.training.items():
+            owner, index, *rest = key.split("/")
+            if owner == name:
+                moments.setdefault(int(index), {})[rest[0]] = torch.from_numpy(array.copy())
+        optimiser.adam.load_state_dict({"state": moments, "param_groups": saved["param_groups"]})
+    for index, generator in enumerate(learner.generators):
+        generator.set_state(torch.from_numpy(state.training[f"generator/{index}"].copy()))
+    learner.resume_counters(state.document["teacher_updates"], state.document["student_updates"])
+
+
+def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, Any]) -> None:
+    """Puts a state's weights into the networks that act.
+
+    Raises:
+        ValueError: the checkpoint is of another format, spec or sizes.
+    """
+    check_document(document, None)
+    load_modules({"teacher": policy.teacher, "policy": policy.policy, "student": policy.student}, weights)
+    policy.progress.updates.fill_(document["student_updates"])
+    policy.version = document["teacher_updates"] + document["student_updates"]
+
+
+def write(state: LearnerState, directory: Path) -> None:
+    """Writes both files into an existing directory; the document is the caller's to store."""
+    save_file(state.weights, directory / WEIGHTS)
+    save_file(state.training, directory / TRAINING)
+
+
+def read(directory: Path, document: Mapping[str, Any]) -> LearnerState:
+    """Reads what `write` wrote."""
+    return LearnerState(load_file(directory / WEIGHTS), load_file(directory / TRAINING), dict(document))
+
+
+def read_weights(directory: Path) -> Arrays:
+    """Reads the weights alone."""
+    return dict(load_file(directory / WEIGHTS))
+
+
+def check_document(document: Mapping[str, Any], spec: StreamSpec | None) -> None:
+    """Refuses a state of another format or, where `spec` is given, of other observations.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    if document.get("format") != FORMAT:
+        raise ValueError(f"learner state has format {document.get('format')}; this version reads format {FORMAT}")
+    if spec is not None:
+        spec.require_equal(StreamSpec.from_json(document["spec"]), "the checkpoint")
+
+
+def module_arrays(modules: Mapping[str, nn.Module]) -> Arrays:
+    """All parameters and buffers as "<module>/<name>"."""
+    return {
+        f"{module_name}/{name}": _to_numpy(tensor)
+        for module_name, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def load_modules(modules: Mapping[str, nn.Module], arrays: Arrays) -> None:
+    """Copies arrays made by `module_arrays` into modules of the same structure.
+
+    Raises:
+        ValueError: an array is missing or has another shape.
+    """
+    for module_name, module in modules.items():
+        for name, tensor in module.state_dict().items():
+            key = f"{module_name}/{name}"
+            found = arrays.get(key)
+            if found is None or tuple(found.shape) != tuple(tensor.shape):
+                shape = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+                raise ValueError(f"checkpoint's {key} {shape}; this model has {tuple(tensor.shape)}")
+            tensor.copy_(torch.from_numpy(found.copy()))
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()

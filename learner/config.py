@@ -1,0 +1,131 @@
+"""Every setting of the learner, with its unit, its limits and its default.
+
+The metadata of each field (`help`, `min`, `max`, `choices`) is what the command line validates and prints.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RSSMConfig:
+    """Sizes of the recurrent state-space model, the same for teacher and student."""
+
+    deter: int = field(default=192, metadata={"help": "units of the deterministic state h", "min": 8})
+    hidden: int = field(default=192, metadata={"help": "units of every hidden layer", "min": 8})
+    groups: int = field(default=12, metadata={"help": "S, number of categorical variables in z", "min": 1})
+    classes: int = field(default=12, metadata={"help": "K, classes of each categorical variable", "min": 2})
+    unimix: float = field(
+        default=0.01, metadata={"help": "share of the uniform distribution mixed into z", "min": 0.0, "max": 0.5}
+    )
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The world model that learns from privileged state."""
+
+    learning_rate: float = field(default=6e-4, metadata={"help": "Adam's step size", "min": 0.0})
+    gradient_norm: float = field(default=100.0, metadata={"help": "gradients are clipped to this norm", "min": 0.0})
+    state_scale: float = field(default=10.0, metadata={"help": "weight of state reconstruction", "min": 0.0})
+    reward_scale: float = field(default=1.0, metadata={"help": "weight of the reward's two-hot loss", "min": 0.0})
+    continue_scale: float = field(default=1.0, metadata={"help": "weight of the continue flag's loss", "min": 0.0})
+    dynamics_scale: float = field(default=0.5, metadata={"help": "weight of KL(sg(post) | prior)", "min": 0.0})
+    representation_scale: float = field(default=0.1, metadata={"help": "weight of KL(post | sg(prior))", "min": 0.0})
+    free_nats: float = field(default=1.0, metadata={"help": "KL below this many nats is free", "min": 0.0})
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """Actor-critic in the teacher's imagination."""
+
+    actor_learning_rate: float = field(default=1e-4, metadata={"help": "policy's Adam step size", "min": 0.0})
+    critic_learning_rate: float = field(default=2e-4, metadata={"help": "critic's Adam step size", "min": 0.0})
+    gradient_norm: float = field(default=10.0, metadata={"help": "gradients are clipped to this norm", "min": 0.0})
+    horizon: int = field(default=12, metadata={"help": "T_imag, imagined steps", "min": 1})
+    starts: int = field(default=160, metadata={"help": "imagined trajectories per update", "min": 1})
+    discount: float = field(default=0.98, metadata={"help": "discount per control step", "min": 0.0, "max": 1.0})
+    lambda_: float = field(default=0.95, metadata={"help": "lambda of the lambda-return", "min": 0.0, "max": 1.0})
+    entropy_scale: float = field(default=1e-3, metadata={"help": "weight of the policy's entropy", "min": 0.0})
+    slow_critic_rate: float = field(
+        default=0.02, metadata={"help": "share of the critic moved into the slow critic", "min": 0.0, "max": 1.0}
+    )
+    minimum_deviation: float = field(
+        default=0.1, metadata={"help": "smallest standard deviation of an action", "min": 1e-3, "max": 1.0}
+    )
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The world model that learns from images to arrive at the teacher's latent state."""
+
+    learning_rate: float = field(default=1e-3, metadata={"help": "Adam's step size", "min": 0.0})
+    gradient_norm: float = field(default=100.0, metadata={"help": "gradients are clipped to this norm", "min": 0.0})
+    batch_size: int = field(default=8, metadata={"help": "B, chunks per student update", "min": 1})
+    channels: tuple[int, ...] = field(
+        default=(16, 32, 64, 128), metadata={"help": "channels of the image encoder's layers, each halves the image"}
+    )
+    posterior_scale: float = field(default=1.0, metadata={"help": "weight of KL(teacher post | student post)", "min": 0.0})
+    prior_scale: float = field(default=0.5, metadata={"help": "weight of KL(teacher prior | student prior)", "min": 0.0})
+    deter_scale: float = field(default=1.0, metadata={"help": "weight of the squared error of h", "min": 0.0})
+    imagination_scale: float = field(
+        default=0.5, metadata={"help": "weight of imagination alignment (h and prior along imagined steps)", "min": 0.0}
+    )
+    imagination_horizon: int = field(default=5, metadata={"help": "imagined steps that are aligned", "min": 1})
+    imagination_starts: int = field(default=32, metadata={"help": "imagined trajectories per update", "min": 1})
+    state_scale: float = field(
+        default=1.0, metadata={"help": "weight of the true state read by the teacher's decoder off the student", "min": 0.0}
+    )
+    action_scale: float = field(
+        default=1.0, metadata={"help": "weight of the squared error of the teacher's action on both latents", "min": 0.0}
+    )
+    readout_scale: float = field(
+        default=1.0, metadata={"help": "weight of the true state read straight off the image's embedding", "min": 0.0}
+    )
+    feed: str = field(
+        default="student",
+        metadata={
+            "help": "whose z goes into the student's recurrence in training: its own, or the teacher's",
+            "choices": ("student", "teacher"),
+        },
+    )
+    dynamics: str = field(
+        default="tied",
+        metadata={
+            "help": "the student's recurrence and prior: own weights from scratch, own weights that start as the "
+            "teacher's, or tied to the moving teacher's",
+            "choices": ("scratch", "teacher_init", "tied"),
+        },
+    )
+    refresh_updates: int = field(
+        default=10, metadata={"help": "student updates between two looks at the moving teacher", "min": 1}
+    )
+    warm_up_updates: int = field(
+        default=300, metadata={"help": "student updates before the student may drive a robot in simulation", "min": 0}
+    )
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """The learner process: both world models and the policy."""
+
+    batch_size: int = field(default=16, metadata={"help": "B, chunks per teacher update", "min": 1})
+    teacher_samples_per_insert: float = field(
+        default=40.0, metadata={"help": "steps the teacher replays per step inserted; 0 sets no bound", "min": 0.0}
+    )
+    student_samples_per_insert: float = field(
+        default=0.0, metadata={"help": "steps the student replays per step inserted; 0 sets no bound", "min": 0.0}
+    )
+    device: str = field(
+        default="auto", metadata={"help": "where to compute", "choices": ("auto", "cpu", "cuda")}
+    )
+    precision: str = field(
+        default="auto",
+        metadata={
+            "help": "arithmetic of the networks; auto takes bfloat16 where the processor has it",
+            "choices": ("auto", "float32", "bfloat16"),
+        },
+    )
+    threads: int = field(default=1, metadata={"help": "torch threads of each of the two loops on a CPU", "min": 1})
+    rssm: RSSMConfig = field(default_factory=RSSMConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)

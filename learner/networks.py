@@ -1,0 +1,108 @@
+"""Building blocks: normalised MLPs, the recurrent cell, the image encoder.
+
+Shapes: `...` any leading dimensions, D deter, E embed, H W C image (H and W divisible by 2 per layer).
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """`layers` times (linear, layer norm, SiLU), then a linear output."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, layers: int = 2, output_scale: float = 1.0) -> None:
+        """Makes the layers; `output_scale` 0 makes the first outputs zero (used for reward and critic)."""
+        super().__init__()
+        sizes = [inputs] + [hidden] * layers
+        self.body = nn.Sequential(
+            *(
+                block
+                for a, b in itertools.pairwise(sizes)
+                for block in (nn.Linear(a, b, bias=False), nn.LayerNorm(b), nn.SiLU())
+            )
+        )
+        self.output = nn.Linear(sizes[-1], outputs)
+        with torch.no_grad():
+            self.output.weight.mul_(output_scale)
+            self.output.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] to [..., outputs]."""
+        y: Tensor = self.output(self.body(x))
+        return y
+
+
+class NormGRUCell(nn.Module):
+    """GRU cell with layer norm over its three gates, as in DreamerV2 (arXiv 2010.02193, released code's RSSM)."""
+
+    def __init__(self, inputs: int, deter: int) -> None:
+        """Makes a cell of `deter` units."""
+        super().__init__()
+        self.linear = nn.Linear(inputs + deter, 3 * deter, bias=False)
+        self.norm = nn.LayerNorm(3 * deter)
+
+    def forward(self, x: Tensor, deter: Tensor) -> Tensor:
+        """[B, inputs] and [B, D] to the next [B, D]."""
+        reset, candidate, update = self.norm(self.linear(torch.cat((x, deter), dim=-1))).chunk(3, dim=-1)
+        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+        update = torch.sigmoid(update - 1.0)  # starts by remembering
+        return torch.lerp(deter, candidate, update)
+
+
+class ImageEncoder(nn.Module):
+    """Convolutions that halve the image once per layer, then one normalised linear layer."""
+
+    def __init__(self, image_shape: Sequence[int], channels: Sequence[int], embed: int) -> None:
+        """Makes the layers.
+
+        Raises:
+            ValueError: an image side is not divisible by 2 to the number of layers.
+        """
+        super().__init__()
+        height, width, depth = image_shape
+        shrink = 2 ** len(channels)
+        if height % shrink or width % shrink:
+            raise ValueError(f"image of {height}x{width} pixels cannot be halved {len(channels)} times; allowed: "
+                             f"multiples of {shrink}")
+        sizes = [depth, *channels]
+        self.body = nn.Sequential(
+            *(
+                block
+                for a, b in itertools.pairwise(sizes)
+                for block in (nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1), nn.ReLU())
+            )
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        flat = (height // shrink) * (width // shrink) * channels[-1]
+        self.output = nn.Sequential(nn.Linear(flat, embed, bias=False), nn.LayerNorm(embed), nn.SiLU())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[..., H, W, C] uint8 to [..., E]."""
+        lead = image.shape[:-3]
+        # NHWC storage seen as NCHW is exactly torch's channels_last: no copy of the pixels.
+        pixels = image.reshape(-1, *image.shape[-3:]).permute(0, 3, 1, 2)
+        kind = image.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        y: Tensor = self.output(self.body(pixels.to(dtype).mul_(1.0 / 127.5).sub_(1.0)).flatten(1))
+        return y.reshape(*lead, -1)
+
+
+def frozen_parameters(module: nn.Module) -> None:
+    """Marks every parameter of `module` as one that no gradient reaches."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+
+
+@torch.no_grad()
+def copy_parameters(source: nn.Module, target: nn.Module) -> None:
+    """Copies all parameters and buffers of `source` into `target` of the same structure, casting the type."""
+    for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
+        b.copy_(a)
+
+
+def squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Squared error summed over the last dimension, [..., N] and [..., N] to [...] float32."""
+    return F.mse_loss(a.float(), b.float(), reduction="none").sum(dim=-1)

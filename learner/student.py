@@ -1,0 +1,194 @@
+"""The student: a world model of domain-randomised images that learns to arrive at the teacher's latent state.
+
+    image -> CNN -> embed -> RSSM -> (h, z) ~ the teacher's (h, z) of the same physics step -> the teacher's policy
+
+The terms are those of TWIST (Yamada et al., arXiv 2311.03622): posterior, prior, deterministic state, and imagination
+alignment. Two more read the student's latent through the teacher's frozen decoder and policy; they are ours.
+
+Shapes: B batch, T time, K views, D deter, S groups, C classes, A action, N imagined trajectories, H imagined steps.
+"""
+
+from typing import NamedTuple
+
+import torch
+from replay.schema import StreamSpec
+from torch import Tensor, nn
+
+from learner.behaviour import Policy, imagine
+from learner.config import LearnerConfig, StudentConfig
+from learner.distributions import categorical_kl, gumbel
+from learner.networks import ImageEncoder, copy_parameters, frozen_parameters, squared_error
+from learner.rssm import RSSM, Latent, Observed
+from learner.teacher import Teacher, TensorBatch
+
+
+class Student(nn.Module):
+    """See the module's docstring."""
+
+    def __init__(self, spec: StreamSpec, config: LearnerConfig) -> None:
+        """Makes a model for the images of `spec`."""
+        super().__init__()
+        size = config.rssm
+        self.tied = config.student.dynamics == "tied"
+        self.encoder = ImageEncoder(spec.image_shape, config.student.channels, size.hidden)
+        self.rssm = RSSM(size, size.hidden, spec.action_dim)
+        self.readout = nn.Linear(size.hidden, spec.state_dim)
+        if self.tied:
+            frozen_parameters(self.rssm.dynamics)
+
+    def copy_dynamics(self, teacher: Teacher) -> None:
+        """Takes over the teacher's recurrence and prior."""
+        copy_parameters(teacher.rssm.dynamics, self.rssm.dynamics)
+
+    def observe(
+        self,
+        embed: Tensor,
+        action: Tensor,
+        is_first: Tensor,
+        generator: torch.Generator | None = None,
+        feed: Tensor | None = None,
+    ) -> Observed:
+        """Filters embedded images [B, T, E] with actions [B, T, A] to Observed [B, T, ...]."""
+        return self.rssm.observe(embed, action, is_first, generator, feed)
+
+
+class Target(NamedTuple):
+    """What the student is to arrive at: the teacher's filtered sequence, [B*K, T, ...], without gradient."""
+
+    observed: Observed
+    state: Tensor
+    action: Tensor
+
+
+@torch.no_grad()
+def teacher_target(teacher: Teacher, policy: Policy, batch: TensorBatch, views: int, generator: torch.Generator) -> Target:
+    """Runs the frozen teacher on the batch's states; every sequence is repeated once per view."""
+    seen = teacher.observe(batch, generator)
+    action, _ = policy(seen.latent.feat)
+
+    def repeat(x: Tensor) -> Tensor:
+        return x.repeat_interleave(views, dim=0) if views > 1 else x
+
+    latent = Latent(repeat(seen.latent.deter), repeat(seen.latent.stoch))
+    return Target(
+        Observed(latent, repeat(seen.post), repeat(seen.prior)),
+        repeat(teacher.normalise(batch["state"])),
+        repeat(action),
+    )
+
+
+def imagination_alignment(
+    student: Student,
+    teacher: Teacher,
+    policy: Policy,
+    config: StudentConfig,
+    starts: tuple[Latent, Latent],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """The policy is rolled out in the teacher; the student imagines the same actions; both trajectories are compared.
+
+    Args:
+        student: trained.
+        teacher: frozen.
+        policy: frozen; acts in the teacher's imagination.
+        config: horizon.
+        starts: [N] the teacher's latents and the student's latents of the same steps.
+        generator: of all draws; both models draw z with the same noise.
+
+    Returns:
+        Squared error of h and KL(teacher prior | student prior), each [H, N].
+    """
+    teacher_start, student_start = starts
+    horizon = config.imagination_horizon
+    with torch.no_grad():
+        rollout = imagine(teacher, policy, teacher_start, horizon, generator)
+        teacher_prior = teacher.rssm.prior(rollout.latent.deter[1:])
+    noise = gumbel((horizon, *student_start.stoch.shape), student_start.stoch.device, generator)
+    deters, priors = [], []
+    latent = student_start
+    for t in range(horizon):
+        latent, prior = student.rssm.imagine(latent, rollout.action[t], noise[t])
+        if config.feed == "teacher":
+            latent = Latent(latent.deter, rollout.latent.stoch[t + 1])
+        deters.append(latent.deter)
+        priors.append(prior)
+    deter = squared_error(torch.stack(deters), rollout.latent.deter[1:])
+    return deter, categorical_kl(teacher_prior, torch.stack(priors))
+
+
+def student_losses(
+    student: Student,
+    teacher: Teacher,
+    policy: Policy,
+    config: StudentConfig,
+    batch: TensorBatch,
+    generator: torch.Generator,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The distillation terms, unreduced and unscaled.
+
+    Args:
+        student: trained.
+        teacher: frozen snapshot of the teacher.
+        policy: frozen snapshot of the policy.
+        config: whose z is fed, imagination.
+        batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8.
+        generator: of all draws.
+
+    Returns:
+        Losses by the names of `scales`: [B*K, T], those of imagination [H, N]; metrics (scalars).
+    """
+    views = batch["image"].shape[2]
+    target = teacher_target(teacher, policy, batch, views, generator)
+    image = batch["image"].transpose(1, 2).flatten(0, 1)
+    action = batch["action"].repeat_interleave(views, dim=0)
+    is_first = batch["is_first"].repeat_interleave(views, dim=0)
+    feed = target.observed.latent.stoch if config.feed == "teacher" else None
+    embed = student.encoder(image)
+    seen = student.observe(embed, action, is_first, generator, feed)
+
+    feat = seen.latent.feat
+    read_state = teacher.decoder(feat)
+    chosen, _ = policy(feat)
+    losses = {
+        "posterior": categorical_kl(target.observed.post, seen.post),
+        "prior": categorical_kl(target.observed.prior, seen.prior),
+        "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
+        "state": squared_error(read_state, target.state),
+        "action": squared_error(chosen, target.action),
+        "readout": squared_error(student.readout(embed), target.state),
+    }
+    if config.imagination_scale > 0.0:
+        starts = _choose_starts(target.observed.latent, seen.latent, config.imagination_starts, generator)
+        deter, prior = imagination_alignment(student, teacher, policy, config, starts, generator)
+        losses["imagination"] = deter + prior
+    with torch.no_grad():
+        metrics = {
+            "state_error": (read_state.float() - target.state).abs().mean(),
+            "action_error": (chosen - target.action).abs().mean(),
+            "z_agreement": (seen.post.argmax(-1) == target.observed.post.argmax(-1)).float().mean(),
+        }
+    return losses, metrics
+
+
+def scales(config: StudentConfig) -> dict[str, float]:
+    """The weight of each of `student_losses`' terms."""
+    weights = {
+        "posterior": config.posterior_scale,
+        "prior": config.prior_scale,
+        "deter": config.deter_scale,
+        "state": config.state_scale,
+        "action": config.action_scale,
+        "readout": config.readout_scale,
+    }
+    return weights | ({"imagination": config.imagination_scale} if config.imagination_scale > 0.0 else {})
+
+
+def _choose_starts(teacher: Latent, student: Latent, count: int, generator: torch.Generator) -> tuple[Latent, Latent]:
+    """The same `count` random steps of both sequences, [B, T, ...] to [N, ...]."""
+    total = teacher.deter.shape[0] * teacher.deter.shape[1]
+    chosen = torch.randint(total, (min(count, total),), generator=generator, device=teacher.deter.device)
+
+    def pick(x: Tensor) -> Tensor:
+        return x.flatten(0, 1)[chosen]
+
+    return Latent(pick(teacher.deter), pick(teacher.stoch)), Latent(pick(student.deter), pick(student.stoch))

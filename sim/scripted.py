@@ -1,0 +1,97 @@
+"""Policies written by hand that solve the tasks from the privileged state, to prove that the tasks are sound.
+
+They see the state alone, by its field names, and remember nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Action = NDArray[np.float32]
+Policy = Callable[[NDArray[np.float32]], Action]
+_Fields = Mapping[str, float]
+_Rule = Callable[[_Fields, float], list[float]]
+
+# Push: how far behind the cube's centre the gripper starts to push, and how far away it stays while going there.
+_BEHIND_M = 0.058
+_AROUND_M = 0.075
+# Lift: how high above the cube the gripper travels, and how well it must be aligned before it descends.
+_ABOVE_M = 0.07
+_ALIGNED_M = 0.012
+_GRASPED_OPENING_M = 0.068
+
+
+def scripted_policy(task: str, state_names: Sequence[str], max_step_m: float) -> Policy:
+    """Return a function from a state [S] to an action [A].
+
+    Args:
+        task: "reach", "push" or "lift".
+        state_names: The environment's `state_names`.
+        max_step_m: The config's largest displacement per action, metres.
+
+    Raises:
+        ValueError: No policy is written for that task.
+    """
+    if task not in _RULES:
+        raise ValueError(f"task is {task!r}, allowed: {', '.join(_RULES)}")
+    rule = _RULES[task]
+
+    def policy(state: NDArray[np.float32]) -> Action:
+        fields = dict(zip(state_names, map(float, state), strict=True))
+        return np.clip(np.array(rule(fields, max_step_m), np.float32), -1.0, 1.0)
+
+    return policy
+
+
+def _point(state: _Fields, name: str, axes: str) -> NDArray[np.float64]:
+    return np.array([state[f"{name}_{axis}_m"] for axis in axes])
+
+
+def _reach(state: _Fields, max_step_m: float) -> list[float]:
+    return [(state[f"goal_{axis}_m"] - state[f"gripper_{axis}_m"]) / max_step_m for axis in "xyz"]
+
+
+def _push(state: _Fields, max_step_m: float) -> list[float]:
+    gripper, cube, goal = (_point(state, name, "xy") for name in ("gripper", "cube", "goal"))
+    to_goal = goal - cube
+    distance = float(np.linalg.norm(to_goal))
+    if distance < 0.012:
+        return [0.0, 0.0]
+    ahead = to_goal / distance
+    side = np.array([-ahead[1], ahead[0]])
+    from_cube = gripper - cube
+    along, across = float(from_cube @ ahead), float(from_cube @ side)
+    if along < -0.02 and abs(across) < 0.012:
+        # Behind it: push, never further than what is missing, and come back to the line through cube and goal.
+        wanted = ahead * min(distance + 0.002, 0.035) - side * across
+        if along < -_BEHIND_M:
+            wanted = wanted + ahead * (-along - _BEHIND_M)
+        return [float(value) / max_step_m for value in wanted]
+    target = cube - ahead * _BEHIND_M
+    if along > -0.8 * _BEHIND_M:
+        # Beside or before it: turn around the cube at a safe distance, a part of a circle at a time.
+        angle = math.atan2(across, along)
+        turned = angle + math.copysign(min(0.8, math.pi - abs(angle)), angle if angle else 1.0)
+        target = cube + _AROUND_M * (ahead * math.cos(turned) + side * math.sin(turned))
+    return [float(value) / max_step_m for value in target - gripper]
+
+
+def _lift(state: _Fields, max_step_m: float) -> list[float]:
+    gripper, cube = (_point(state, name, "xyz") for name in ("gripper", "cube"))
+    offset = cube - gripper
+    aligned = float(np.hypot(offset[0], offset[1])) < _ALIGNED_M
+    around_cube = abs(float(offset[2])) < 0.015
+    if around_cube and state["finger_opening_m"] < _GRASPED_OPENING_M:
+        return [0.0, 0.0, 0.5, -1.0]
+    if around_cube and aligned:
+        return [0.0, 0.0, 0.0, -1.0]
+    height = 0.0 if aligned else _ABOVE_M
+    wanted = offset + np.array([0.0, 0.0, height])
+    return [*(float(value) / max_step_m for value in wanted), 1.0]
+
+
+_RULES: dict[str, _Rule] = {"reach": _reach, "push": _push, "lift": _lift}

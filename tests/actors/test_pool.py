@@ -1,0 +1,210 @@
+"""The pool on real Ray: weights out, rows in, actors killed, grown, broken and drained."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import ray
+from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
+
+from actors import ActorsConfig, RolloutStats
+from actors.actor import ActorPlan, LimiterPlan
+from actors.pool import ActorFailedError, ActorPool
+from learner.acting import ActingPolicy
+from learner.config import LearnerConfig
+from learner.weights import flatten
+from replay import EmbeddedServer, ReplayStore, SamplesPerInsert
+from sim import SimConfig
+
+LEARNER = LearnerConfig()
+SECONDS = 60.0  # no test waits so long; it only keeps a broken pool from hanging
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_session() -> Iterator[None]:
+    # Ray's tokens guard servers that others can reach; this one listens on loopback.
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _node_ip_address="127.0.0.1",
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def make_plan(server: EmbeddedServer) -> Callable[..., ActorPlan]:
+    def make(store: ReplayStore, sim: SimConfig = SIM, limiters: tuple[LimiterPlan, ...] = (), **actors) -> ActorPlan:
+        return ActorPlan(
+            task="counting",
+            sim=sim,
+            spec_json=store.spec.to_json(),
+            replay_url=server.url,
+            replay=store.config,
+            learner=LEARNER,
+            actors=ActorsConfig(**{"envs_per_actor": 3, "rows_per_call": 60, "backoff_seconds": 0.1, **actors}),
+            limiters=limiters,
+            run_id=store.run_id,
+            seed=0,
+        )
+
+    return make
+
+
+def poll_until(pool: ActorPool, enough: Callable[[list[RolloutStats]], bool]) -> list[RolloutStats]:
+    deadline = time.monotonic() + SECONDS
+    results: list[RolloutStats] = []
+    while not enough(results):
+        assert time.monotonic() < deadline, results
+        results += pool.poll(timeout_s=0.2)
+    return results
+
+
+def poll_until_true(pool: ActorPool, condition: Callable[[], bool]) -> list[RolloutStats]:
+    return poll_until(pool, lambda _: condition())
+
+
+def assert_whole(chunks) -> None:
+    assert_contiguous(chunks)
+    assert_counted(*(joined(chunks, name) for name in ("state", "image", "reward", "is_first", "is_last")))
+
+
+def test_rows_of_all_actors_arrive_once_and_in_order_and_newest_weights_are_used(make_store, make_plan) -> None:
+    store = make_store()
+    policy = ActingPolicy(store.spec, LEARNER)
+    with ActorPool(make_plan(store, count=2)) as pool:
+        results = poll_until(pool, lambda done: len({stats.actor_id for stats in done}) == 2)
+        assert {stats.policy_version for stats in results} == {0}
+        for version in (3, 4):
+            pool.set_weights(flatten(policy.modules), version)
+        results += poll_until(
+            pool, lambda done: {stats.actor_id for stats in done if stats.policy_version == 4} == {"actor0", "actor1"}
+        )
+        with pytest.raises(ValueError, match="version 4: it must be above the last one, 4"):
+            pool.set_weights(flatten(policy.modules), 4)
+        results += pool.drain()
+        assert pool.identities == []
+
+    streams = read_streams(store)
+    assert set(streams) == {f"actor{actor}.0.{env}" for actor in range(2) for env in range(3)}
+    for chunks in streams.values():
+        assert_whole(chunks)
+        assert bool(chunks[-1].is_last[-1])
+    assert store.stats()["rows"] == sum(stats.rows for stats in results)
+
+
+def test_a_killed_actor_is_replaced_and_its_acknowledged_rows_stay_whole(make_store, make_plan) -> None:
+    store = make_store()
+    with ActorPool(make_plan(store, count=2)) as pool:
+        poll_until(pool, lambda done: {stats.actor_id for stats in done} == {"actor0", "actor1"})
+        victim, survivor = sorted(pool.identities, key=lambda identity: identity.actor_id)
+        os.kill(victim.pid, signal.SIGKILL)
+        poll_until(pool, lambda done: any(stats.actor_id == "actor0" and stats.incarnation == 1 for stats in done))
+
+        assert pool.restarts == {"died": 1, "memory": 0}
+        assert pool.stats() == {"running": 2, "restarts_died": 1, "restarts_memory": 0, "errors": 0}
+        replacement = next(identity for identity in pool.identities if identity.actor_id == "actor0")
+        assert replacement.pid != victim.pid
+        assert survivor in pool.identities
+        pool.drain()
+
+    streams = read_streams(store)
+    assert {f"actor0.{incarnation}.0" for incarnation in (0, 1)} <= set(streams)
+    for name, chunks in streams.items():
+        assert_whole(chunks)
+        if name.startswith("actor0.0."):  # what was killed had no time to write a short chunk
+            assert all(chunk.rows == CHUNK_LENGTH for chunk in chunks)
+
+
+def test_an_actor_that_ray_has_given_up_is_replaced_too(make_store, make_plan) -> None:
+    store = make_store()
+    with ActorPool(make_plan(store)) as pool:
+        poll_until(pool, bool)
+        ray.kill(pool._slots[0].handle, no_restart=True)
+        poll_until(pool, lambda done: any(stats.incarnation == 1 for stats in done))
+        assert pool.restarts == {"died": 1, "memory": 0}
+        pool.drain()
+    for chunks in read_streams(store).values():
+        assert_whole(chunks)
+
+
+def test_an_actor_that_grows_too_big_is_drained_and_replaced_and_nothing_is_lost(make_store, make_plan) -> None:
+    # Rows of large images wait in the writers for a chunk that is never full, so that the actor grows.
+    sim = SimConfig(image_size=512)
+    store = make_store(counting_spec(sim, chunk_length=10_000))
+    with ActorPool(make_plan(store, sim, envs_per_actor=1, rows_per_call=1)) as pool:
+        poll_until(pool, bool)
+        fresh_mb = pool.identities[0].memory_mb
+    store = make_store(counting_spec(sim, chunk_length=10_000))
+    with ActorPool(make_plan(store, sim, envs_per_actor=1, max_memory_mb=fresh_mb + 100)) as pool:
+        results = poll_until_true(pool, lambda: pool.restarts["memory"] == 1 and len(pool.identities) == 1)
+        results += pool.drain()
+
+    assert pool.restarts == {"died": 0, "memory": 1}
+    streams = read_streams(store)
+    for chunks in streams.values():
+        assert_whole(chunks)
+    assert store.stats()["rows"] == sum(stats.rows for stats in results)
+
+
+def test_a_memory_limit_that_no_actor_can_keep_is_refused(make_store, make_plan) -> None:
+    with (
+        ActorPool(make_plan(make_store(), max_memory_mb=100.0)) as pool,
+        pytest.raises(ValueError, match=r"max_memory_mb=100: actor0 takes \d+ MB as soon as it starts"),
+    ):
+        poll_until_true(pool, lambda: False)
+
+
+def test_an_actor_whose_own_code_fails_again_and_again_ends_the_run_with_its_reason(make_store, make_plan) -> None:
+    plan = make_plan(make_store(), SimConfig(image_size=32), max_errors=1)
+    with ActorPool(plan) as pool, pytest.raises(ActorFailedError, match=r"actor0 failed 2 times.*image of shape"):
+        poll_until_true(pool, lambda: False)
+    assert pool.restarts == {"died": 0, "memory": 0}
+
+
+def test_an_error_in_a_call_leaves_the_actor_where_it_was(make_store, make_plan) -> None:
+    store = make_store()
+    with ActorPool(make_plan(store)) as pool:
+        poll_until(pool, bool)
+        pool.set_weights(np.zeros(3, np.float32), 1)  # fits no network
+        poll_until_true(pool, lambda: pool.stats()["errors"] >= 2)
+        pool.set_weights(flatten(ActingPolicy(store.spec, LEARNER).modules), 2)
+        poll_until(pool, lambda done: any(stats.policy_version == 2 for stats in done))
+        pool.drain()
+
+    streams = read_streams(store)
+    assert set(streams) == {f"actor0.0.{env}" for env in range(3)}
+    for chunks in streams.values():
+        assert_whole(chunks)
+
+
+def test_actors_wait_for_the_limiter_that_their_plan_names(make_store, make_plan) -> None:
+    store = make_store()
+    limiter = LimiterPlan(name="teacher", samples_per_insert=1.0, min_rows=16, tolerance_rows=32.0)
+    with ActorPool(make_plan(store, limiters=(limiter,), wait_seconds=0.1)) as pool:
+        blocked = poll_until(pool, lambda done: any(stats.rows == 0 for stats in done))
+        assert blocked[-1].waited_seconds >= 0.1
+        SamplesPerInsert(store, "teacher", 1.0, 16, 32.0).record_sampled(10_000)
+        poll_until(pool, lambda done: sum(stats.rows for stats in done) > 200)
+        pool.drain()
+    for chunks in read_streams(store).values():
+        assert_whole(chunks)
+
+
+def test_draining_gives_up_after_its_time_and_says_so(make_store, make_plan, caplog) -> None:
+    store = make_store()
+    limiter = LimiterPlan(name="teacher", samples_per_insert=1.0, min_rows=0, tolerance_rows=1.0)
+    # Nobody samples, so that the first call waits for a minute and the actor cannot be drained before.
+    plan = make_plan(store, limiters=(limiter,), rows_per_call=10_000, wait_seconds=60.0, drain_seconds=0.0)
+    with ActorPool(plan) as pool:
+        poll_until_true(pool, lambda: store.stats()["rows"] > 0)
+        assert pool.drain() == []
+    assert "actor0 did not drain within 0 s" in caplog.text

@@ -1,0 +1,119 @@
+"""The files made once per machine: light meshes of the Panda, the scene's shapes, textures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sim import DOMAINS
+from sim.assets import assets_directory, cache_directory, scene_meshes
+from sim.meshes import decimate, read_obj
+from sim.textures import FAMILIES, make_texture, texture_names
+
+ROOT = Path(__file__).parents[2]
+MAKE = "from sim.assets import assets_directory; print(assets_directory())"
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TWIST_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_the_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("TWIST_CACHE", raising=False)
+    assert cache_directory() == tmp_path / "home" / ".cache" / "twist"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_directory() == tmp_path / "xdg" / "twist"
+    monkeypatch.setenv("TWIST_CACHE", str(tmp_path / "named"))
+    assert cache_directory() == tmp_path / "named"
+
+
+def test_assets_are_made_once_with_one_line_of_progress(empty_cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    first = assets_directory()
+    captured = capfd.readouterr()
+    assert captured.err.count("\n") == 1
+    assert str(first) in captured.err
+    assert captured.out == ""
+    assert assets_directory() == first
+    assert capfd.readouterr().err == ""
+    assert [path.name for path in empty_cache.iterdir()] == [first.name]
+
+
+def test_processes_that_make_assets_at_once_do_not_disturb_each_other(empty_cache: Path) -> None:
+    makers = [
+        subprocess.Popen([sys.executable, "-c", MAKE], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    printed = {maker.communicate(timeout=60)[0].strip() for maker in makers}
+    assert [maker.returncode for maker in makers] == [0, 0, 0]
+    (directory,) = (Path(line) for line in printed)
+    assert (directory / "panda.urdf").is_file()
+    assert [path.name for path in empty_cache.iterdir()] == [directory.name], "no half-made directory is left"
+
+
+def test_a_cache_that_cannot_be_written_is_reported_with_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TWIST_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="set TWIST_CACHE to another directory"):
+        assets_directory()
+
+
+def test_the_robot_is_light_enough_to_render_fast() -> None:
+    directory = assets_directory()
+    description = (directory / "panda.urdf").read_text()
+    assert "package://" not in description
+    triangles = [len(read_obj(path)[1]) for path in directory.glob("*.obj") if path.name in description]
+    assert 1000 < sum(triangles) < 2500, "the stock robot has 100,000"
+
+
+def test_decimation_keeps_a_mesh_in_its_place() -> None:
+    steps = np.linspace(0.0, 1.0, 21)
+    x, y = (values.ravel() for values in np.meshgrid(steps, steps))
+    vertices = np.stack([x, y, 0.2 * np.sin(3 * x)], axis=1)
+    row, column = (values.ravel() for values in np.meshgrid(np.arange(20), np.arange(20)))
+    corner = 21 * row + column
+    triangles = np.concatenate(
+        [np.stack([corner, corner + 1, corner + 22], 1), np.stack([corner, corner + 22, corner + 21], 1)]
+    )
+    mesh = decimate(vertices, triangles, 100)
+    assert 50 <= len(mesh.triangles) <= 110
+    assert mesh.vertices.min(axis=0) == pytest.approx(vertices.min(axis=0), abs=0.03)
+    assert mesh.vertices.max(axis=0) == pytest.approx(vertices.max(axis=0), abs=0.03)
+    assert np.linalg.norm(mesh.normals, axis=1) == pytest.approx(np.ones(len(mesh.normals)), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ball", "cube", "disc", "table"])
+def test_shapes_face_outwards(name: str) -> None:
+    mesh = scene_meshes()[name]
+    first, second, third = (mesh.vertices[mesh.triangles[:, k]] for k in range(3))
+    faces = np.cross(second - first, third - first)
+    turned = np.einsum("ij,ij->i", faces, mesh.normals[mesh.triangles[:, 0]])
+    assert (turned > -1e-12).all()
+    assert mesh.triangles.min() == 0
+    assert mesh.triangles.max() == len(mesh.vertices) - 1
+
+
+def test_an_obj_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    mesh = scene_meshes()["cube"]
+    mesh.write(tmp_path / "cube.obj")
+    vertices, triangles = read_obj(tmp_path / "cube.obj")
+    assert vertices == pytest.approx(mesh.vertices)
+    assert np.array_equal(triangles, mesh.triangles)
+
+
+def test_textures_are_grey_patterns_with_contrast_and_always_the_same() -> None:
+    names = [name for domain in DOMAINS for name in texture_names(domain)]
+    assert len(names) == len(set(names)) == sum(len(FAMILIES[domain]) for domain in DOMAINS) * 6
+    textures = {name: make_texture(name) for name in names}
+    for name, texture in textures.items():
+        assert texture.shape == (64, 64)
+        assert texture.max() > 200
+        assert texture.std() > 5
+        assert np.array_equal(texture, make_texture(name))
+    assert len({texture.tobytes() for texture in textures.values()}) == len(names)

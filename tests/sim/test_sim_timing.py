@@ -1,0 +1,83 @@
+"""Delays of action and camera, measured on what arrives."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sim import DynamicsConfig, RandomisationConfig, SimConfig, TimingConfig, VisualConfig, make_env
+
+FORWARD = np.array([0.0, 1.0, 0.0], np.float32)
+STILL = np.zeros(3, np.float32)
+
+
+def make(timing: TimingConfig) -> Any:
+    randomisation = RandomisationConfig(VisualConfig(enabled=False), DynamicsConfig(enabled=False), timing)
+    return make_env("reach", SimConfig(randomisation=randomisation))
+
+
+def delays(*, action_s: float = 0.0, camera_s: float = 0.0, held: float = 0.0) -> TimingConfig:
+    return TimingConfig(
+        action_delay_s=(action_s, action_s), camera_delay_s=(camera_s, camera_s), held_frame_probability=held
+    )
+
+
+def way_along_y(env: Any, actions: list[Any]) -> list[float]:
+    """The gripper's y after each action, metres from its start."""
+    column = env.state_names.index("gripper_y_m")
+    start = env.reset(seed=0)[0]["state"][column]
+    return [float(env.step(action)[0]["state"][column] - start) for action in actions]
+
+
+def test_without_delay_a_displacement_is_done_within_its_control_step() -> None:
+    env = make(delays())
+    assert way_along_y(env, [FORWARD, FORWARD, STILL]) == pytest.approx([0.06, 0.12, 0.12], abs=0.004)
+    env.close()
+
+
+def test_an_action_delayed_by_one_control_step_is_done_one_step_later() -> None:
+    env = make(delays(action_s=0.1))
+    assert way_along_y(env, [FORWARD, STILL, FORWARD, STILL]) == pytest.approx([0.0, 0.06, 0.06, 0.12], abs=0.004)
+    env.close()
+
+
+def test_an_action_delayed_by_half_a_control_step_is_half_done() -> None:
+    env = make(delays(action_s=0.05))
+    first, second = way_along_y(env, [FORWARD, STILL])
+    assert 0.015 < first < 0.045
+    assert second == pytest.approx(0.06, abs=0.004)
+    env.close()
+
+
+def test_a_camera_delayed_by_one_control_step_shows_the_observation_before() -> None:
+    on_time, late = make(delays()), make(delays(camera_s=0.1))
+    images: dict[str, list[Any]] = {"on_time": [], "late": []}
+    for name, env in (("on_time", on_time), ("late", late)):
+        images[name].append(env.reset(seed=0)[0])
+        images[name] += [env.step(FORWARD)[0] for _ in range(3)]
+        env.close()
+    for step in range(3):
+        assert np.array_equal(images["late"][step + 1]["image"], images["on_time"][step]["image"])
+        assert np.array_equal(images["late"][step + 1]["state"], images["on_time"][step + 1]["state"])
+
+
+def test_a_held_frame_is_the_frame_before() -> None:
+    env = make(delays(held=0.5))
+    image = env.reset(seed=0)[0]["image"]
+    held = 0
+    for step in range(24):
+        following = env.step(FORWARD if step % 2 else -FORWARD)[0]["image"]
+        held += np.array_equal(image, following)
+        image = following
+    assert 5 <= held <= 19
+    env.close()
+
+
+def test_frames_are_held_only_where_that_is_asked_for() -> None:
+    env = make(delays())
+    image = env.reset(seed=0)[0]["image"]
+    for step in range(10):
+        following = env.step(FORWARD if step % 2 else -FORWARD)[0]["image"]
+        assert not np.array_equal(image, following)
+        image = following
+    env.close()

