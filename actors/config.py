@@ -22,7 +22,7 @@ class ActorsConfig:
         },
     )
     student_fraction: float = field(
-        default=0.25,
+        default=0.5,
         metadata={
             "help": "share of episodes driven from images through the student, once it has trained enough to drive",
             "min": 0.0,

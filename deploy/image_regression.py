@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from sim import TASKS, RandomisationConfig, SimConfig, TimingConfig, make_env
 
 _FRAMES_PER_EPISODE = 3
-_TEST_FRAMES = 1500
 _BATCH = 128
 _LEARNING_RATE = 1.5e-3
 
@@ -112,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--frames", type=int, default=24_000, help="training images (default 24000)")
     parser.add_argument("--seconds", type=float, default=120.0, help="time to train (default 120)")
+    parser.add_argument("--test-frames", type=int, default=1500, help="test images per domain (default 1500)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     images, positions, names = photograph(given.task, "train", given.frames, given.seed)
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
     net = train(pictures, torch.from_numpy((positions - mean) / deviation), given.seconds, given.seed)
     for domain in ("train", "held_out"):
-        images, truth, _ = photograph(given.task, domain, _TEST_FRAMES, given.seed + 1)
+        images, truth, _ = photograph(given.task, domain, given.test_frames, given.seed + 1)
         with torch.no_grad():
             predicted = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy() * deviation + mean
         errors = median_errors_m(predicted, truth, names)

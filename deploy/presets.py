@@ -13,7 +13,14 @@ from deploy.errors import UserError, user_errors
 from deploy.overrides import apply, nearest, parse_assignments
 
 TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
-    "reach": {},
+    "reach": {
+        "training.prefill_env_steps": 2_000,
+        "training.env_steps": 30_000,
+        "training.student_updates": 2_000,
+        "replay.chunk_length": 17,
+        "learner.teacher_samples_per_insert": 16,
+        "actors.envs_per_actor": 16,
+    },
     "push": {
         "training.env_steps": 200_000,
         "training.student_updates": 20_000,

@@ -74,11 +74,12 @@ class ReturnRange(nn.Module):
 
 
 class Imagined(NamedTuple):
-    """Imagined trajectories, time first: latents 0..H, actions 0..H-1, deviations of the policy 0..H-1."""
+    """Imagined trajectories, time first: latents 0..H; action, policy's deviation and z's noise of steps 0..H-1."""
 
     latent: Latent
     action: Tensor
     deviation: Tensor
+    noise: Tensor
 
 
 def imagine(
@@ -94,7 +95,7 @@ def imagine(
         generator: of all draws.
 
     Returns:
-        Imagined: deter [H+1, N, D], stoch [H+1, N, S, K], action and deviation [H, N, A].
+        Imagined: deter [H+1, N, D], stoch [H+1, N, S, K], action and deviation [H, N, A], noise [H, N, S, K].
     """
     count = start.deter.shape[0]
     device = start.deter.device
@@ -110,7 +111,7 @@ def imagine(
         actions.append(action)
         deviations.append(deviation)
     stacked = Latent(torch.stack([x.deter for x in latents]), torch.stack([x.stoch for x in latents]))
-    return Imagined(stacked, torch.stack(actions), torch.stack(deviations))
+    return Imagined(stacked, torch.stack(actions), torch.stack(deviations), stoch_noise)
 
 
 def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:
@@ -160,12 +161,12 @@ def behaviour_losses(
     arrived = Latent(imagined.latent.deter[1:], imagined.latent.stoch[1:])
     feat = imagined.latent.feat
     reward = model.predict_reward(arrived)
-    discount = model.predict_continue(arrived) * config.discount
+    proceed = model.predict_continue(arrived)
+    discount = proceed * config.discount
     returns = lambda_return(reward, discount, critic.value(feat[1:]), config.lambda_)
     assert returns.shape == imagined.action.shape[:2], (returns.shape, imagined.action.shape)
     with torch.no_grad():  # a step counts as much as it is likely to be reached
-        ones = torch.ones_like(discount[:1])
-        weight = torch.cumprod(torch.cat((ones, discount[:-1] / config.discount)), dim=0)
+        weight = torch.cumprod(torch.cat((torch.ones_like(proceed[:1]), proceed[:-1])), dim=0)
     scale = span.update(returns.detach())
     entropy = normal_entropy(imagined.deviation)
     losses = {

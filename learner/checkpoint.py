@@ -6,7 +6,7 @@
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +62,15 @@ def restore(learner: Learner, state: LearnerState) -> None:
     """
     check_document(state.document, learner.spec)
     load_modules(learner.modules, state.weights)
+    teacher_updates, student_updates = state.document["teacher_updates"], state.document["student_updates"]
     for name, optimiser in learner.optimisers.items():
-        saved = optimiser.adam.state_dict()
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for key, array in state.training.items():
-            owner, index, *rest = key.split("/")
-            if owner == name:
-                moments.setdefault(int(index), {})[rest[0]] = torch.from_numpy(array.copy())
-        optimiser.adam.load_state_dict({"state": moments, "param_groups": saved["param_groups"]})
+        updates = student_updates if name == "student" else teacher_updates
+        moments = _moments(name, optimiser.parameters, state.training, at_least=1 if updates > 0 else 0)
+        param_groups = optimiser.adam.state_dict()["param_groups"]
+        optimiser.adam.load_state_dict({"state": moments, "param_groups": param_groups})
     for index, generator in enumerate(learner.generators):
-        generator.set_state(torch.from_numpy(state.training[f"generator/{index}"].copy()))
-    learner.resume_counters(state.document["teacher_updates"], state.document["student_updates"])
+        generator.set_state(_array(state.training, f"generator/{index}", tuple(generator.get_state().shape)))
+    learner.resume_counters(teacher_updates, student_updates)
 
 
 def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, Any]) -> None:
@@ -132,12 +130,33 @@ def load_modules(modules: Mapping[str, nn.Module], arrays: Arrays) -> None:
     """
     for module_name, module in modules.items():
         for name, tensor in module.state_dict().items():
-            key = f"{module_name}/{name}"
-            found = arrays.get(key)
-            if found is None or tuple(found.shape) != tuple(tensor.shape):
-                shape = "is missing" if found is None else f"has shape {tuple(found.shape)}"
-                raise ValueError(f"checkpoint's {key} {shape}; this model has {tuple(tensor.shape)}")
-            tensor.copy_(torch.from_numpy(found.copy()))
+            tensor.copy_(_array(arrays, f"{module_name}/{name}", tuple(tensor.shape)))
+
+
+def _moments(
+    name: str, parameters: Sequence[torch.Tensor], arrays: Arrays, at_least: int
+) -> dict[int, dict[str, torch.Tensor]]:
+    """Adam's state of one optimiser by its parameters' numbers; a parameter that never had a gradient has none."""
+    held = {int(key.split("/")[1]) for key in arrays if key.startswith(f"{name}/")}
+    moments = {}
+    for index in sorted(held | set(range(at_least))):
+        if index >= len(parameters):
+            raise ValueError(f"checkpoint has a moment of {name}/{index}; this model has {len(parameters)} parameters")
+        parameter, key = parameters[index], f"{name}/{index}"
+        moments[index] = {"step": _array(arrays, f"{key}/step", ())}
+        for moment in ("exp_avg", "exp_avg_sq"):
+            # Torch's fused Adam walks parameter and moments in memory order, so the strides must be the parameter's.
+            laid_out = torch.empty_like(parameter, device="cpu", requires_grad=False)
+            moments[index][moment] = laid_out.copy_(_array(arrays, f"{key}/{moment}", tuple(parameter.shape)))
+    return moments
+
+
+def _array(arrays: Arrays, key: str, shape: tuple[int, ...]) -> torch.Tensor:
+    found = arrays.get(key)
+    if found is None or tuple(found.shape) != shape:
+        what = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+        raise ValueError(f"checkpoint's {key} {what}; this model has {shape}")
+    return torch.from_numpy(found.copy())
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:

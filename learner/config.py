@@ -78,7 +78,7 @@ class StudentConfig:
         default=1.0, metadata={"help": "weight of the squared error of the teacher's action on both latents", "min": 0.0}
     )
     readout_scale: float = field(
-        default=1.0, metadata={"help": "weight of the true state read straight off the image's embedding", "min": 0.0}
+        default=10.0, metadata={"help": "weight of the true state read straight off the image's embedding", "min": 0.0}
     )
     feed: str = field(
         default="student",
@@ -99,7 +99,7 @@ class StudentConfig:
         default=10, metadata={"help": "student updates between two looks at the moving teacher", "min": 1}
     )
     warm_up_updates: int = field(
-        default=300, metadata={"help": "student updates before the student may drive a robot in simulation", "min": 0}
+        default=200, metadata={"help": "student updates before the student may drive a robot in simulation", "min": 0}
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
-from learner.distributions import categorical_kl, gumbel
+from learner.distributions import categorical_kl
 from learner.networks import ImageEncoder, copy_parameters, frozen_parameters, squared_error
 from learner.rssm import RSSM, Latent, Observed
 from learner.teacher import Teacher, TensorBatch
@@ -103,11 +103,10 @@ def imagination_alignment(
     with torch.no_grad():
         rollout = imagine(teacher, policy, teacher_start, horizon, generator)
         teacher_prior = teacher.rssm.prior(rollout.latent.deter[1:])
-    noise = gumbel((horizon, *student_start.stoch.shape), student_start.stoch.device, generator)
     deters, priors = [], []
     latent = student_start
     for t in range(horizon):
-        latent, prior = student.rssm.imagine(latent, rollout.action[t], noise[t])
+        latent, prior = student.rssm.imagine(latent, rollout.action[t], rollout.noise[t])
         if config.feed == "teacher":
             latent = Latent(latent.deter, rollout.latent.stoch[t + 1])
         deters.append(latent.deter)
@@ -131,7 +130,7 @@ def student_losses(
         teacher: frozen snapshot of the teacher.
         policy: frozen snapshot of the policy.
         config: whose z is fed, imagination.
-        batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8.
+        batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8, `valid` [B, T] bool.
         generator: of all draws.
 
     Returns:
@@ -158,7 +157,8 @@ def student_losses(
         "readout": squared_error(student.readout(embed), target.state),
     }
     if config.imagination_scale > 0.0:
-        starts = _choose_starts(target.observed.latent, seen.latent, config.imagination_starts, generator)
+        valid = batch["valid"].repeat_interleave(views, dim=0)
+        starts = _choose_starts(target.observed.latent, seen.latent, valid, config.imagination_starts, generator)
         deter, prior = imagination_alignment(student, teacher, policy, config, starts, generator)
         losses["imagination"] = deter + prior
     with torch.no_grad():
@@ -183,10 +183,13 @@ def scales(config: StudentConfig) -> dict[str, float]:
     return weights | ({"imagination": config.imagination_scale} if config.imagination_scale > 0.0 else {})
 
 
-def _choose_starts(teacher: Latent, student: Latent, count: int, generator: torch.Generator) -> tuple[Latent, Latent]:
-    """The same `count` random steps of both sequences, [B, T, ...] to [N, ...]."""
-    total = teacher.deter.shape[0] * teacher.deter.shape[1]
-    chosen = torch.randint(total, (min(count, total),), generator=generator, device=teacher.deter.device)
+def _choose_starts(
+    teacher: Latent, student: Latent, valid: Tensor, count: int, generator: torch.Generator
+) -> tuple[Latent, Latent]:
+    """The same `count` random steps of both sequences, out of those that are valid [B, T]: [B, T, ...] to [N, ...]."""
+    rows = valid.flatten().nonzero().squeeze(-1)
+    pick_rows = torch.randint(len(rows), (min(count, len(rows)),), generator=generator, device=rows.device)
+    chosen = rows[pick_rows]
 
     def pick(x: Tensor) -> Tensor:
         return x.flatten(0, 1)[chosen]

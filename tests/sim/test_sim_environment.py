@@ -118,7 +118,7 @@ def test_a_domain_is_chosen_per_environment_and_per_episode_and_changes_only_wha
     env.close()
 
 
-@pytest.mark.parametrize(("task", "steps"), [("reach", 24), ("push", 60), ("lift", 50)])
+@pytest.mark.parametrize(("task", "steps"), [("reach", 16), ("push", 60), ("lift", 50)])
 def test_episodes_are_cut_and_never_terminate(task: str, steps: int) -> None:
     env = make_env(task, SimConfig(), views=0)
     env.reset(seed=0)

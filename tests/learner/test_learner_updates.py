@@ -1,0 +1,303 @@
+"""What the two updates of the learner move, what they leave alone, and that they give the same numbers again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_learner import SPEC, Batch, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
+
+from learner.acting import ActingPolicy
+from learner.learner import Learner, choose_device, choose_dtype
+
+DYNAMICS = ("scratch", "teacher_init", "tied")
+TERMS = ("posterior", "prior", "deter", "state", "action", "readout", "imagination")
+ALL_OFF = {f"{term}_scale": 0.0 for term in TERMS}
+
+
+def of_teacher(learner: Learner) -> list[torch.Tensor]:
+    return snapshot(learner.teacher, learner.policy, learner.critic, learner.span)
+
+
+def moved_parts(learner: Learner, before: dict[str, torch.Tensor]) -> set[str]:
+    """First two parts of the names of the student's parameters that are not what they were."""
+    after = learner.student.state_dict()
+    return {".".join(name.split(".")[:2]) for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def copied(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in learner.student.state_dict().items()}
+
+
+def numbers(metrics: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: value.item() for name, value in metrics.items()}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+def test_a_student_update_moves_the_student_and_not_one_bit_of_the_teacher(dynamics: str, precision: str) -> None:
+    learner = tiny_learner(student={"dynamics": dynamics}, precision=precision)
+    learner.teacher_update(tiny_batch(image=False))
+    teacher, student = of_teacher(learner), snapshot(learner.student)
+    for seed in range(3):
+        learner.student_update(tiny_batch(seed))
+    assert same_bits(of_teacher(learner), teacher)
+    assert not same_bits(snapshot(learner.student), student)
+
+
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+def test_a_teacher_update_moves_teacher_policy_and_critic_and_not_one_bit_of_the_student(dynamics: str) -> None:
+    learner = tiny_learner(student={"dynamics": dynamics})
+    student = snapshot(learner.student)
+    before = [snapshot(module) for module in (learner.teacher, learner.policy, learner.critic.net, learner.critic.slow)]
+    for seed in range(2):
+        learner.teacher_update(tiny_batch(seed, image=False))
+    assert same_bits(snapshot(learner.student), student)
+    after = [snapshot(module) for module in (learner.teacher, learner.policy, learner.critic.net, learner.critic.slow)]
+    assert not any(same_bits(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_the_world_model_is_trained_by_its_own_losses_alone() -> None:
+    """Policy and critic train in a frozen copy: whatever they want, the world model's update is the same."""
+    results = []
+    for settings in ({"horizon": 1, "entropy_scale": 0.0}, {"horizon": 5, "entropy_scale": 10.0}):
+        learner = tiny_learner(behaviour=settings)
+        learner.teacher_update(tiny_batch(image=False))
+        results.append(snapshot(learner.teacher))
+    assert same_bits(*results)
+
+
+def test_the_policy_on_the_student_s_latent_is_the_teacher_s_bit_for_bit() -> None:
+    learner = tiny_learner(student={"dynamics": "tied", "warm_up_updates": 2})
+    for seed in range(2):
+        learner.teacher_update(tiny_batch(seed, image=False))
+        learner.student_update(tiny_batch(seed))
+    acting = ActingPolicy(SPEC, learner.config, seed=9)
+    assert not same_bits(snapshot(acting.policy), snapshot(learner.policy))
+    acting.load(*learner.publish())
+
+    assert same_bits(snapshot(acting.policy), snapshot(learner.policy))
+    assert same_bits(snapshot(acting.teacher), snapshot(learner.teacher))
+    assert same_bits(snapshot(acting.student), snapshot(learner.student))
+    batch = tiny_batch()
+    every = np.ones(2, np.bool_)
+    state, image = batch["state"][:, 0], batch["image"][:, 0, 0]
+    action, carry = acting.step(acting.initial(2), state, image, is_first=every, student=every, explore=False)
+    with torch.no_grad():
+        expected, _ = learner.policy(carry.latent.feat)
+    assert np.array_equal(action, expected.numpy())
+
+
+def test_publishing_says_how_many_updates_there_were_and_whether_the_student_may_drive() -> None:
+    learner = tiny_learner(student={"warm_up_updates": 2})
+    acting = ActingPolicy(SPEC, learner.config)
+    assert (acting.version, acting.student_ready) == (0, False)
+    learner.teacher_update(tiny_batch(image=False))
+    learner.student_update(tiny_batch())
+    acting.load(*learner.publish())
+    assert (acting.version, acting.student_ready) == (2, False)
+    learner.student_update(tiny_batch())
+    acting.load(*learner.publish())
+    assert (acting.version, acting.student_ready) == (3, True)
+
+
+def test_published_weights_do_not_move_with_the_learner() -> None:
+    learner = tiny_learner()
+    flat, _ = learner.publish()
+    kept = flat.copy()
+    learner.teacher_update(tiny_batch(image=False))
+    assert np.array_equal(flat, kept)
+
+
+def test_tied_dynamics_follow_the_teacher_at_every_refresh_and_only_then() -> None:
+    learner = tiny_learner(student={"dynamics": "tied", "refresh_updates": 2})
+    follows = []
+    for seed in range(4):
+        learner.teacher_update(tiny_batch(seed, image=False))
+        learner.student_update(tiny_batch(seed))
+        follows.append(same_bits(snapshot(learner.student.rssm.dynamics), snapshot(learner.teacher.rssm.dynamics)))
+    assert follows == [True, False, True, False]
+
+
+def test_dynamics_from_scratch_are_another_model_from_the_start() -> None:
+    learner = tiny_learner(student={"dynamics": "scratch"})
+    ours, theirs = snapshot(learner.student.rssm.dynamics), snapshot(learner.teacher.rssm.dynamics)
+    assert not same_bits(ours, theirs)
+    learner.refresh_target()
+    assert same_bits(snapshot(learner.student.rssm.dynamics), ours)
+
+
+def test_dynamics_that_start_as_the_teacher_s_go_their_own_way() -> None:
+    learner = tiny_learner(student={"dynamics": "teacher_init"})
+    theirs = snapshot(learner.teacher.rssm.dynamics)
+    assert same_bits(snapshot(learner.student.rssm.dynamics), theirs)
+    learner.student_update(tiny_batch())
+    assert not same_bits(snapshot(learner.student.rssm.dynamics), theirs)
+
+
+def test_the_student_looks_at_the_moving_teacher_every_refresh_updates() -> None:
+    """Two learners whose teachers differ from the second update on: the students differ from the third."""
+    losses: list[list[float]] = []
+    for batch_of_teacher in (1, 2):
+        learner = tiny_learner(student={"refresh_updates": 2})
+        losses.append([])
+        for k in range(3):
+            losses[-1].append(learner.student_update(tiny_batch(5))["loss_state"].item())
+            if k == 0:
+                learner.teacher_update(tiny_batch(batch_of_teacher, image=False))
+    assert losses[0][:2] == losses[1][:2]
+    assert losses[0][2] != losses[1][2]
+
+
+def test_with_every_scale_at_zero_the_student_stays_where_it_is() -> None:
+    learner = tiny_learner(student=ALL_OFF)
+    before = copied(learner)
+    metrics = learner.student_update(tiny_batch())
+    assert metrics["gradient_norm"].item() == 0.0
+    assert moved_parts(learner, before) == set()
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_moves_what_it_is_about(term: str) -> None:
+    learner = tiny_learner(student=ALL_OFF | {f"{term}_scale": 1.0})
+    before = copied(learner)
+    learner.student_update(tiny_batch())
+    moved = moved_parts(learner, before)
+    assert {"encoder.body", "encoder.output"} <= moved
+    assert ("readout.weight" in moved) == (term == "readout")
+    assert ("rssm.cell" in moved) == (term != "readout")
+    assert ("rssm.post_out" in moved) == (term != "readout")
+    assert ("rssm.prior_out" in moved) == (term in ("prior", "imagination"))
+
+
+def student_gradients(scales: dict[str, float]) -> torch.Tensor:
+    """Of one student update, unclipped, as one vector."""
+    learner = tiny_learner(student=scales | {"gradient_norm": 1e9})
+    learner.student_update(tiny_batch())
+    return torch.cat([x.grad.flatten() for x in learner.student.parameters() if x.grad is not None])
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_scale_of_zero_takes_away_a_term_s_gradient_and_nothing_else(term: str) -> None:
+    all_on = {name: 1.0 for name in ALL_OFF}
+    everything = student_gradients(all_on)
+    without = student_gradients(all_on | {f"{term}_scale": 0.0})
+    alone = student_gradients(ALL_OFF | {f"{term}_scale": 1.0})
+    assert alone.abs().max() > 0.0
+    torch.testing.assert_close(without + alone, everything, rtol=1e-4, atol=1e-5)
+
+
+def test_a_term_counts_by_its_scale() -> None:
+    once, thrice = (student_gradients(ALL_OFF | {"deter_scale": scale}) for scale in (1.0, 3.0))
+    torch.testing.assert_close(thrice, 3.0 * once, rtol=1e-4, atol=1e-6)
+
+
+def garbled_padding(batch: Batch) -> Batch:
+    """The same chunks, the second three rows long, with other things in the padding."""
+    rng = np.random.default_rng(99)
+    batch = {name: array.copy() for name, array in batch.items()}
+    batch["state"][1, 3:] = rng.uniform(-1, 1, batch["state"][1, 3:].shape)
+    batch["action"][1, 3:] = rng.uniform(-1, 1, batch["action"][1, 3:].shape)
+    batch["reward"][1, 3:] = 100.0
+    batch["is_terminal"][1, 3:] = True
+    if "image" in batch:
+        batch["image"][1, 3:] = rng.integers(0, 256, batch["image"][1, 3:].shape)
+    return batch
+
+
+@pytest.mark.parametrize("kind", ["teacher", "student"])
+def test_what_a_short_chunk_is_padded_with_does_not_matter(kind: str) -> None:
+    batch = tiny_batch(image=kind == "student")
+    batch["valid"][1, 3:] = False
+    results: list[tuple[dict[str, float], list[torch.Tensor]]] = []
+    for chunks in (batch, garbled_padding(batch)):
+        learner = tiny_learner(behaviour={"starts": 50}, student={"imagination_starts": 50})
+        update = learner.teacher_update if kind == "teacher" else learner.student_update
+        losses = {name: value for name, value in numbers(update(chunks)).items() if name.startswith("loss_")}
+        results.append((losses, snapshot(learner.teacher, learner.policy, learner.critic.net, learner.student)))
+    assert results[0][0] == results[1][0]
+    assert same_bits(results[0][1], results[1][1])
+
+
+def several_updates(seed: int, **config: Any) -> tuple[list[dict[str, float]], np.ndarray]:
+    learner = tiny_learner(seed, **config)
+    metrics = []
+    for k in range(3):
+        metrics.append(numbers(learner.teacher_update(tiny_batch(k, image=False))))
+        metrics.append(numbers(learner.student_update(tiny_batch(k, views=2))))
+    return metrics, learner.publish()[0]
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others() -> None:
+    first, weights = several_updates(3)
+    again, same_weights = several_updates(3)
+    other, other_weights = several_updates(4)
+    assert first == again
+    assert np.array_equal(weights, same_weights)
+    assert not np.array_equal(weights, other_weights)
+    for ours, theirs in zip(first, other, strict=True):
+        assert ours["gradient_norm"] != theirs["gradient_norm"]
+
+
+def test_a_learner_leaves_the_global_random_state_alone() -> None:
+    torch.manual_seed(1)
+    undisturbed = torch.rand(3)
+    torch.manual_seed(1)
+    several_updates(0)
+    assert torch.equal(torch.rand(3), undisturbed)
+
+
+def test_numbers_are_finite_scalars_that_hold_no_graph() -> None:
+    learner = tiny_learner()
+    for metrics in (learner.teacher_update(tiny_batch(image=False)), learner.student_update(tiny_batch())):
+        assert all(value.shape == () and not value.requires_grad for value in metrics.values())
+        assert np.isfinite(list(numbers(metrics).values())).all()
+
+
+def test_bfloat16_is_close_to_float32() -> None:
+    metrics = {}
+    for precision in ("float32", "bfloat16"):
+        learner = tiny_learner(precision=precision)
+        metrics[precision] = numbers(learner.teacher_update(tiny_batch(image=False)))
+        metrics[precision] |= {f"student_{k}": v for k, v in numbers(learner.student_update(tiny_batch())).items()}
+        assert all(x.dtype == torch.float32 for module in learner.modules.values() for x in module.parameters())
+    for name in ("loss_state", "loss_reward", "loss_continue", "loss_critic", "student_loss_readout", "post_entropy"):
+        assert metrics["bfloat16"][name] == pytest.approx(metrics["float32"][name], rel=0.1), name
+    for name in ("student_loss_posterior", "student_loss_deter", "student_loss_state"):
+        assert metrics["bfloat16"][name] == pytest.approx(metrics["float32"][name], rel=0.5), name
+
+
+def test_nothing_is_under_way_while_the_learner_is_paused() -> None:
+    learner = tiny_learner()
+    with learner.paused():
+        assert learner._teacher_pause.locked()
+        assert learner._student_pause.locked()
+    learner.teacher_update(tiny_batch(image=False))
+
+
+def test_the_arithmetic_of_a_setting() -> None:
+    cpu = torch.device("cpu")
+    assert choose_dtype("float32", cpu) == torch.float32
+    assert choose_dtype("bfloat16", cpu) == torch.bfloat16
+    assert choose_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
+    assert choose_device("cpu") == cpu
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device, which is what must be missing")
+def test_cuda_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match=r"device=cuda, but torch finds no CUDA device here; allowed: auto, cpu"):
+        choose_device("cuda")
+    assert choose_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_same_code_updates_on_cuda() -> None:
+    config = tiny_config()
+    learner = Learner(SPEC, type(config)(**{**vars(config), "device": "cuda", "precision": "bfloat16"}), seed=0)
+    metrics = numbers(learner.teacher_update(tiny_batch(image=False))) | numbers(learner.student_update(tiny_batch()))
+    assert np.isfinite(list(metrics.values())).all()
+    acting = ActingPolicy(SPEC, tiny_config())
+    acting.load(*learner.publish())
+    assert acting.version == 2
