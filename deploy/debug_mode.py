@@ -7,7 +7,7 @@ from collections.abc import Callable
 import sim
 from actors.worker import RolloutWorker
 from deploy.config import RunConfig
-from deploy.learner_process import LearnerProcess, LearnerStatus, limiter_plans
+from deploy.learner_process import LearnerProcess, limiter_plans
 from deploy.monitor import RunMonitor
 from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState

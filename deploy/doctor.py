@@ -187,11 +187,10 @@ def _renderer() -> Finding:
 
 
 def _ray() -> Finding:
-    from deploy.config import RunConfig
-    from deploy.parallel_mode import ray_session
+    from deploy.ray_session import ray_session
 
     began = time.monotonic()
-    with ray_session(RunConfig(task="reach")):
+    with ray_session("local"):
         import ray
 
         def process() -> int:

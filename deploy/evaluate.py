@@ -13,7 +13,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from replay.schema import StreamSpec
 
 import sim
 from deploy.clips import ClipRow, write_clip
@@ -22,6 +21,7 @@ from deploy.results import EvaluationResult
 from deploy.run_directory import RunDirectory
 from learner import checkpoint
 from learner.acting import ActingPolicy
+from replay.schema import StreamSpec
 
 EPISODES_AT_ONCE = 10
 _EVALUATION = 0xE7A1  # keeps these seeds apart from those that actors train on

@@ -1,10 +1,9 @@
-"""The learner's Ray actor: `LearnerProcess` in a process of its own, and nothing else."""
+"""The learner as a Ray actor: `LearnerProcess` in a process of its own, and nothing else."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import ray
 
 from deploy.config import RunConfig
 from deploy.learner_process import LearnerProcess, LearnerStatus
@@ -12,7 +11,6 @@ from learner.checkpoint import LearnerState
 from replay.schema import StreamSpec
 
 
-@ray.remote(max_concurrency=4)
 class LearnerActor:
     """`LearnerProcess` in a process of its own. Its calls answer at once while the loops run in threads."""
 

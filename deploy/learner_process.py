@@ -1,4 +1,4 @@
-"""The learner with its samplers, limiters and loops, assembled; plain Python that Ray may wrap (`deploy.learner_actor`)."""
+"""The learner with its samplers, limiters and loops, assembled. `deploy.learner_actor` wraps it for Ray."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from actors.actor import LimiterPlan
 from deploy.config import RunConfig
 from learner import checkpoint

@@ -10,11 +10,8 @@ every `checkpoint_every_...`   the learner between two updates     a checkpoint
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,31 +28,6 @@ from replay.schema import StreamSpec
 from replay.store import ReplayStore
 
 POLL_SECONDS = 0.5
-OBJECT_STORE_BYTES = 256 * 2**20
-"""Of a local Ray: only weights and checkpoints pass through it."""
-
-
-@contextmanager
-def ray_session(config: RunConfig) -> Iterator[None]:
-    """Starts a Ray of our own on this machine (local), or joins the cluster that runs this driver (cluster)."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if config.mode == "cluster":
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        # Token authentication guards servers that others can reach; ours listens on loopback alone.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @dataclass
@@ -87,7 +59,9 @@ class ParallelRun:
         """Starts the learner's process and the actors'; needs a `ray_session`."""
         self._config, self._store = config, store
         gpus = 1 if config.learner.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
-        self._learner: Any = LearnerActor.options(num_cpus=0, num_gpus=gpus).remote(
+        actor: Any = ray.remote(LearnerActor)
+        # Its calls answer while others run: a status must not wait for a checkpoint.
+        self._learner: Any = actor.options(num_cpus=0, num_gpus=gpus, max_concurrency=4).remote(
             config, spec.to_json(), replay_url, run_id, state
         )
         self._plan = ActorPlan(

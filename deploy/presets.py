@@ -15,10 +15,10 @@ from deploy.overrides import apply, nearest, parse_assignments
 TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     "reach": {
         "training.prefill_env_steps": 2_000,
-        "training.env_steps": 30_000,
-        "training.student_updates": 2_000,
+        "training.env_steps": 40_000,
+        "training.student_updates": 4_000,
         "replay.chunk_length": 17,
-        "learner.teacher_samples_per_insert": 16,
+        "learner.teacher_samples_per_insert": 8,
         "actors.envs_per_actor": 16,
     },
     "push": {

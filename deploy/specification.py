@@ -34,12 +34,13 @@ def spec_of(world: gym.Env[Any, Any], views: int, chunk_length: int) -> StreamSp
     assert isinstance(state, gym.spaces.Box)
     assert isinstance(action, gym.spaces.Box)
     assert image.shape is not None
+    height, width, channels = image.shape[-3:]
     names: tuple[str, ...] = world.unwrapped.state_names  # type: ignore[attr-defined]
     return StreamSpec(
         state_names=names,
         state_low=tuple(state.low.tolist()),
         state_high=tuple(state.high.tolist()),
-        image_shape=image.shape[-3:],
+        image_shape=(height, width, channels),
         views=views,
         action_dim=action.shape[0],
         chunk_length=chunk_length,

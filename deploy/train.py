@@ -6,17 +6,17 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from deploy.conclusion import conclude
 from deploy.config import RunConfig
-from deploy.debug_mode import DebugRun
 from deploy.errors import user_errors
 from deploy.metrics import MetricsWriter
 from deploy.monitor import RunMonitor
-from deploy.parallel_mode import ParallelRun, ray_session
 from deploy.progress import ProgressDisplay
+from deploy.ray_session import ray_session
 from deploy.resume import Resumed, resume
 from deploy.run_directory import RunDirectory
 from deploy.specification import stream_spec
@@ -26,6 +26,10 @@ from learner.learner import choose_device
 from replay.schema import StreamSpec
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
+
+if TYPE_CHECKING:
+    from deploy.debug_mode import DebugRun
+    from deploy.parallel_mode import ParallelRun
 
 
 def train(config: RunConfig, directory: Path) -> int:
@@ -91,13 +95,20 @@ def _train(
     state = at.state
     if state is not None and _complete(config, env_steps(), state):
         return
+    arguments = config, spec, store, url, run.run_id, state
     with ExitStack() as stack:
-        kind: type[DebugRun] | type[ParallelRun] = DebugRun
-        if config.mode != "debug":
-            kind = ParallelRun
-            stack.enter_context(ray_session(config))
+        started: DebugRun | ParallelRun
+        if config.mode == "debug":
+            from deploy.debug_mode import DebugRun
+
+            started = DebugRun(*arguments)
+        else:
+            stack.enter_context(ray_session(config.mode))
+            from deploy.parallel_mode import ParallelRun  # imports Ray, which debug mode does without
+
+            started = ParallelRun(*arguments)
         stack.enter_context(display)
-        kind(config, spec, store, url, run.run_id, state).train(env_steps, monitor, save)
+        started.train(env_steps, monitor, save)
 
 
 def _complete(config: RunConfig, env_steps: int, state: LearnerState) -> bool:

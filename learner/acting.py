@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from replay.schema import StreamSpec
 from torch import Tensor, nn
 
 from learner.behaviour import Policy
@@ -17,6 +16,7 @@ from learner.rssm import Latent
 from learner.student import Student
 from learner.teacher import Teacher
 from learner.weights import load_flat
+from replay.schema import StreamSpec
 
 
 @dataclass

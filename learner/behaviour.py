@@ -47,15 +47,9 @@ class Critic(nn.Module):
         """[..., F] to the slow critic's value [...], float32."""
         return self.two_hot.mean(self.slow(feat))
 
-    @torch.no_grad()
-    def update_slow(self, rate: float) -> None:
-        """Moves the slow copy by `rate` towards the critic."""
-        for slow, fast in zip(self.slow.parameters(), self.net.parameters(), strict=True):
-            slow.lerp_(fast, rate)
-
 
 class ReturnRange(nn.Module):
-    """Moving 5th-to-95th percentile range of returns (DreamerV3, eq. 7): returns are divided by it when it is above 1."""
+    """Moving 5th-to-95th percentile range of returns; they are divided by it when it is above 1 (DreamerV3, eq. 7)."""
 
     span: Tensor
 

@@ -1,8 +1,8 @@
 """The learner's state as named arrays and a JSON document; files are safetensors (no pickle).
 
-    weights.safetensors     every parameter and buffer, "<module>/<name>": all that an evaluation needs
-    training.safetensors    Adam's moments and the states of the random generators: what a resumed run needs besides
-    document                format, observation spec, learner's config, counters
+weights.safetensors     every parameter and buffer, "<module>/<name>": all that an evaluation needs
+training.safetensors    Adam's moments and the states of the random generators: what a resumed run needs besides
+document                format, observation spec, learner's config, counters
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from replay.schema import StreamSpec
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from learner.acting import ActingPolicy
 from learner.learner import Learner
+from replay.schema import StreamSpec
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
@@ -80,7 +80,7 @@ def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, An
         ValueError: the checkpoint is of another format, spec or sizes.
     """
     check_document(document, None)
-    load_modules({"teacher": policy.teacher, "policy": policy.policy, "student": policy.student}, weights)
+    load_modules({"teacher": policy.teacher, "policy": policy.policy, "student_average": policy.student}, weights)
     policy.progress.updates.fill_(document["student_updates"])
     policy.version = document["teacher_updates"] + document["student_updates"]
 
@@ -160,4 +160,5 @@ def _array(arrays: Arrays, key: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
+    array: np.ndarray = tensor.detach().cpu().numpy()
+    return array.copy()

@@ -63,8 +63,12 @@ class StudentConfig:
     channels: tuple[int, ...] = field(
         default=(16, 32, 64, 128), metadata={"help": "channels of the image encoder's layers, each halves the image"}
     )
-    posterior_scale: float = field(default=1.0, metadata={"help": "weight of KL(teacher post | student post)", "min": 0.0})
-    prior_scale: float = field(default=0.5, metadata={"help": "weight of KL(teacher prior | student prior)", "min": 0.0})
+    posterior_scale: float = field(
+        default=1.0, metadata={"help": "weight of the posterior's KL(teacher | student)", "min": 0.0}
+    )
+    prior_scale: float = field(
+        default=0.5, metadata={"help": "weight of the prior's KL(teacher | student)", "min": 0.0}
+    )
     deter_scale: float = field(default=1.0, metadata={"help": "weight of the squared error of h", "min": 0.0})
     imagination_scale: float = field(
         default=0.5, metadata={"help": "weight of imagination alignment (h and prior along imagined steps)", "min": 0.0}
@@ -72,10 +76,16 @@ class StudentConfig:
     imagination_horizon: int = field(default=5, metadata={"help": "imagined steps that are aligned", "min": 1})
     imagination_starts: int = field(default=32, metadata={"help": "imagined trajectories per update", "min": 1})
     state_scale: float = field(
-        default=1.0, metadata={"help": "weight of the true state read by the teacher's decoder off the student", "min": 0.0}
+        default=1.0,
+        metadata={"help": "weight of the true state, as the teacher's decoder reads it off the student", "min": 0.0},
     )
     action_scale: float = field(
-        default=1.0, metadata={"help": "weight of the squared error of the teacher's action on both latents", "min": 0.0}
+        default=1.0,
+        metadata={"help": "weight of the policy's action on the student's latent against the teacher's", "min": 0.0},
+    )
+    average_rate: float = field(
+        default=0.01,
+        metadata={"help": "the student that acts moves by this share to the trained one", "min": 0.0, "max": 1.0},
     )
     readout_scale: float = field(
         default=10.0, metadata={"help": "weight of the true state read straight off the image's embedding", "min": 0.0}
@@ -114,9 +124,7 @@ class LearnerConfig:
     student_samples_per_insert: float = field(
         default=0.0, metadata={"help": "steps the student replays per step inserted; 0 sets no bound", "min": 0.0}
     )
-    device: str = field(
-        default="auto", metadata={"help": "where to compute", "choices": ("auto", "cpu", "cuda")}
-    )
+    device: str = field(default="auto", metadata={"help": "where to compute", "choices": ("auto", "cpu", "cuda")})
     precision: str = field(
         default="auto",
         metadata={

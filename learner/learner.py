@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
-from replay.schema import StreamSpec
 from torch import Tensor, nn
 
 from learner import student as distillation
@@ -15,10 +14,11 @@ from learner import teacher as world_model
 from learner.acting import StudentProgress
 from learner.behaviour import Critic, Policy, ReturnRange, behaviour_losses
 from learner.config import LearnerConfig
-from learner.networks import copy_parameters, frozen_parameters
+from learner.networks import copy_parameters, frozen_parameters, move_towards
 from learner.optimiser import Optimiser, masked_mean
 from learner.rssm import Latent
 from learner.weights import flatten
+from replay.schema import StreamSpec
 
 NumpyBatch = Mapping[str, np.ndarray]
 Metrics = dict[str, Tensor]
@@ -61,10 +61,13 @@ class Learner:
             self.policy = Policy(feat, spec.action_dim, config).to(self.device)
             self.critic = Critic(feat, config).to(self.device)
             self.student = distillation.Student(spec, config).to(self.device)
+        self.student_average = copy.deepcopy(self.student)
+        frozen_parameters(self.student_average)
         self.span = ReturnRange().to(self.device)
         self.progress = StudentProgress()
         if config.student.dynamics != "scratch":
             self.student.copy_dynamics(self.teacher)
+            self.student_average.copy_dynamics(self.teacher)
         self._dream = Frozen(self.teacher, self.policy, self.dtype)
         self._target = Frozen(self.teacher, self.policy, self.dtype)
         teacher, behaviour, student = config.teacher, config.behaviour, config.student
@@ -89,6 +92,7 @@ class Learner:
             "policy": self.policy,
             "critic": self.critic,
             "student": self.student,
+            "student_average": self.student_average,
             "span": self.span,
         }
 
@@ -137,7 +141,7 @@ class Learner:
         with self._lock:
             self.optimisers["policy"].step()
             self.optimisers["critic"].step()
-        self.critic.update_slow(config.slow_critic_rate)
+        move_towards(self.critic.slow, self.critic.net, config.slow_critic_rate)
         return metrics | {f"loss_{name}": loss.detach() for name, loss in losses.items()}
 
     def student_update(self, batch: NumpyBatch) -> Metrics:
@@ -171,6 +175,9 @@ class Learner:
         with self._lock:
             self.optimisers["student"].step()
             self.student_updates += 1
+            # The first updates count fully, so that the average is not one of untrained weights.
+            rate = max(config.average_rate, 1.0 / self.student_updates)
+            move_towards(self.student_average, self.student, rate)
             self.progress.updates.fill_(self.student_updates)
         return metrics | {f"loss_{name}": mean.detach() for name, mean in means.items()}
 
@@ -180,6 +187,7 @@ class Learner:
             self._target.refresh(self.teacher, self.policy)
             if self.student.tied:
                 self.student.copy_dynamics(self.teacher)
+                self.student_average.copy_dynamics(self.teacher)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -195,9 +203,12 @@ class Learner:
         self.refresh_target()
 
     def publish(self) -> tuple[np.ndarray, int]:
-        """The weights for `ActingPolicy.load`: one flat float32 array [P], and its version (all updates so far)."""
+        """The weights for `ActingPolicy.load`: one flat float32 array [P], and its version (all updates so far).
+
+        The student that acts is the average of the trained one over its last updates.
+        """
         with self._lock:
-            flat = flatten((self.teacher, self.policy, self.student, self.progress))
+            flat = flatten((self.teacher, self.policy, self.student_average, self.progress))
             return flat, self.teacher_updates + self.student_updates
 
     def _to_device(self, batch: NumpyBatch) -> dict[str, Tensor]:

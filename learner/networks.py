@@ -66,8 +66,10 @@ class ImageEncoder(nn.Module):
         height, width, depth = image_shape
         shrink = 2 ** len(channels)
         if height % shrink or width % shrink:
-            raise ValueError(f"image of {height}x{width} pixels cannot be halved {len(channels)} times; allowed: "
-                             f"multiples of {shrink}")
+            raise ValueError(
+                f"image of {height}x{width} pixels cannot be halved {len(channels)} times; allowed: "
+                f"multiples of {shrink}"
+            )
         sizes = [depth, *channels]
         self.body = nn.Sequential(
             *(
@@ -101,6 +103,12 @@ def copy_parameters(source: nn.Module, target: nn.Module) -> None:
     """Copies all parameters and buffers of `source` into `target` of the same structure, casting the type."""
     for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
         b.copy_(a)
+
+
+@torch.no_grad()
+def move_towards(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Moves the parameters of `target` by the share `rate` towards those of `source`: a moving average."""
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
 
 
 def squared_error(a: Tensor, b: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ class Optimiser:
         """Fresh gradients of a scalar loss, clipped; returns their norm before clipping."""
         assert loss.ndim == 0, loss.shape
         self.adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return nn.utils.clip_grad_norm_(self.parameters, self.gradient_norm)
 
     def step(self) -> None:
@@ -29,5 +29,3 @@ def masked_mean(loss: Tensor, valid: Tensor) -> Tensor:
     """Mean of loss [B, T] over the steps where valid [B, T] is True."""
     assert loss.shape == valid.shape, (loss.shape, valid.shape)
     return (loss * valid).sum() / valid.sum().clamp(min=1)
-
-

@@ -11,7 +11,6 @@ Shapes: B batch, T time, K views, D deter, S groups, C classes, A action, N imag
 from typing import NamedTuple
 
 import torch
-from replay.schema import StreamSpec
 from torch import Tensor, nn
 
 from learner.behaviour import Policy, imagine
@@ -20,6 +19,7 @@ from learner.distributions import categorical_kl
 from learner.networks import ImageEncoder, copy_parameters, frozen_parameters, squared_error
 from learner.rssm import RSSM, Latent, Observed
 from learner.teacher import Teacher, TensorBatch
+from replay.schema import StreamSpec
 
 
 class Student(nn.Module):
@@ -61,7 +61,9 @@ class Target(NamedTuple):
 
 
 @torch.no_grad()
-def teacher_target(teacher: Teacher, policy: Policy, batch: TensorBatch, views: int, generator: torch.Generator) -> Target:
+def teacher_target(
+    teacher: Teacher, policy: Policy, batch: TensorBatch, views: int, generator: torch.Generator
+) -> Target:
     """Runs the frozen teacher on the batch's states; every sequence is repeated once per view."""
     seen = teacher.observe(batch, generator)
     action, _ = policy(seen.latent.feat)

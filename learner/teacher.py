@@ -7,13 +7,13 @@ Shapes: B batch, T time, S_dim state, D deter, E embed, A action; feat as in `le
 
 import torch
 import torch.nn.functional as F
-from replay.schema import StreamSpec
 from torch import Tensor, nn
 
 from learner.config import LearnerConfig, TeacherConfig
 from learner.distributions import TwoHot, categorical_kl
 from learner.networks import MLP, squared_error
 from learner.rssm import RSSM, Latent, Observed
+from replay.schema import StreamSpec
 
 TensorBatch = dict[str, Tensor]
 

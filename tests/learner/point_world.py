@@ -1,6 +1,6 @@
 """A world whose answers are known: a point on a line, seen as a white stripe, worth its position at every step.
 
-    position' = clip(position + 0.2 action, -1, 1)        reward = position'        best: always to the right
+position' = clip(position + 0.2 action, -1, 1)        reward = position'        best: always to the right
 """
 
 from __future__ import annotations

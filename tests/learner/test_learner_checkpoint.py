@@ -116,7 +116,7 @@ def test_weights_alone_are_enough_to_act(tmp_path: Path) -> None:
     checkpoint.load_acting(acting, checkpoint.read_weights(tmp_path), state.document)
     for ours, theirs in ((acting.teacher, learner.teacher), (acting.policy, learner.policy)):
         assert same_bits(snapshot(ours), snapshot(theirs))
-    assert same_bits(snapshot(acting.student), snapshot(learner.student))
+    assert same_bits(snapshot(acting.student), snapshot(learner.student_average))
     assert (acting.version, acting.student_ready) == (4, True)
 
 
@@ -151,9 +151,7 @@ def test_another_format_is_refused(state: LearnerState, version: int | None) -> 
     with pytest.raises(ValueError, match=f"learner state has format {version}; this version reads format 1"):
         restored_from(state, document=state.document | {"format": version})
     with pytest.raises(ValueError, match=f"has format {version}"):
-        checkpoint.load_acting(
-            ActingPolicy(SPEC, tiny_config()), state.weights, state.document | {"format": version}
-        )
+        checkpoint.load_acting(ActingPolicy(SPEC, tiny_config()), state.weights, state.document | {"format": version})
 
 
 def test_another_observation_spec_is_refused_by_the_field_that_differs(state: LearnerState) -> None:
@@ -167,9 +165,7 @@ def test_a_missing_weight_is_refused_by_name(state: LearnerState) -> None:
     with pytest.raises(ValueError, match=r"checkpoint's teacher/rssm\.cell\.linear\.weight is missing"):
         restored_from(state, weights=without(state.weights, name))
     with pytest.raises(ValueError, match=r"teacher/rssm\.cell\.linear\.weight is missing"):
-        checkpoint.load_acting(
-            ActingPolicy(SPEC, tiny_config()), without(state.weights, name), state.document
-        )
+        checkpoint.load_acting(ActingPolicy(SPEC, tiny_config()), without(state.weights, name), state.document)
 
 
 def test_weights_of_another_size_are_refused_by_name(state: LearnerState) -> None:
@@ -201,9 +197,7 @@ def test_moments_of_parameters_that_are_not_there_are_refused(state: LearnerStat
     last = len(tied.optimisers["student"].parameters)
     own = {name: array for name, array in state.training.items() if not name.startswith("student/")}
     own |= {f"student/{k}/{name}": np.zeros((), np.float32) for k in (last,) for name in ("step",)}
-    own |= {
-        f"student/0/{name}": state.training[f"student/0/{name}"] for name in ("step", "exp_avg", "exp_avg_sq")
-    }
+    own |= {f"student/0/{name}": state.training[f"student/0/{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
     with pytest.raises(ValueError, match=rf"a moment of student/{last}; this model has {last} parameters"):
         checkpoint.restore(tied, dataclasses.replace(state, training=own))
 

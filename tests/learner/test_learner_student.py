@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from learner.behaviour import Policy
 from learner.config import LearnerConfig, StudentConfig
 from learner.networks import copy_parameters, frozen_parameters
+from learner.rssm import Latent
 from learner.student import Student, imagination_alignment, scales, student_losses, teacher_target
 from learner.teacher import Teacher
 
@@ -188,7 +189,7 @@ def test_equal_models_from_equal_starts_imagine_the_same(feed: str) -> None:
     student, teacher, policy = make_parts(config)
     copy_parameters(teacher.rssm, student.rssm)
     start = teacher.observe(tensors(tiny_batch()), generator()).latent
-    start = type(start)(start.deter.flatten(0, 1), start.stoch.flatten(0, 1))
+    start = Latent(start.deter.flatten(0, 1), start.stoch.flatten(0, 1))
     deter, prior = imagination_alignment(student, teacher, policy, config.student, (start, start), generator(1))
     assert deter.shape == prior.shape == (3, B * T)
     torch.testing.assert_close(deter, torch.zeros_like(deter), atol=1e-6, rtol=0.0)
@@ -199,10 +200,10 @@ def test_different_models_or_different_starts_imagine_differently() -> None:
     config = tiny_config()
     student, teacher, policy = make_parts(config)
     start = teacher.observe(tensors(tiny_batch()), generator()).latent
-    start = type(start)(start.deter.flatten(0, 1), start.stoch.flatten(0, 1))
-    other = type(start)(start.deter.flip(0), start.stoch.flip(0))
+    start = Latent(start.deter.flatten(0, 1), start.stoch.flatten(0, 1))
+    other = Latent(start.deter.flip(0), start.stoch.flip(0))
 
-    def deter_error(pair: tuple[type[start], type[start]]) -> float:  # type: ignore[valid-type]
+    def deter_error(pair: tuple[Latent, Latent]) -> float:
         args = (student, teacher, policy, config.student)
         return imagination_alignment(*args, pair, generator(1))[0].sum().item()
 

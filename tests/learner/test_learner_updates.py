@@ -50,11 +50,11 @@ def test_a_student_update_moves_the_student_and_not_one_bit_of_the_teacher(dynam
 @pytest.mark.parametrize("dynamics", DYNAMICS)
 def test_a_teacher_update_moves_teacher_policy_and_critic_and_not_one_bit_of_the_student(dynamics: str) -> None:
     learner = tiny_learner(student={"dynamics": dynamics})
-    student = snapshot(learner.student)
+    student = snapshot(learner.student, learner.student_average)
     before = [snapshot(module) for module in (learner.teacher, learner.policy, learner.critic.net, learner.critic.slow)]
     for seed in range(2):
         learner.teacher_update(tiny_batch(seed, image=False))
-    assert same_bits(snapshot(learner.student), student)
+    assert same_bits(snapshot(learner.student, learner.student_average), student)
     after = [snapshot(module) for module in (learner.teacher, learner.policy, learner.critic.net, learner.critic.slow)]
     assert not any(same_bits(a, b) for a, b in zip(before, after, strict=True))
 
@@ -80,7 +80,7 @@ def test_the_policy_on_the_student_s_latent_is_the_teacher_s_bit_for_bit() -> No
 
     assert same_bits(snapshot(acting.policy), snapshot(learner.policy))
     assert same_bits(snapshot(acting.teacher), snapshot(learner.teacher))
-    assert same_bits(snapshot(acting.student), snapshot(learner.student))
+    assert same_bits(snapshot(acting.student), snapshot(learner.student_average))
     batch = tiny_batch()
     every = np.ones(2, np.bool_)
     state, image = batch["state"][:, 0], batch["image"][:, 0, 0]
@@ -119,6 +119,28 @@ def test_tied_dynamics_follow_the_teacher_at_every_refresh_and_only_then() -> No
         learner.student_update(tiny_batch(seed))
         follows.append(same_bits(snapshot(learner.student.rssm.dynamics), snapshot(learner.teacher.rssm.dynamics)))
     assert follows == [True, False, True, False]
+
+
+def test_the_student_that_acts_is_an_average_and_the_first_updates_count_alike() -> None:
+    """With a rate of 0.4: the first update counts whole, the second by a half, and all from the third on by 0.4."""
+    learner = tiny_learner(student={"average_rate": 0.4})
+    expected = snapshot(learner.student)
+    for seed, rate in enumerate((1.0, 0.5, 0.4, 0.4)):
+        learner.student_update(tiny_batch(seed))
+        trained = snapshot(learner.student)
+        expected = [a + rate * (b - a) for a, b in zip(expected, trained, strict=True)]
+        for ours, theirs in zip(snapshot(learner.student_average), expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+        assert same_bits(snapshot(learner.student_average), trained) == (seed == 0)
+
+
+def test_the_average_has_the_tied_dynamics_too() -> None:
+    learner = tiny_learner(student={"dynamics": "tied", "average_rate": 0.01})
+    for seed in range(3):
+        learner.teacher_update(tiny_batch(seed, image=False))
+        learner.student_update(tiny_batch(seed))
+    average, teacher = learner.student_average.rssm.dynamics, learner.teacher.rssm.dynamics
+    assert same_bits(snapshot(average), snapshot(teacher))
 
 
 def test_dynamics_from_scratch_are_another_model_from_the_start() -> None:
@@ -181,7 +203,7 @@ def student_gradients(scales: dict[str, float]) -> torch.Tensor:
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_scale_of_zero_takes_away_a_term_s_gradient_and_nothing_else(term: str) -> None:
-    all_on = {name: 1.0 for name in ALL_OFF}
+    all_on = dict.fromkeys(ALL_OFF, 1.0)
     everything = student_gradients(all_on)
     without = student_gradients(all_on | {f"{term}_scale": 0.0})
     alone = student_gradients(ALL_OFF | {f"{term}_scale": 1.0})

@@ -65,6 +65,7 @@ _STUDENT: dict[str, Any] = {
     "feed": "student",
     "dynamics": "teacher_init",
     "refresh_updates": 1,
+    "average_rate": 0.5,
     "warm_up_updates": 2,
 }
 

@@ -1,0 +1,119 @@
+"""The learner on a real replay: chunks of the point on a line go through Redis and both samplers into both loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import point_world
+import pytest
+import redis
+from tiny_learner import tiny_config
+
+from learner.learner import Learner
+from learner.loops import Loop
+from replay import (
+    SCHEMA_VERSION,
+    Chunk,
+    ChunkMeta,
+    EmbeddedServer,
+    EpisodeMeta,
+    ReplayConfig,
+    ReplayStore,
+    SamplesPerInsert,
+    StudentSampler,
+    TeacherSampler,
+    connect,
+)
+
+ROWS = point_world.SPEC.chunk_length
+BATCH = 2
+Loops = tuple[Loop, Loop]
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[redis.Redis]:
+    with EmbeddedServer(tmp_path / "redis", max_bytes=2**30) as server:
+        connected = connect(server.url)
+        yield connected
+        connected.close()
+
+
+def fill(store: ReplayStore, chunks: int, last_rows: int = ROWS) -> None:
+    """One stream of `chunks` chunks, the last of which has `last_rows` rows."""
+    batch = point_world.random_batch(np.random.default_rng(0), chunks, image=True)
+    for k in range(chunks):
+        rows = slice(0, ROWS if k < chunks - 1 else last_rows)
+        names = ("state", "image", "action", "reward", "is_first", "is_last", "is_terminal")
+        meta = ChunkMeta(
+            schema_version=SCHEMA_VERSION,
+            run_id=store.run_id,
+            stream_id="a.0.0",
+            first_step=k * ROWS,
+            policy_version=1,
+            renderer="numpy",
+            actor_id="a",
+            episodes=(EpisodeMeta(0, k, "train", "random", {}),),
+        )
+        assert store.put(Chunk(**{name: batch[name][k, rows] for name in names}, meta=meta))
+
+
+def make_loops(store: ReplayStore, seed: int, samples_per_insert: float = 0.0) -> tuple[Learner, Loops]:
+    """Both loops without threads, as in debug mode."""
+    learner = Learner(point_world.SPEC, tiny_config(), seed)
+    limiters = [
+        SamplesPerInsert(store, name, samples_per_insert, min_rows=ROWS, tolerance_rows=2 * ROWS)
+        for name in (f"teacher{seed}", f"student{seed}")
+    ]
+    samplers = TeacherSampler(store, BATCH, seed, prefetch=0), StudentSampler(store, BATCH, seed, prefetch=0)
+
+    def version() -> int:
+        return learner.teacher_updates + learner.student_updates
+
+    return learner, (
+        Loop("teacher", learner.teacher_update, samplers[0], limiters[0], version),
+        Loop("student", learner.student_update, samplers[1], limiters[1], version),
+    )
+
+
+def open_store(client: redis.Redis, run_id: str = "run") -> ReplayStore:
+    return ReplayStore(client, run_id, point_world.SPEC, ReplayConfig(capacity_steps=1000, capacity_bytes=2**22))
+
+
+def test_both_loops_learn_from_one_replay_a_short_last_chunk_included(client: redis.Redis) -> None:
+    store = open_store(client)
+    _, loops = make_loops(store, seed=0)
+    assert not any(loop.step(0.0) for loop in loops)  # nothing there yet
+    fill(store, chunks=3, last_rows=3)
+    for loop in loops:
+        for _ in range(3):
+            assert loop.step(0.0)
+        report = loop.report()
+        assert report.updates == 3
+        assert np.isfinite(list(report.metrics.values())).all()
+
+
+def test_the_same_replay_and_seed_give_the_same_losses(client: redis.Redis) -> None:
+    losses: list[list[dict[str, float]]] = []
+    for run_id, seed in (("one", 3), ("two", 3), ("three", 4)):
+        store = open_store(client, run_id)
+        fill(store, chunks=4)
+        _, loops = make_loops(store, seed)
+        losses.append([])
+        for _ in range(2):
+            for loop in loops:
+                assert loop.step(0.0)
+                losses[-1].append(loop.report().metrics)
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_the_limiter_holds_a_loop_that_has_replayed_enough(client: redis.Redis) -> None:
+    """Three chunks, each row to be replayed twice; after 2 (24 - 8) rows and a tolerance of 16 it is 48: 3 batches."""
+    store = open_store(client)
+    learner, (teacher, student) = make_loops(store, seed=0, samples_per_insert=2.0)
+    fill(store, chunks=3)
+    assert [teacher.step(0.0) for _ in range(4)] == [True, True, True, False]
+    assert learner.teacher_updates == 3
+    assert student.step(0.0)  # has a limiter of its own
