@@ -19,8 +19,8 @@ MODES = ("local", "debug", "cluster")
 class TrainingConfig:
     """How long a run takes, and how often it writes down how it goes."""
 
-    prefill_env_steps: int = field(
-        default=2_000, metadata={"help": "environment steps with random actions before the first update", "min": 1}
+    prefill_rows: int = field(
+        default=2_000, metadata={"help": "rows in replay before the first update; their actions are random", "min": 1}
     )
     env_steps: int = field(default=30_000, metadata={"help": "environment steps to collect in all", "min": 1})
     student_updates: int = field(
@@ -42,6 +42,17 @@ class TrainingConfig:
         default=100, metadata={"help": "teacher updates between two checkpoints (mode debug)", "min": 1}
     )
     keep_checkpoints: int = field(default=3, metadata={"help": "newest checkpoints to keep", "min": 1})
+
+    def __post_init__(self) -> None:
+        """Refuses what no single field's limits can.
+
+        Raises:
+            ValueError: a run that would end before its first update.
+        """
+        if self.prefill_rows > self.env_steps:
+            raise ValueError(
+                f"training.prefill_rows is {self.prefill_rows}: allowed are 1 to training.env_steps, {self.env_steps}"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,18 @@ class RunConfig:
     actors: ActorsConfig = field(default_factory=ActorsConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     sim: SimConfig = field(default_factory=SimConfig)
+
+    def __post_init__(self) -> None:
+        """Refuses packages' settings that do not go together.
+
+        Raises:
+            ValueError: no environment would give the student an image.
+        """
+        if self.actors.state_only_envs >= self.actors.envs_per_actor:
+            raise ValueError(
+                f"actors.state_only_envs is {self.actors.state_only_envs}: it must be below actors.envs_per_actor, "
+                f"{self.actors.envs_per_actor}, as the student needs images"
+            )
 
 
 OPTIONS = ("task", "mode", "seed", "redis_url")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 import sim
 from actors.worker import RolloutWorker
 from deploy.config import RunConfig
@@ -31,6 +33,8 @@ class DebugRun:
         state: LearnerState | None,
     ) -> None:
         """Assembles learner and worker."""
+        # The same sums in the same order on machines with more or fewer cores.
+        torch.set_num_threads(config.learner.threads)
         self._config, self._store = config, store
         self._learner = LearnerProcess(config, spec, replay_url, run_id, state)
         self._worker = RolloutWorker(
@@ -48,53 +52,52 @@ class DebugRun:
             incarnation=store.claim_incarnation(ACTOR),
             make_state_only_env=lambda: sim.make_env(config.task, config.sim, views=0),
         )
+        updates = self._learner.teacher_updates
+        self._lines = _Crossed(config.training.metrics_every_updates, updates)
+        self._saves = _Crossed(config.training.checkpoint_every_updates, updates)
+        self._line_at: tuple[int, int, int] | None = None
 
     def train(
         self, env_steps: Callable[[], int], monitor: RunMonitor, save: Callable[[int, LearnerState], None]
     ) -> LearnerState:
         """Runs until the configured lengths are reached; see `ParallelRun.train`."""
         training = self._config.training
-        collecting = True
-        lines = _Crossed(training.metrics_every_updates)
-        saves = _Crossed(training.checkpoint_every_updates)
-        while collecting:
+        while env_steps() < training.env_steps:
             self._worker.set_weights(*self._learner.publish())
             monitor.add([self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)])
-            collecting = env_steps() < training.env_steps
-            if not collecting:
+            if env_steps() >= training.env_steps:
                 monitor.add([self._worker.drain()])
-            while self._learner.update_in_turn(1):
-                self._look(env_steps(), monitor, save, lines, saves)
-        while self._learner.student_updates < training.student_updates:
-            if not self._learner.student_loop.step(0.0):
-                raise RuntimeError("the student has nothing to learn from: the replay holds no images")
-        monitor.line(env_steps(), self._learner.status(), self._store.stats(), running=0)
+            while self._learner.update_in_turn():
+                self._look(env_steps(), monitor, save)
+        while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
+            self._look(env_steps(), monitor, save)
+        self._write_line(env_steps(), monitor)
         state = self._learner.capture()
-        save(env_steps(), state)
         self._learner.stop()
         return state
 
-    def _look(
-        self,
-        env_steps: int,
-        monitor: RunMonitor,
-        save: Callable[[int, LearnerState], None],
-        lines: _Crossed,
-        saves: _Crossed,
-    ) -> None:
-        updates = self._learner.teacher_updates
-        if lines.crossed(updates):
-            monitor.line(env_steps, self._learner.status(), self._store.stats(), running=1)
-        if saves.crossed(updates):
+    def _look(self, env_steps: int, monitor: RunMonitor, save: Callable[[int, LearnerState], None]) -> None:
+        # The student goes on alone after the teacher's last update.
+        updates = max(self._learner.teacher_updates, self._learner.student_updates)
+        if self._lines.crossed(updates):
+            self._write_line(env_steps, monitor)
+        if self._saves.crossed(updates):
             save(env_steps, self._learner.capture())
+
+    def _write_line(self, env_steps: int, monitor: RunMonitor) -> None:
+        """A line of metrics, unless the last one says the same."""
+        at = env_steps, self._learner.teacher_updates, self._learner.student_updates
+        if at != self._line_at:
+            monitor.line(env_steps, self._learner.status(), self._store.stats(), running=1)
+            self._line_at = at
 
 
 class _Crossed:
     """True whenever a count has passed another multiple of a number."""
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, count: int) -> None:
         self._every = every
-        self._seen = 0
+        self._seen = count // every
 
     def crossed(self, count: int) -> bool:
         before, self._seen = self._seen, count // self._every

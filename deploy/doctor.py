@@ -149,8 +149,7 @@ def _embedded_redis() -> Finding:
 
 
 def _given_redis(url: str) -> Finding:
-    from deploy.run_directory import without_password
-    from replay.server import connect
+    from replay.connection import connect, redact
 
     client = connect(url)
     began = time.monotonic()
@@ -158,7 +157,7 @@ def _given_redis(url: str) -> Finding:
     milliseconds = 1000 * (time.monotonic() - began)
     version = client.info("server")["redis_version"]
     client.close()
-    text = f"{without_password(url)} answers in {milliseconds:.1f} ms, version {version}"
+    text = f"{redact(url)} answers in {milliseconds:.1f} ms, version {version}"
     return Finding("server", Verdict.OK, text)
 
 

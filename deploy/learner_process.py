@@ -30,7 +30,10 @@ class LearnerStatus:
     student_updates: int
     teacher_ratio: float
     student_ratio: float
-    teacher_may_sample: bool
+    teacher_owes: bool
+    """Whether the rows that are in ask for more teacher updates; never so without a bound."""
+    student_may_sample: bool
+    """Whether the rows that are in allow more student updates."""
 
 
 def limiter_plans(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, LimiterPlan]:
@@ -42,8 +45,8 @@ def limiter_plans(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, Lim
     learner, actors = config.learner, config.actors
     burst = 2 * actors.count * max(actors.rows_per_call, actors.envs_per_actor * spec.chunk_length)
     return (
-        _plan("teacher", learner.teacher_samples_per_insert, config.training.prefill_env_steps, burst),
-        _plan("student", learner.student_samples_per_insert, config.training.prefill_env_steps, burst),
+        _plan("teacher", learner.teacher_samples_per_insert, config.training.prefill_rows, burst),
+        _plan("student", learner.student_samples_per_insert, config.training.prefill_rows, burst),
     )
 
 
@@ -81,9 +84,11 @@ class LearnerProcess:
             TeacherSampler(store, config.learner.batch_size, seeds[0], prefetch=prefetch),
             StudentSampler(store, config.learner.student.batch_size, seeds[1], prefetch=prefetch),
         )
+        plans = limiter_plans(config, spec)
+        self._bounded = tuple(plan.samples_per_insert > 0 for plan in plans)
         self._limiters = tuple(
             SamplesPerInsert(store, plan.name, plan.samples_per_insert, plan.min_rows, plan.tolerance_rows)
-            for plan in limiter_plans(config, spec)
+            for plan in plans
         )
         self.teacher_loop = Loop(
             "teacher", self._learner.teacher_update, self._samplers[0], self._limiters[0], self._version
@@ -112,20 +117,16 @@ class LearnerProcess:
         for thread in self._threads:
             thread.start()
 
-    def update_in_turn(self, rounds: int | None) -> int:
-        """Debug mode: one update of each loop after the other, while the teacher's limiter allows it.
-
-        Args:
-            rounds: at most so many; None has no bound.
+    def update_in_turn(self) -> bool:
+        """Debug mode: one update of each loop that its limiter allows; a student without a bound keeps the teacher's.
 
         Returns:
-            How many rounds there were.
+            Whether the rows that are in may allow more.
         """
-        done = 0
-        while (rounds is None or done < rounds) and self.teacher_loop.step(0.0):
-            self.student_loop.step(0.0)
-            done += 1
-        return done
+        teacher = self.teacher_loop.step(0.0)
+        teacher_bounded, student_bounded = self._bounded
+        student = (teacher or student_bounded) and self.student_loop.step(0.0)
+        return (teacher and teacher_bounded) or (student and student_bounded)
 
     def status(self) -> LearnerStatus:
         """Reports, and raises what ended a loop.
@@ -142,7 +143,8 @@ class LearnerProcess:
             student_updates=self._learner.student_updates,
             teacher_ratio=self._limiters[0].stats()["ratio"],
             student_ratio=self._limiters[1].stats()["ratio"],
-            teacher_may_sample=self._limiters[0].can_sample(),
+            teacher_owes=self._bounded[0] and self._limiters[0].can_sample(),
+            student_may_sample=self._limiters[1].can_sample(),
         )
 
     def publish(self) -> tuple[npt.NDArray[np.float32], int]:

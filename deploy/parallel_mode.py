@@ -6,6 +6,9 @@ every poll                     a rollout call to end, 0.5 s        hands its act
 every `weights_every_seconds`  the learner's copy of the weights   gives actors the new ones
 every `metrics_every_seconds`  the learner's status, Redis         a line of metrics
 every `checkpoint_every_...`   the learner between two updates     a checkpoint
+
+Actors end when `env_steps` are in. The learner ends when, after that, the teacher has made the updates that these rows
+ask for and the student has made `student_updates`, or as many as its limiter allows.
 """
 
 from __future__ import annotations
@@ -86,10 +89,10 @@ class ParallelRun:
         Args:
             env_steps: environment steps of the run so far.
             monitor: takes every report.
-            save: writes a checkpoint.
+            save: writes a checkpoint on the way.
 
         Returns:
-            The learner's last state.
+            The learner's last state, for the last checkpoint.
 
         Raises:
             RuntimeError: one of the learner's loops, or the actors, ended with an error.
@@ -101,16 +104,16 @@ class ParallelRun:
         version, collecting = 0, True
         with ActorPool(self._plan) as pool:
             while True:
-                if collecting:
-                    monitor.add(pool.poll(POLL_SECONDS))
-                    self._note_restarts(pool, monitor)
-                else:
-                    time.sleep(POLL_SECONDS)
                 if collecting and env_steps() >= training.env_steps:
                     monitor.add(pool.drain())
                     collecting = False
-                if collecting and weights.due():
-                    version = self._hand_over_weights(pool, version)
+                if collecting:
+                    monitor.add(pool.poll(POLL_SECONDS))
+                    self._note_restarts(pool, monitor)
+                    if weights.due():
+                        version = self._hand_over_weights(pool, version)
+                else:
+                    time.sleep(POLL_SECONDS)
                 if metrics.due():
                     status: LearnerStatus = ray.get(self._learner.status.remote())
                     monitor.line(env_steps(), status, self._store.stats(), pool.stats()["running"])
@@ -119,8 +122,11 @@ class ParallelRun:
                 if saving.due():
                     save(env_steps(), ray.get(self._learner.capture.remote()))
             ray.get(self._learner.stop.remote())
+            # What the loops did until they stopped is in the checkpoint, so it is in the metrics and the report too.
+            status = ray.get(self._learner.status.remote())
+            if status.teacher.updates or status.student.updates:
+                monitor.line(env_steps(), status, self._store.stats(), running=0)
             state: LearnerState = ray.get(self._learner.capture.remote())
-            save(env_steps(), state)
         ray.kill(self._learner)
         return state
 
@@ -138,4 +144,5 @@ class ParallelRun:
 
 
 def _finished(status: LearnerStatus, student_updates: int) -> bool:
-    return status.student_updates >= student_updates and not status.teacher_may_sample
+    student_done = status.student_updates >= student_updates or not status.student_may_sample
+    return student_done and not status.teacher_owes

@@ -14,9 +14,9 @@ from deploy.overrides import apply, nearest, parse_assignments
 
 TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     "reach": {
-        "training.prefill_env_steps": 2_000,
-        "training.env_steps": 40_000,
-        "training.student_updates": 4_000,
+        "training.prefill_rows": 2_000,
+        "training.env_steps": 30_000,
+        "training.student_updates": 2_500,
         "replay.chunk_length": 17,
         "learner.teacher_samples_per_insert": 8,
         "actors.envs_per_actor": 16,
@@ -34,7 +34,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
 PRESETS: Mapping[str, Mapping[str, object]] = {
     # The smallest real run: every part does its work, nothing is learned.
     "debug": {
-        "training.prefill_env_steps": 150,
+        "training.prefill_rows": 150,
         "training.env_steps": 600,
         "training.student_updates": 20,
         "training.metrics_every_updates": 5,

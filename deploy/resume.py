@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.checkpoints import Checkpoint
+from deploy.config import RunConfig
 from deploy.errors import user_errors
 from deploy.metrics import MetricsWriter, read_metrics
+from deploy.overrides import show
 from deploy.run_directory import RunDirectory
 from learner import checkpoint
 from learner.checkpoint import LearnerState
@@ -19,6 +21,7 @@ class Resumed:
 
     Attributes:
         state: the learner's; None begins anew.
+        complete: whether the run had reached its lengths, so that nothing is left to train.
         wall_seconds: for which the run had run.
         lost_env_steps: environment steps that the checkpoint counts and the replay does not have (any more): they stay
             counted.
@@ -26,6 +29,7 @@ class Resumed:
     """
 
     state: LearnerState | None
+    complete: bool
     wall_seconds: float
     lost_env_steps: int
     messages: tuple[str, ...]
@@ -44,7 +48,7 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
         UserError: the checkpoint's files cannot be read.
     """
     if not run.resumed:
-        return Resumed(None, 0.0, 0, ())
+        return Resumed(None, False, 0.0, 0, ())
     stats = store.stats()
     in_replay = int(stats["env_steps"])
     at_checkpoint = found.step if found is not None else 0
@@ -54,11 +58,21 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     wall = max((row.get("run/wall_seconds", 0.0) for row in read_metrics(run.metrics, "train")), default=0.0)
     offset = int(found.document["metrics_offset"]) if found is not None else 0
     metrics.rewind(offset, step, run.logs / "metrics_taken_out.jsonl")
-    metrics.write("event", step, {"event": "resumed", "lost_env_steps": lost, "rows_in_replay": stats["rows"]})
     state = None
     if found is not None:
         with user_errors():
             state = checkpoint.read(found.path, found.document["learner"])
+    changed = (f"{key} was {show(before)}, is now {show(now)}" for key, (before, now) in run.changed.items())
+    if found is not None and found.document.get("complete") == lengths(run.config):
+        message = f"{run.path} is complete at {step:,} environment steps: evaluating it again"
+        return Resumed(state, True, wall, lost, (message, *changed))
+    metrics.write("event", step, {"event": "resumed", "lost_env_steps": lost, "rows_in_replay": stats["rows"]})
     learned = "no checkpoint yet" if found is None else f"checkpoint {found.path.name}"
     replay = f"{int(stats['rows']):,} rows in replay, " + (f"{lost:,} environment steps lost" if lost else "none lost")
-    return Resumed(state, wall, lost, (f"continuing {run.path} at {step:,} environment steps: {learned}; {replay}",))
+    message = f"continuing {run.path} at {step:,} environment steps: {learned}; {replay}"
+    return Resumed(state, False, wall, lost, (message, *changed))
+
+
+def lengths(config: RunConfig) -> dict[str, int]:
+    """What the last checkpoint of a complete run carries: a run that is then made longer is no longer complete."""
+    return {"env_steps": config.training.env_steps, "student_updates": config.training.student_updates}

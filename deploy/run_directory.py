@@ -24,7 +24,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from deploy.atomic import write_json
 from deploy.checkpoints import Checkpoints
@@ -32,6 +31,7 @@ from deploy.config import RunConfig
 from deploy.errors import UserError
 from deploy.overrides import flatten, from_dict, to_dict
 from deploy.versions import versions
+from replay.connection import redact
 
 FORMAT = 1
 """Of config.json; raised when an older reader could not understand it."""
@@ -88,6 +88,7 @@ class RunDirectory:
             # checked here so that a corrupt one leaves config.json as it was.
             found, changed = check_claimable(path, config)
             Checkpoints(path / "checkpoints").latest()
+            _note_driver(lock)
             run_id = found["run_id"] if found else uuid.uuid4().hex[:12]
             document = {
                 "format": FORMAT,
@@ -207,17 +208,8 @@ def check_claimable(path: Path, config: RunConfig) -> tuple[dict[str, Any] | Non
     return document, changed
 
 
-def without_password(url: str) -> str:
-    """The URL with `***` for its password: what may be printed and stored."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
-
-
 def _printable(config: RunConfig) -> RunConfig:
-    return config if config.redis_url is None else replace(config, redis_url=without_password(config.redis_url))
+    return config if config.redis_url is None else replace(config, redis_url=redact(config.redis_url))
 
 
 def _may_change(key: str) -> bool:
@@ -259,7 +251,7 @@ def _parse_config(path: Path, document: dict[str, Any]) -> RunConfig:
 
 
 def _lock(path: Path) -> IO[str]:
-    """Takes the lock, which ends with the process however that ends; the file's text only says who has it.
+    """Takes the lock, which ends with the process however that ends.
 
     Raises:
         UserError: if a driver that is alive has it.
@@ -275,8 +267,12 @@ def _lock(path: Path) -> IO[str]:
     except BaseException:
         file.close()
         raise
-    with contextlib.suppress(OSError):
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
     return file
+
+
+def _note_driver(lock: IO[str]) -> None:
+    """Writes down who has the lock, for the message to others."""
+    with contextlib.suppress(OSError):
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()

@@ -17,7 +17,7 @@ from deploy.metrics import MetricsWriter
 from deploy.monitor import RunMonitor
 from deploy.progress import ProgressDisplay
 from deploy.ray_session import ray_session
-from deploy.resume import Resumed, resume
+from deploy.resume import Resumed, lengths, resume
 from deploy.run_directory import RunDirectory
 from deploy.specification import stream_spec
 from learner import checkpoint
@@ -63,7 +63,8 @@ def train(config: RunConfig, directory: Path) -> int:
         at = resume(run, metrics, store, found)
         for message in at.messages:
             console.print(message, highlight=False)
-        _train(config, run, spec, store, url, metrics, at)
+        if not at.complete:
+            _train(config, run, spec, store, url, metrics, at)
         metrics.sync()
         conclude(config, run, metrics, store, console)
     return 0
@@ -78,24 +79,21 @@ def _train(
     metrics: MetricsWriter,
     at: Resumed,
 ) -> None:
-    """The training itself; returns at once when the run has reached its lengths already."""
+    """The training itself."""
     training = config.training
 
     def env_steps() -> int:
         return int(store.stats()["env_steps"]) + at.lost_env_steps
 
-    def save(step: int, state: LearnerState) -> None:
+    def save(step: int, state: LearnerState, **more: object) -> None:
         metrics.sync()
-        document = {"learner": state.document, "metrics_offset": metrics.offset, "wall_seconds": monitor.wall_seconds}
+        document = {"learner": state.document, "metrics_offset": metrics.offset, **more}
         run.checkpoints.save(step, document, lambda path: checkpoint.write(state, path), keep=training.keep_checkpoints)
 
     title = f"{config.task}, seed {config.seed}"
     display = ProgressDisplay(title, env_steps=training.env_steps, student_updates=training.student_updates)
     monitor = RunMonitor(metrics, display, wall_seconds=at.wall_seconds, env_steps=env_steps())
-    state = at.state
-    if state is not None and _complete(config, env_steps(), state):
-        return
-    arguments = config, spec, store, url, run.run_id, state
+    arguments = config, spec, store, url, run.run_id, at.state
     with ExitStack() as stack:
         started: DebugRun | ParallelRun
         if config.mode == "debug":
@@ -108,12 +106,7 @@ def _train(
 
             started = ParallelRun(*arguments)
         stack.enter_context(display)
-        started.train(env_steps, monitor, save)
-
-
-def _complete(config: RunConfig, env_steps: int, state: LearnerState) -> bool:
-    training = config.training
-    return env_steps >= training.env_steps and int(state.document["student_updates"]) >= training.student_updates
+        save(env_steps(), started.train(env_steps, monitor, save), complete=lengths(config))
 
 
 @contextmanager

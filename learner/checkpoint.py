@@ -160,5 +160,5 @@ def _array(arrays: Arrays, key: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().cpu().numpy()
-    return array.copy()
+    # safetensors writes the memory as it lies, so that of channels_last weights must be put in order first.
+    return np.array(tensor.detach().cpu().numpy(), order="C")

@@ -24,6 +24,8 @@ CUBE_REST_HEIGHT_M = CUBE_HALF_EDGE_M
 
 _DISC_HEIGHT_M = 0.001
 _SPEED_LIMIT_M_PER_S = 0.9
+# Relative positions are about the last stretch: further away they saturate, where the absolute ones say enough.
+_RELATIVE_LIMIT_M = 0.20
 # Observed positions may leave the workspace by this much before they are clipped.
 _MARGIN_M = 0.05
 
@@ -112,6 +114,19 @@ def _position_fields(name: str, workspace: Workspace) -> tuple[StateField, ...]:
     )
 
 
+def _relative_fields(what: str, origin: str, axes: str = "xyz") -> tuple[StateField, ...]:
+    """Where `what` is as seen from `origin`.
+
+    This follows from the absolute positions, and yet it must be a part of the state: a camera that is not quite where
+    the policy believes shifts all absolute positions in the same way and leaves the relative ones as they are.
+    """
+    return tuple(StateField(f"{what}_from_{origin}_{axis}_m", -_RELATIVE_LIMIT_M, _RELATIVE_LIMIT_M) for axis in axes)
+
+
+def _relative(position: Vector, origin: Vector) -> list[float]:
+    return [a - b for a, b in zip(position, origin, strict=True)]
+
+
 def _uniform(rng: np.random.Generator, low: tuple[float, ...], high: tuple[float, ...]) -> list[float]:
     return [float(value) for value in rng.uniform(low, high)]
 
@@ -132,7 +147,8 @@ class Reach(Task):
     @property
     def fields(self) -> tuple[StateField, ...]:
         """See `Task.fields`."""
-        return _gripper_fields(self.workspace) + _position_fields("goal", self.workspace)
+        goal = _position_fields("goal", self.workspace) + _relative_fields("goal", "gripper")
+        return _gripper_fields(self.workspace) + goal
 
     def reset(self, rng: np.random.Generator) -> Start:
         """See `Task.reset`."""
@@ -144,7 +160,7 @@ class Reach(Task):
 
     def observe(self, gripper: GripperState) -> list[float]:
         """See `Task.observe`."""
-        return [*gripper.position, *gripper.velocity, *self._goal]
+        return [*gripper.position, *gripper.velocity, *self._goal, *_relative(self._goal, gripper.position)]
 
     def reward(self, gripper: GripperState) -> float:
         """See `Task.reward`: half of it leads here from afar, the other half pays for the last centimetres."""
@@ -167,13 +183,14 @@ class _CubeTask(Task):
         speed = _SPEED_LIMIT_M_PER_S
         turns = (StateField("cube_sin_4yaw", -1.0, 1.0), StateField("cube_cos_4yaw", -1.0, 1.0))
         velocity = tuple(StateField(f"cube_v{axis}_m_per_s", -speed, speed) for axis in "xyz")
-        return _position_fields("cube", self.workspace) + turns + velocity
+        return _position_fields("cube", self.workspace) + turns + velocity + _relative_fields("cube", "gripper")
 
-    def _observe_cube(self) -> list[float]:
+    def _observe_cube(self, gripper: GripperState) -> list[float]:
         """Yaw enters as sine and cosine of its fourfold: a cube looks the same after a quarter turn, to any camera."""
         motion = self._engine.motion(self._cube)
         yaw = _yaw(motion.orientation)
-        return [*motion.position, math.sin(4 * yaw), math.cos(4 * yaw), *motion.velocity]
+        turns = (math.sin(4 * yaw), math.cos(4 * yaw))
+        return [*motion.position, *turns, *motion.velocity, *_relative(motion.position, gripper.position)]
 
     def _place_cube(self, x: float, y: float, yaw: float) -> None:
         turn = (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
@@ -205,7 +222,7 @@ class Push(_CubeTask):
     @property
     def fields(self) -> tuple[StateField, ...]:
         """See `Task.fields`."""
-        goal = _position_fields("goal", self.workspace)[:2]
+        goal = _position_fields("goal", self.workspace)[:2] + _relative_fields("goal", "cube", "xy")
         return _gripper_fields(self.workspace) + self._cube_fields() + goal
 
     def reset(self, rng: np.random.Generator) -> Start:
@@ -223,7 +240,8 @@ class Push(_CubeTask):
 
     def observe(self, gripper: GripperState) -> list[float]:
         """See `Task.observe`."""
-        return [*gripper.position, *gripper.velocity, *self._observe_cube(), *self._goal[:2]]
+        to_goal = _relative(self._goal, self._cube_position())[:2]
+        return [*gripper.position, *gripper.velocity, *self._observe_cube(gripper), *self._goal[:2], *to_goal]
 
     def reward(self, gripper: GripperState) -> float:
         """See `Task.reward`: a little for being near the cube, most for the cube being near the disc."""
@@ -260,7 +278,7 @@ class Lift(_CubeTask):
 
     def observe(self, gripper: GripperState) -> list[float]:
         """See `Task.observe`."""
-        return [*gripper.position, *gripper.velocity, gripper.opening, *self._observe_cube()]
+        return [*gripper.position, *gripper.velocity, gripper.opening, *self._observe_cube(gripper)]
 
     def reward(self, gripper: GripperState) -> float:
         """See `Task.reward`: being at the cube, then how much of the asked height it has."""

@@ -6,7 +6,6 @@ import torch
 from tiny_learner import DETER, GROUPS, SPEC, tiny_batch, tiny_config, tiny_learner
 
 from learner.acting import ActingPolicy, Carry
-from learner.rssm import Latent
 
 N = 4
 FIRST = np.ones(N, np.bool_)
@@ -141,24 +140,21 @@ def test_a_step_does_not_change_the_carry_it_was_given(policy: ActingPolicy) -> 
 def test_acting_is_filtering_as_in_training(policy: ActingPolicy) -> None:
     """Step by step the actor arrives at the latent that the learner's sequence model has for the same rows."""
     carry = policy.initial(N)
-    states, actions = [], [np.zeros((N, SPEC.action_dim), np.float32)]
+    states, stochs, led_to = [], [], [np.zeros((N, SPEC.action_dim), np.float32)]
     for t in range(4):
         state, _ = observations(t)
         action, carry = policy.step(carry, state, None, FIRST if t == 0 else GOING_ON, TEACHER, explore=False)
         states.append(state)
-        actions.append(action)
+        stochs.append(carry.latent.stoch)
+        led_to.append(action)
     is_first = torch.zeros(N, 4, dtype=torch.bool)
     is_first[:, 0] = True
-    embed = policy.teacher.embed(torch.from_numpy(np.stack(states, 1)))
-    modes = Latent(torch.zeros(0), torch.zeros(0))
-    latent = policy.teacher.rssm.initial(N)
     with torch.no_grad():
-        for t in range(4):
-            action_in = torch.from_numpy(actions[t])
-            latent = policy.teacher.rssm.observe_step(latent, embed[:, t], action_in, is_first[:, t], None)
-            modes = latent
-    torch.testing.assert_close(carry.latent.deter, modes.deter)
-    assert torch.equal(carry.latent.stoch, modes.stoch)
+        embed = policy.teacher.embed(torch.from_numpy(np.stack(states, 1)))
+        actions, modes = torch.from_numpy(np.stack(led_to[:-1], 1)), torch.stack(stochs, 1)
+        seen = policy.teacher.rssm.observe(embed, actions, is_first, torch.Generator(), feed=modes)
+    torch.testing.assert_close(seen.latent.deter[:, -1], carry.latent.deter)
+    assert torch.equal(seen.post.argmax(-1), modes.argmax(-1))
 
 
 def test_modes_are_the_same_every_time_and_draws_are_not() -> None:
@@ -192,7 +188,8 @@ def test_draws_scatter_around_the_mode_as_wide_as_the_policy_says(policy: Acting
         mean, deviation = (x.numpy() for x in policy.policy(carry.latent.feat))
     inside = (np.abs(mean) + 0.1 < 1.0) & (np.abs(action) < 1.0)
     assert inside.mean() > 0.5
-    assert np.abs(((action - mean) / deviation)[inside]).mean() < 1.0
+    spread = np.abs(((action - mean) / deviation)[inside]).mean()
+    assert 0.5 < spread < 0.85  # 0.80 for a Gaussian, somewhat less for one whose tails are cut off
     assert len(np.unique(carry.latent.stoch.numpy().reshape(many, -1), axis=0)) > GROUPS
 
 

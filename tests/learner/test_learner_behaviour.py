@@ -98,6 +98,18 @@ def test_gradients_reach_the_policy_through_the_world_model_and_leave_the_model_
     assert all(x.grad is None for x in teacher.parameters())
 
 
+def test_an_action_is_judged_by_what_follows_not_by_how_its_latent_came_about() -> None:
+    """The policy's input is cut from the graph, its action is not."""
+    teacher, policy, _ = make_parts(tiny_config())
+    start = make_start()
+    start.deter.requires_grad_()
+    dreamt = imagine(teacher, policy, start, 3, generator())
+    (to_action,) = torch.autograd.grad(dreamt.action[1].sum(), start.deter, retain_graph=True, allow_unused=True)
+    (to_latent,) = torch.autograd.grad(dreamt.latent.deter[1].sum(), start.deter)
+    assert to_action is None
+    assert to_latent.abs().max() > 0.0
+
+
 def constant_world(config: LearnerConfig, reward: float, proceed: float) -> tuple[Teacher, Policy, Critic]:
     """A world in which every step is worth `reward` and the episode goes on with probability `proceed`."""
     teacher, policy, critic = make_parts(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 from tiny_learner import SPEC, Batch, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
 
+from learner import checkpoint
 from learner.acting import ActingPolicy
 from learner.learner import Learner, choose_device, choose_dtype
+from learner.loops import Loop, LoopThread
 
 DYNAMICS = ("scratch", "teacher_init", "tied")
 TERMS = ("posterior", "prior", "deter", "state", "action", "readout", "imagination")
@@ -263,6 +266,19 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others() -> None:
         assert ours["gradient_norm"] != theirs["gradient_norm"]
 
 
+def test_the_seed_decides_the_first_weights_and_all_draws() -> None:
+    ours, theirs = tiny_learner(3), tiny_learner(4)
+    assert not any(
+        same_bits(snapshot(ours.modules[name]), snapshot(theirs.modules[name]))
+        for name in ("teacher", "policy", "critic", "student")
+    )
+    checkpoint.load_modules(theirs.modules, checkpoint.module_arrays(ours.modules))
+    theirs.resume_counters(0, 0)
+    for kind in ("teacher_update", "student_update"):
+        a, b = (numbers(getattr(learner, kind)(tiny_batch())) for learner in (ours, theirs))
+        assert a != b
+
+
 def test_a_learner_leaves_the_global_random_state_alone() -> None:
     torch.manual_seed(1)
     undisturbed = torch.rand(3)
@@ -291,12 +307,54 @@ def test_bfloat16_is_close_to_float32() -> None:
         assert metrics["bfloat16"][name] == pytest.approx(metrics["float32"][name], rel=0.5), name
 
 
-def test_nothing_is_under_way_while_the_learner_is_paused() -> None:
+class Endless:
+    """A sampler that always has the same batch, a limiter that always allows, and a count of the updates."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.updates = 0
+        self.enough = threading.Event()
+
+    def sample(self, timeout_s: float) -> Batch:
+        return self.batch
+
+    def await_sample(self, timeout_s: float) -> bool:
+        return True
+
+    def record_sampled(self, rows: int) -> None:
+        self.updates += 1
+        if self.updates == 5:
+            self.enough.set()
+
+
+def test_what_is_captured_from_two_running_loops_is_one_moment_of_both() -> None:
+    """The parameters, the optimisers' steps and the counters agree, and the weights are those that were published."""
     learner = tiny_learner()
+    sources = Endless(tiny_batch(image=False)), Endless(tiny_batch())
+    updates = learner.teacher_update, learner.student_update
+    threads = [
+        LoopThread(Loop(name, update, source, source, lambda: 1), threads=1)
+        for name, update, source in zip(("teacher", "student"), updates, sources, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for source in sources:
+        assert source.enough.wait(30.0)
     with learner.paused():
-        assert learner._teacher_pause.locked()
-        assert learner._student_pause.locked()
-    learner.teacher_update(tiny_batch(image=False))
+        state = checkpoint.capture(learner)
+        flat, version = learner.publish()
+    for thread in threads:
+        thread.stop()
+        thread.check()
+
+    done = {"teacher": state.document["teacher_updates"], "student": state.document["student_updates"]}
+    assert min(done.values()) >= 5
+    assert version == sum(done.values())
+    for name, owner in (("teacher", "teacher"), ("policy", "teacher"), ("critic", "teacher"), ("student", "student")):
+        assert state.training[f"{name}/0/step"] == done[owner]
+    acting = ActingPolicy(SPEC, learner.config)
+    acting.load(flat, version)
+    assert all(np.array_equal(x, state.weights[f"policy/{name}"]) for name, x in acting.policy.state_dict().items())
 
 
 def test_the_arithmetic_of_a_setting() -> None:

@@ -1,0 +1,12 @@
+from pathlib import Path
+
+import pytest
+from running import LOCAL, completed
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in local mode that has come to its end; for reading, or for a command that leaves it as it is."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    completed("train", "reach", *LOCAL, "--run-dir", str(run))
+    return run

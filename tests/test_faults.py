@@ -1,0 +1,252 @@
+"""What goes wrong in a run and what becomes of it: kills, damage and bad input, each done to the real thing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from running import DEBUG, LOCAL, Running, completed, lines, of_kind, report, twist
+
+import sim
+from deploy.run_directory import RunDirectory
+from deploy.specification import stream_spec
+from replay import Chunk, EmbeddedServer, ReplayStore, connect
+
+PASSWORD = "hunter2"
+NOWHERE = f"redis://me:{PASSWORD}@127.0.0.1:1/0"
+
+Rows = list[dict[str, Any]]
+
+
+def opened_replay(path: Path, url: str) -> ReplayStore:
+    run = RunDirectory.open(path)
+    return ReplayStore(connect(url), run.run_id, stream_spec(run.config), run.config.replay)
+
+
+# --- everything killed ------------------------------------------------------------------------------------------------
+
+
+def updates(row: dict[str, Any]) -> float:
+    return float(row["teacher/updates"] + row["student/updates"])
+
+
+def is_past_a_checkpoint(run: Path) -> bool:
+    """Whether there is a checkpoint, and the metrics tell of updates that it does not have."""
+    found = RunDirectory.open(run).checkpoints.latest() if (run / "config.json").exists() else None
+    told = of_kind("train", lines(run))
+    if found is None or not told:
+        return False
+    document = found.document["learner"]
+    return updates(told[-1]) > int(document["teacher_updates"]) + int(document["student_updates"])
+
+
+@pytest.mark.parametrize("mode", [DEBUG, LOCAL], ids=["debug", "local"])
+def test_a_run_that_is_killed_goes_on_from_its_checkpoint_with_the_replay_it_had(
+    mode: Sequence[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    same = ("train", "reach", *mode, "training.env_steps=900", "--run-dir", str(run))
+    with Running(tmp_path / "log", *same) as first:
+        first.wait_until(lambda: is_past_a_checkpoint(run))
+        first.kill()
+    before = lines(run)
+    assert not (run / "report.json").exists()
+    checkpoint = RunDirectory.open(run).checkpoints.latest()
+    assert checkpoint is not None
+
+    said = completed(*same)
+
+    after, found = lines(run), report(run)
+    resumed = [row for row in after if row.get("event") == "resumed"]
+    assert f"checkpoint {checkpoint.path.name}; {int(resumed[0]['rows_in_replay']):,} rows in replay, none lost" in said
+    assert (len(resumed), found["resumed"], found["lost_rows"]) == (1, 1, 0)
+    assert resumed[0]["rows_in_replay"] >= of_kind("train", before)[-1]["replay/rows"]
+    assert_counters_go_on(before, after, kept_bytes=int(checkpoint.document["metrics_offset"]), run=run)
+    last = of_kind("train", after)[-1]
+    assert last["step"] == last["replay/env_steps"] == found["env_steps"] >= 900
+    assert found["wall_seconds"] > of_kind("train", before)[-1]["run/wall_seconds"]
+    for name in ("teacher", "student"):
+        assert found["updates"][name] > checkpoint.document["learner"][f"{name}_updates"]
+
+
+def assert_counters_go_on(before: Rows, after: Rows, *, kept_bytes: int, run: Path) -> None:
+    """Nothing runs backwards, nothing is told twice, and what was told before is still there or was put aside."""
+    steps = [row["step"] for row in after]
+    assert steps == sorted(steps)
+    for name in ("teacher", "student"):
+        counts = [row[f"{name}/updates"] for row in of_kind("train", after)]
+        assert counts == sorted(counts)
+        told_of = [row[f"{name}/updates"] for row in of_kind("train", after) if f"{name}/gradient_norm" in row]
+        assert len(told_of) == len(set(told_of))
+    learned = [(row["step"], updates(row)) for row in of_kind("train", after) if "teacher/gradient_norm" in row]
+    assert len(learned) == len(set(learned))
+    kept = (run / "metrics.jsonl").read_bytes()[:kept_bytes].count(b"\n")
+    assert after[:kept] == before[:kept]
+    put_aside = [row for row in before if row not in after]
+    assert put_aside
+    assert {row["kind"] for row in put_aside} == {"train"}
+    assert (run / "logs" / "metrics_taken_out.jsonl").read_bytes().count(b"\n") == len(put_aside)
+
+
+# --- an actor killed --------------------------------------------------------------------------------------------------
+
+
+def test_an_actor_that_is_killed_is_replaced_and_no_step_is_invented(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Running(tmp_path / "log", "train", "reach", *LOCAL, "--run-dir", str(run)) as running:
+        running.wait_until(lambda: any(row["replay/rows"] > 0 for row in of_kind("train", lines(run))))
+        (victim,) = running.processes("ray::RolloutActor")
+        os.kill(victim, signal.SIGKILL)
+        running.wait()
+
+    found = report(run)
+    assert found["restarts"] == {"died": 1}
+    assert (found["resumed"], found["lost_rows"]) == (0, 0)
+    assert found["env_steps"] >= 600
+    config = RunDirectory.open(run).config
+    with EmbeddedServer(run / "replay", max_bytes=config.replay.memory_bytes) as server:
+        store = opened_replay(run, server.url)
+        chunks = store.read_pairs(store.image_ids())
+        counted = store.stats()
+    streams: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        streams.setdefault(chunk.meta.stream_id, []).append(chunk)
+    assert set(streams) == {f"actor0.{incarnation}.{world}" for incarnation in (0, 1) for world in (0, 1)}
+    assert counted["quarantined_chunks"] == counted["evicted_chunks"] == 0
+    assert sum(chunk.rows for chunk in chunks) == counted["rows"] == counted["inserted_rows"]
+    assert sum(chunk.env_steps for chunk in chunks) == counted["env_steps"] == found["env_steps"]
+    world = sim.make_env(config.task, config.sim, views=0)
+    for stream_id, stream in streams.items():
+        assert_happened(world, stream)
+        # What was killed had no time to end its episodes, and nobody ended them for it.
+        assert stream[-1].is_last[-1] or stream_id.startswith("actor0.0.")
+    world.close()
+
+
+def assert_happened(world: Any, stream: list[Chunk]) -> None:
+    """The rows are one life of one world, without a gap, and its simulation from seeds and actions gives the same."""
+    assert [chunk.meta.first_step for chunk in stream] == [
+        sum(chunk.rows for chunk in stream[:number]) for number in range(len(stream))
+    ]
+    ended = True
+    for chunk in stream:
+        seeds = {episode.row: episode.seed for episode in chunk.meta.episodes if chunk.is_first[episode.row]}
+        for row in range(chunk.rows):
+            assert chunk.is_first[row] == ended
+            if chunk.is_first[row]:
+                state, reward = world.reset(seed=seeds[row])[0]["state"], 0.0
+            else:
+                observation, reward, _, truncated, _ = world.step(chunk.action[row])
+                state = observation["state"]
+                assert truncated == chunk.is_last[row] or (chunk is stream[-1] and row == chunk.rows - 1)
+            np.testing.assert_array_equal(chunk.state[row], state)
+            assert chunk.reward[row] == np.float32(reward)
+            ended = bool(chunk.is_last[row])
+
+
+# --- a damaged replay -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded_server(tmp_path: Path) -> Iterator[str]:
+    """A Redis server of somebody else's that wants a password; its URL."""
+    with EmbeddedServer(tmp_path / "redis", max_bytes=2**32) as server:
+        with connect(server.url) as client:
+            client.config_set("requirepass", PASSWORD)
+        yield f"{server.url}?password={PASSWORD}"
+
+
+def test_corrupt_chunks_are_set_aside_and_counted_and_the_run_ends_well(tmp_path: Path, guarded_server: str) -> None:
+    run = tmp_path / "run"
+    train = ("train", "reach", *LOCAL, "--redis-url", guarded_server, "--run-dir", str(run))
+    with Running(tmp_path / "log", *train) as running:
+        running.wait_until(lambda: any(row["teacher/updates"] > 0 for row in of_kind("train", lines(run))))
+        store = opened_replay(run, guarded_server)
+        oldest = store.image_ids()[:8]
+        damaged = {chunk_id: ("states", "images")[number % 2] for number, chunk_id in enumerate(oldest)}
+        for chunk_id, part in damaged.items():
+            flip_a_byte_in_redis(store, store.key(part), chunk_id)
+        said = running.wait()
+
+    found, refused = report(run), store.quarantined()
+    assert 1 <= found["quarantined"] == len(refused) <= len(damaged)
+    for chunk in refused:
+        assert chunk.reason.startswith({"states": "state: ", "images": "image: "}[damaged[chunk.chunk_id]])
+    assert found["env_steps"] >= 600
+    assert found["updates"]["student"] >= 10
+    assert f"chunks quarantined: {found['quarantined']}" in said
+    assert PASSWORD not in said
+    for file in filter(Path.is_file, run.rglob("*")):
+        assert PASSWORD.encode() not in file.read_bytes(), file
+
+
+def flip_a_byte_in_redis(store: ReplayStore, key: str, chunk_id: str) -> None:
+    value = bytearray(store.client.hget(key, chunk_id) or b"")
+    value[len(value) // 2] ^= 0x10
+    store.client.hset(key, chunk_id, bytes(value))
+
+
+# --- bad input on a run that is there ---------------------------------------------------------------------------------
+
+
+def snapshot(path: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file and directory."""
+    return {str(entry): (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in [path, *path.rglob("*")]}
+
+
+def refusal(run: Path, *arguments: str) -> str:
+    """The line with which a command is refused that must touch nothing."""
+    before = snapshot(run)
+    done = twist(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert snapshot(run) == before
+    assert done.stderr.startswith("twist: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_a_corrupt_checkpoint_is_refused_with_its_name_and_a_way_out(
+    command: str, finished: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    names = RunDirectory.open(run).checkpoints.names()
+    weights = run / "checkpoints" / names[-1] / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    given = {"train": ("train", "reach", *LOCAL, "--run-dir", str(run)), "eval": ("eval", str(run))}
+    said = refusal(run, *given[command])
+    assert f"corrupt checkpoint: {weights}: does not match its SHA-256; delete {weights.parent} to" in said
+    assert f"take {names[-2]} instead" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("push", *LOCAL), "is a run with task = reach, not push; give another --run-dir"),
+        (("reach", *LOCAL, "--seed", "5"), "is a run with seed = 0, not 5; give another --run-dir"),
+        (("reach", *LOCAL, "--redis-url", NOWHERE), "Redis at redis://***@127.0.0.1:1/0 does not answer"),
+        (("reach", *LOCAL, "training.prefill_rows=601"), "training.prefill_rows is 601: allowed are 1 to training.env_"),
+        (("reach", *LOCAL, "actors.state_only_envs=2"), "actors.state_only_envs is 2: it must be below"),
+    ],
+    ids=["another task", "another seed", "no Redis there", "nothing to learn from", "no images"],
+)
+def test_a_run_is_not_touched_by_what_cannot_be(finished: Path, changes: Sequence[str], message: str) -> None:
+    said = refusal(finished, "train", *changes, "--run-dir", str(finished))
+    assert message in said
+    assert PASSWORD not in said
+
+
+def test_a_wrong_password_is_refused_and_not_printed(finished: Path, guarded_server: str) -> None:
+    url = guarded_server.replace(PASSWORD, "letmein")
+    said = refusal(finished, "train", "reach", *LOCAL, "--redis-url", url, "--run-dir", str(finished))
+    assert "?password=*** does not answer" in said
+    assert "letmein" not in said
