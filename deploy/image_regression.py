@@ -19,11 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from learner.config import StudentConfig
+from learner.learner import choose_dtype
+from learner.networks import ImageEncoder
+from learner.optimiser import Optimiser
 from sim import TASKS, RandomisationConfig, SimConfig, TimingConfig, make_env
 
 _FRAMES_PER_EPISODE = 3
 _BATCH = 128
 _LEARNING_RATE = 1.5e-3
+_EMBED = 256
 
 
 def photograph(
@@ -39,6 +44,7 @@ def photograph(
         index
         for index, name in enumerate(env.state_names)
         if name.endswith("_m")
+        and "_from_" not in name
         and not name.startswith("finger")
         and not (name.endswith("_z_m") and "gripper" not in name)
     ]
@@ -56,38 +62,36 @@ def photograph(
 
 
 class PositionNet(nn.Module):
-    """Images [B, 3, H, W] in 0 to 255 to positions [B, P], in standard deviations from the mean."""
+    """The student's image encoder and one linear layer: images [B, H, W, C] uint8 to positions [B, P].
 
-    def __init__(self, size: int, outputs: int) -> None:
+    Positions are in standard deviations from the mean.
+    """
+
+    def __init__(self, image_shape: Sequence[int], outputs: int) -> None:
         super().__init__()
-        widths = (3, 16, 32, 64, 96)
-        layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.SiLU()]
-        features = widths[-1] * (size // 16) ** 2
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 256), nn.SiLU(), nn.Linear(256, outputs))
+        self.encoder = ImageEncoder(image_shape, StudentConfig().channels, _EMBED)
+        self.output = nn.Linear(_EMBED, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
-        positions: Tensor = self.layers(images.float() / 255.0 - 0.5)
+        positions: Tensor = self.output(self.encoder(images))
         return positions
 
 
 def train(images: Tensor, targets: Tensor, seconds: float, seed: int) -> PositionNet:
     """Fit the network for some seconds; the learning rate falls to zero."""
     torch.manual_seed(seed)
-    net = PositionNet(images.shape[-1], targets.shape[-1])
-    optimiser = torch.optim.AdamW(net.parameters(), _LEARNING_RATE, weight_decay=0.01)
+    net = PositionNet(images.shape[1:], targets.shape[-1])
+    optimiser = Optimiser(net, _LEARNING_RATE, gradient_norm=100.0)
+    dtype = choose_dtype("auto", images.device)
     start = time.monotonic()
     while (share := (time.monotonic() - start) / seconds) < 1.0:
-        for group in optimiser.param_groups:
+        for group in optimiser.adam.param_groups:
             group["lr"] = _LEARNING_RATE * (1.0 - share)
         rows = torch.randint(len(images), (_BATCH,))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             predicted = net(images[rows])
-        loss = nn.functional.smooth_l1_loss(predicted.float(), targets[rows])
-        optimiser.zero_grad()
-        loss.backward()
+        optimiser.backward(nn.functional.smooth_l1_loss(predicted.float(), targets[rows]))
         optimiser.step()
     return net
 
@@ -116,12 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     images, positions, names = photograph(given.task, "train", given.frames, given.seed)
     mean, deviation = positions.mean(axis=0), positions.std(axis=0) + 1e-6
-    pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
-    net = train(pictures, torch.from_numpy((positions - mean) / deviation), given.seconds, given.seed)
+    net = train(torch.from_numpy(images), torch.from_numpy((positions - mean) / deviation), given.seconds, given.seed)
     for domain in ("train", "held_out"):
         images, truth, _ = photograph(given.task, domain, given.test_frames, given.seed + 1)
         with torch.no_grad():
-            predicted = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy() * deviation + mean
+            predicted = net(torch.from_numpy(images)).numpy() * deviation + mean
         errors = median_errors_m(predicted, truth, names)
         print(
             f"{given.task}, unseen {domain} images:", *(f"{key} {100 * value:.1f} cm" for key, value in errors.items())

@@ -16,7 +16,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     "reach": {
         "training.prefill_rows": 2_000,
         "training.env_steps": 30_000,
-        "training.student_updates": 2_500,
+        "training.student_updates": 3_000,
         "replay.chunk_length": 17,
         "learner.teacher_samples_per_insert": 8,
         "actors.envs_per_actor": 16,

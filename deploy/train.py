@@ -106,7 +106,8 @@ def _train(
 
             started = ParallelRun(*arguments)
         stack.enter_context(display)
-        save(env_steps(), started.train(env_steps, monitor, save), complete=lengths(config))
+        state = started.train(env_steps, monitor, save)
+        save(env_steps(), state, complete=lengths(config))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from sim import meshes, textures
 
 GOAL_RADIUS_M = 0.04
 DISC_RADIUS_M = 0.05
+MAT_RADIUS_M = 0.08
 CUBE_HALF_EDGE_M = 0.025
 TABLE_HALF_EXTENTS_M = (0.30, 0.34, 0.02)
 TABLE_CENTRE_M = (0.50, 0.0, -0.02)
@@ -94,10 +96,16 @@ def scene_meshes() -> dict[str, meshes.Mesh]:
         "table": meshes.grid(np.array([-x, -y, z]), np.array([2 * x, 0, 0]), np.array([0, 2 * y, 0]), 8, 3.0),
         "floor": _floor(),
         "background": meshes.wall(0.9, -0.6, 0.2, 185.0, 360.0, 6, 4.0),
-        "ball": meshes.ball(GOAL_RADIUS_M),
+        "ball": meshes.join([meshes.ball(GOAL_RADIUS_M), _mat()]),
         "disc": meshes.disc(DISC_RADIUS_M),
         "cube": meshes.cube(CUBE_HALF_EDGE_M),
     }
+
+
+def _mat() -> meshes.Mesh:
+    """Return the mat that the goal's ball lies on: what one still sees of the goal when the hand is before the ball."""
+    mat = meshes.disc(MAT_RADIUS_M)
+    return replace(mat, vertices=mat.vertices - np.array([0.0, 0.0, GOAL_RADIUS_M - 0.001], mat.vertices.dtype))
 
 
 def _floor() -> meshes.Mesh:

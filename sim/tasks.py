@@ -132,7 +132,7 @@ def _uniform(rng: np.random.Generator, low: tuple[float, ...], high: tuple[float
 
 
 class Reach(Task):
-    """Move the gripper to a ball on the table."""
+    """Move the gripper to a ball that lies on a mat on the table."""
 
     name = "reach"
     action_size = 3

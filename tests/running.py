@@ -20,7 +20,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SECONDS = 240.0
 """No run takes so long; it only keeps one that hangs from hanging the tests."""
 
-SMALL = ("--preset", "debug", "training.student_updates=10", "evaluation.episodes=2")
+SMALL = (
+    *("--preset", "debug", "training.student_updates=10"),
+    *("learner.teacher_samples_per_insert=4", "evaluation.episodes=2"),
+)
 DEBUG = ("--mode", "debug", *SMALL, "training.metrics_every_updates=2", "training.checkpoint_every_updates=10")
 LOCAL = ("--mode", "local", *SMALL, "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=1")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from running import CHECKOUT, DEBUG, LOCAL, command, completed, lines, of_kind, report
+from running import DEBUG, LOCAL, command, completed, lines, of_kind, report
 
 from deploy.cli import main
+from deploy.run_directory import RunDirectory
 
 OF_THE_CLOCK = ("time", "run/wall_seconds", "rate/", "wait/")
 OF_THE_RUN_ID = ("replay/bytes",)
@@ -76,9 +77,11 @@ def test_a_finished_run_has_everything_that_it_should(finished: Path) -> None:
     quiet = {"resumed": 0, "restarts": {}, "crashes": 0, "quarantined": 0, "lost_rows": 0}
     assert {key: found[key] for key in quiet} == quiet
 
-    newest = finished / "checkpoints" / (finished / "checkpoints" / "latest").read_text().strip()
-    document = json.loads((newest / "checkpoint.json").read_text())["document"]["learner"]
-    assert found["updates"] == {name: document[f"{name}_updates"] for name in ("teacher", "student")}
+    checkpoint = RunDirectory.open(finished).checkpoints.latest()
+    assert checkpoint is not None
+    assert checkpoint.step == found["env_steps"]
+    learner = checkpoint.document["learner"]
+    assert found["updates"] == {name: learner[f"{name}_updates"] for name in ("teacher", "student")}
     assert found["updates"]["student"] >= 10
     assert json.loads((finished / "config.json").read_text())["task"] == "reach"
     assert "student" in (finished / "report.html").read_text()

@@ -14,6 +14,7 @@ import pytest
 from running import DEBUG, LOCAL, Running, completed, lines, of_kind, report, twist
 
 import sim
+from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 from deploy.specification import stream_spec
 from replay import Chunk, EmbeddedServer, ReplayStore, connect
@@ -37,13 +38,16 @@ def updates(row: dict[str, Any]) -> float:
 
 
 def is_past_a_checkpoint(run: Path) -> bool:
-    """Whether there is a checkpoint, and the metrics tell of updates that it does not have."""
-    found = RunDirectory.open(run).checkpoints.latest() if (run / "config.json").exists() else None
+    """Whether there is a checkpoint of a learner that has learned, and the metrics tell of updates it does not have."""
     told = of_kind("train", lines(run))
+    try:
+        found = RunDirectory.open(run).checkpoints.latest()
+    except UserError:  # there is no run yet, or the checkpoint is just being replaced
+        return False
     if found is None or not told:
         return False
-    document = found.document["learner"]
-    return updates(told[-1]) > int(document["teacher_updates"]) + int(document["student_updates"])
+    counted = int(found.document["learner"]["teacher_updates"] + found.document["learner"]["student_updates"])
+    return 0 < counted < updates(told[-1])
 
 
 @pytest.mark.parametrize("mode", [DEBUG, LOCAL], ids=["debug", "local"])
@@ -217,15 +221,14 @@ def test_a_corrupt_checkpoint_is_refused_with_its_name_and_a_way_out(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    names = RunDirectory.open(run).checkpoints.names()
-    weights = run / "checkpoints" / names[-1] / "weights.safetensors"
+    weights = run / "checkpoints" / RunDirectory.open(run).checkpoints.names()[-1] / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
     given = {"train": ("train", "reach", *LOCAL, "--run-dir", str(run)), "eval": ("eval", str(run))}
     said = refusal(run, *given[command])
-    assert f"corrupt checkpoint: {weights}: does not match its SHA-256; delete {weights.parent} to" in said
-    assert f"take {names[-2]} instead" in said
+    assert f"corrupt checkpoint: {weights}: does not match its SHA-256" in said
+    assert f"; delete {weights.parent} to" in said
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,10 @@ def test_a_corrupt_checkpoint_is_refused_with_its_name_and_a_way_out(
         (("push", *LOCAL), "is a run with task = reach, not push; give another --run-dir"),
         (("reach", *LOCAL, "--seed", "5"), "is a run with seed = 0, not 5; give another --run-dir"),
         (("reach", *LOCAL, "--redis-url", NOWHERE), "Redis at redis://***@127.0.0.1:1/0 does not answer"),
-        (("reach", *LOCAL, "training.prefill_rows=601"), "training.prefill_rows is 601: allowed are 1 to training.env_"),
+        (
+            ("reach", *LOCAL, "training.prefill_rows=601"),
+            "training.prefill_rows is 601: allowed are 1 to training.env_",
+        ),
         (("reach", *LOCAL, "actors.state_only_envs=2"), "actors.state_only_envs is 2: it must be below"),
     ],
     ids=["another task", "another seed", "no Redis there", "nothing to learn from", "no images"],

@@ -24,7 +24,7 @@ def test_images_come_with_the_positions_that_they_show() -> None:
 
 def test_the_network_learns_by_heart_what_it_is_shown() -> None:
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.integers(0, 255, (8, 3, 32, 32)).astype(np.uint8))
+    images = torch.from_numpy(rng.integers(0, 255, (8, 32, 32, 3)).astype(np.uint8))
     targets = torch.from_numpy(rng.standard_normal((8, 2)).astype(np.float32))
     net = train(images, targets, seconds=2.0, seed=0)
     with torch.no_grad():
