@@ -10,7 +10,6 @@ at camera, framing and randomisation first.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,16 +77,15 @@ class PositionNet(nn.Module):
         return positions
 
 
-def train(images: Tensor, targets: Tensor, seconds: float, seed: int) -> PositionNet:
-    """Fit the network for some seconds; the learning rate falls to zero."""
+def train(images: Tensor, targets: Tensor, updates: int, seed: int) -> PositionNet:
+    """Fit the network; the learning rate falls to zero."""
     torch.manual_seed(seed)
     net = PositionNet(images.shape[1:], targets.shape[-1])
     optimiser = Optimiser(net, _LEARNING_RATE, gradient_norm=100.0)
     dtype = choose_dtype("auto", images.device)
-    start = time.monotonic()
-    while (share := (time.monotonic() - start) / seconds) < 1.0:
+    for update in range(updates):
         for group in optimiser.adam.param_groups:
-            group["lr"] = _LEARNING_RATE * (1.0 - share)
+            group["lr"] = _LEARNING_RATE * (1.0 - update / updates)
         rows = torch.randint(len(images), (_BATCH,))
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             predicted = net(images[rows])
@@ -114,13 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.image_regression", description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--frames", type=int, default=24_000, help="training images (default 24000)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="time to train (default 120)")
+    parser.add_argument("--updates", type=int, default=3000, help="updates of 128 images (default 3000)")
     parser.add_argument("--test-frames", type=int, default=1500, help="test images per domain (default 1500)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     images, positions, names = photograph(given.task, "train", given.frames, given.seed)
     mean, deviation = positions.mean(axis=0), positions.std(axis=0) + 1e-6
-    net = train(torch.from_numpy(images), torch.from_numpy((positions - mean) / deviation), given.seconds, given.seed)
+    net = train(torch.from_numpy(images), torch.from_numpy((positions - mean) / deviation), given.updates, given.seed)
     for domain in ("train", "held_out"):
         images, truth, _ = photograph(given.task, domain, given.test_frames, given.seed + 1)
         with torch.no_grad():

@@ -16,9 +16,12 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     "reach": {
         "training.prefill_rows": 2_000,
         "training.env_steps": 30_000,
-        "training.student_updates": 3_000,
+        "training.student_updates": 2_300,
         "replay.chunk_length": 17,
         "learner.teacher_samples_per_insert": 8,
+        # Bounds the student from both sides: it does not run ahead of the data, and actors, half of whose episodes it
+        # drives, collect until the end.
+        "learner.student_samples_per_insert": 10,
         "actors.envs_per_actor": 16,
     },
     "push": {

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deploy.errors import UserError
+
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a local Ray: only weights and checkpoints pass through it."""
 
@@ -28,7 +30,12 @@ def ray_session(mode: str) -> Iterator[None]:
     import ray
 
     if mode == "cluster":
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise UserError(
+                "--mode cluster finds no Ray cluster here: submit the command to one, or use local"
+            ) from error
     else:
         ray.init(
             address="local",

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.conclusion import conclude
 from deploy.config import RunConfig
-from deploy.errors import user_errors
+from deploy.errors import UserError, user_errors
 from deploy.metrics import MetricsWriter
 from deploy.monitor import RunMonitor
 from deploy.progress import ProgressDisplay
@@ -49,6 +49,8 @@ def train(config: RunConfig, directory: Path) -> int:
     with ExitStack() as stack:
         with user_errors():
             choose_device(config.learner.device)
+            if config.mode == "cluster" and config.redis_url is None:
+                raise UserError("--mode cluster needs --redis-url: other machines cannot reach an embedded server")
             if config.redis_url is not None:
                 connect(config.redis_url).close()
             spec = stream_spec(config)

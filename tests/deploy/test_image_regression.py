@@ -26,13 +26,13 @@ def test_the_network_learns_by_heart_what_it_is_shown() -> None:
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 255, (8, 32, 32, 3)).astype(np.uint8))
     targets = torch.from_numpy(rng.standard_normal((8, 2)).astype(np.float32))
-    net = train(images, targets, seconds=2.0, seed=0)
+    net = train(images, targets, updates=300, seed=0)
     with torch.no_grad():
         assert float((net(images) - targets).abs().mean()) < 0.3
 
 
 def test_one_line_per_domain_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["reach", "--frames", "12", "--seconds", "0.2", "--test-frames", "6"])
+    main(["reach", "--frames", "12", "--updates", "3", "--test-frames", "6"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" images")[0] for line in lines] == ["reach, unseen train", "reach, unseen held_out"]
     assert all("goal" in line and "gripper" in line for line in lines)
