@@ -63,6 +63,7 @@ def train(config: RunConfig, directory: Path) -> int:
         metrics = MetricsWriter(run.metrics, run.tensorboard)
         stack.callback(metrics.close)
         at = resume(run, metrics, store, found)
+        console.print(_replay_needs(config), highlight=False)
         for message in at.messages:
             console.print(message, highlight=False)
         if not at.complete:
@@ -120,6 +121,15 @@ def _replay_url(config: RunConfig, run: RunDirectory) -> Iterator[str]:
         return
     with EmbeddedServer(run.replay, max_bytes=config.replay.memory_bytes, fsync=config.replay.append_fsync) as server:
         yield server.url
+
+
+def _replay_needs(config: RunConfig) -> str:
+    """How much the replay will take, said before it is taken."""
+    replay, mib = config.replay, 2**20
+    return (
+        f"replay: up to {replay.capacity_steps:,} rows or {replay.capacity_bytes // mib:,} MiB, "
+        f"for which Redis may need {replay.memory_bytes // mib:,} MiB of memory"
+    )
 
 
 def _log_to(path: Path) -> None:

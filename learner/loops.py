@@ -62,8 +62,8 @@ class LoopReport:
 
     @property
     def waiting_fraction(self) -> float:
-        """Share of the time that the loop waited for data."""
-        return self.waited_seconds / self.seconds if self.seconds > 0 else 0.0
+        """Share of the time that the loop waited for data; a wait that began before the report may fill it."""
+        return min(self.waited_seconds / self.seconds, 1.0) if self.seconds > 0 else 0.0
 
 
 class Loop:
