@@ -278,7 +278,7 @@ def _inner(hint: Any) -> Any:
     """`X | None` -> `X`."""
     inner = [arm for arm in typing.get_args(hint) if arm is not type(None)]
     if len(inner) != 1:
-        raise NotImplementedError(f"a setting of type {hint}: only `X | None` of unions is understood")
+        raise TypeError(f"a setting of type {hint}: only `X | None` of unions is understood")
     return inner[0]
 
 
@@ -365,7 +365,7 @@ def _convert_tuple(arms: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 def _convert_choice(hint: Any, value: Any) -> Any:
     choices = _choices_of(hint)
     if not choices:
-        raise NotImplementedError(f"a setting of type {hint}")
+        raise TypeError(f"a setting of type {hint}")
     for choice in choices:
         plain = choice.value if isinstance(choice, Enum) else choice
         if value is choice or value == plain or value == str(plain):
