@@ -96,6 +96,8 @@ class RunConfig:
         Raises:
             ValueError: no environment would give the student an image.
         """
+        if self.sim.views < 1:
+            raise ValueError(f"sim.views is {self.sim.views}: it must be at least 1, as the student needs images")
         if self.actors.state_only_envs >= self.actors.envs_per_actor:
             raise ValueError(
                 f"actors.state_only_envs is {self.actors.state_only_envs}: it must be below actors.envs_per_actor, "

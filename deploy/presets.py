@@ -49,7 +49,9 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "actors.envs_per_actor": 2,
         "actors.rows_per_call": 64,
         "learner.batch_size": 4,
+        # With these batches one student update goes with each of the teacher's.
         "learner.teacher_samples_per_insert": 8,
+        "learner.student_samples_per_insert": 4,
         "learner.behaviour.starts": 16,
         "learner.student.batch_size": 2,
         "learner.student.warm_up_updates": 5,

@@ -53,10 +53,10 @@ def train(config: RunConfig, directory: Path) -> int:
                 raise UserError("--mode cluster needs --redis-url: other machines cannot reach an embedded server")
             if config.redis_url is not None:
                 connect(config.redis_url).close()
-            spec = stream_spec(config)
             run = stack.enter_context(RunDirectory.claim(directory, config))
             # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
             found = run.checkpoints.latest()
+            spec = stream_spec(config)
             url = stack.enter_context(_replay_url(config, run))
             store = ReplayStore(connect(url), run.run_id, spec, config.replay)
         _log_to(run.logs / "driver.log")

@@ -22,7 +22,7 @@ SECONDS = 240.0
 
 SMALL = (
     *("--preset", "debug", "training.student_updates=10"),
-    *("learner.teacher_samples_per_insert=4", "evaluation.episodes=2"),
+    *("learner.teacher_samples_per_insert=4", "learner.student_samples_per_insert=2", "evaluation.episodes=2"),
 )
 DEBUG = ("--mode", "debug", *SMALL, "training.metrics_every_updates=2", "training.checkpoint_every_updates=10")
 LOCAL = ("--mode", "local", *SMALL, "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=1")

@@ -51,8 +51,9 @@ def test_debug_mode_gives_the_same_numbers_from_the_same_seed_without_ray_and_th
     losses = [key for row in of_kind("train", one) for key in row if key.startswith(("teacher/loss", "student/loss"))]
     assert len(set(losses)) >= 10
     assert len(losses) >= 10 * len(of_kind("train", one))
-    assert len(one) == len(other)
-    assert [row.get("teacher/loss_state") for row in one] != [row.get("teacher/loss_state") for row in other]
+    pairs = list(zip(of_kind("train", one), of_kind("train", other), strict=False))
+    assert len(pairs) >= 5
+    assert all(a["teacher/loss_state"] != b["teacher/loss_state"] for a, b in pairs)
     steps = [(row["step"], row["teacher/updates"], row["student/updates"]) for row in of_kind("train", one)]
     assert len(set(steps)) == len(steps)
 

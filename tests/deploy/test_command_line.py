@@ -12,6 +12,7 @@ import pytest
 from deploy.cli import main
 from deploy.presets import resolve
 from deploy.run_directory import RunDirectory
+from sim.assets import assets_directory
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -143,6 +144,7 @@ def test_settings_are_checked_before_torch_and_ray_are_imported() -> None:
 
 
 def test_render_writes_a_contact_sheet(tmp_path: Path) -> None:
+    assets_directory()  # whoever first needs them on a machine is told so, on stderr
     done = twist("render", "reach", "--out", "worlds.png", "--seed", "3", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "worlds.png"
