@@ -60,10 +60,6 @@ class RunMonitor:
         """Writes down that something happened: these lines are what the report counts."""
         self._metrics.write("event", self.env_steps, {"event": name, **values})
 
-    def seconds_since_line(self) -> float:
-        """Since the last line of kind "train"."""
-        return time.monotonic() - self._last_line
-
     def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> None:
         """Writes one line of kind "train" and shows it.
 

@@ -100,8 +100,3 @@ class Scene:
             self.engine.set_dynamics(
                 self._cube, mass=_CUBE_MASS_KG * draw.mass_factor, friction=_CUBE_FRICTION * draw.friction_factor
             )
-
-
-def resting_on_table(x: float, y: float, height: float) -> Vector:
-    """Return the position of a body's centre `height` metres above the table's top, which is at z = 0."""
-    return (x, y, height)
