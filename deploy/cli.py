@@ -180,7 +180,7 @@ def _render(arguments: list[str]) -> int:
     out = given.out or Path(f"{config.task}_worlds.png")
     _writable_file(out)
 
-    from deploy.contact_sheet import write_contact_sheet
+    from deploy.reporting.contact_sheet import write_contact_sheet
 
     with user_errors():
         write_contact_sheet(config.task, config.sim, out, seed=given.seed, columns=_SHEET[0], rows=_SHEET[1])

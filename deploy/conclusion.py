@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from deploy.clips import Traces, write_clip, write_imagined_clip
 from deploy.config import RunConfig
-from deploy.contact_sheet import write_contact_sheet
-from deploy.curves import write_curves
 from deploy.evaluate import Episode, clip_row, evaluate, load_policy
-from deploy.metrics import MetricsWriter, read_metrics
-from deploy.page import write_page
-from deploy.report import Faults, Report, print_report, write_report
-from deploy.results import EvaluationResult
+from deploy.reporting.clips import Traces, write_clip, write_imagined_clip
+from deploy.reporting.contact_sheet import write_contact_sheet
+from deploy.reporting.curves import write_curves
+from deploy.reporting.metrics import MetricsWriter, read_metrics
+from deploy.reporting.page import write_page
+from deploy.reporting.report import Faults, Report, print_report, write_report
+from deploy.reporting.results import EvaluationResult
 from deploy.run_directory import RunDirectory
 from deploy.versions import versions
 from replay.store import ReplayStore

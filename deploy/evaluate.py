@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 import sim
-from deploy.clips import ClipRow, write_clip
 from deploy.errors import UserError, user_errors
-from deploy.results import EvaluationResult
+from deploy.reporting.clips import ClipRow, write_clip
+from deploy.reporting.results import EvaluationResult
 from deploy.run_directory import RunDirectory
 from learner import checkpoint
 from learner.acting import ActingPolicy

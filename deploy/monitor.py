@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from actors.rollout_stats import RolloutStats
 from deploy.learner_process import LearnerStatus
-from deploy.metrics import MetricsWriter
 from deploy.progress import ProgressDisplay
+from deploy.reporting.metrics import MetricsWriter
 from learner.loops import LoopReport
 
 DRIVERS = ("random", "teacher", "student")

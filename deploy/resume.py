@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from deploy.checkpoints import Checkpoint
 from deploy.config import RunConfig
 from deploy.errors import user_errors
-from deploy.metrics import MetricsWriter, read_metrics
 from deploy.overrides import show
+from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.run_directory import RunDirectory
 from learner import checkpoint
 from learner.checkpoint import LearnerState

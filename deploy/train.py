@@ -13,10 +13,10 @@ from rich.console import Console
 from deploy.conclusion import conclude
 from deploy.config import RunConfig
 from deploy.errors import UserError, user_errors
-from deploy.metrics import MetricsWriter
 from deploy.monitor import RunMonitor
 from deploy.progress import ProgressDisplay
 from deploy.ray_session import ray_session
+from deploy.reporting.metrics import MetricsWriter
 from deploy.resume import Resumed, lengths, resume
 from deploy.run_directory import RunDirectory
 from deploy.specification import stream_spec

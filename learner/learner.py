@@ -230,9 +230,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The arithmetic of a setting: `auto` is bfloat16 where the processor computes in it, else float32."""
+    """The arithmetic of a setting: `auto` is bfloat16 where the processor computes in it, else float32.
+
+    A CPU without such units emulates bfloat16, several times slower than float32; torch calls that support, too.
+    """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32

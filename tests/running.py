@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from deploy.metrics import read_metrics
+from deploy.reporting.metrics import read_metrics
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SECONDS = 240.0

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deploy.clips import ClipRow, Frames, Traces, write_clip, write_imagined_clip
-from deploy.curves import write_curves
-from deploy.report import Faults, Report, write_report
-from deploy.results import EvaluationResult
+from deploy.reporting.clips import ClipRow, Frames, Traces, write_clip, write_imagined_clip
+from deploy.reporting.curves import write_curves
+from deploy.reporting.report import Faults, Report, write_report
+from deploy.reporting.results import EvaluationResult
 
 
 def episode(length: int, seed: int) -> Frames:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.clips import HOLD_MILLISECONDS, MISSED, REACHED, ClipRow, Traces, write_clip, write_imagined_clip
+from deploy.reporting.clips import HOLD_MILLISECONDS, MISSED, REACHED, ClipRow, Traces, write_clip, write_imagined_clip
 
 
 def pictures(path: Path) -> list[Image.Image]:

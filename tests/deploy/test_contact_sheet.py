@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.contact_sheet import write_contact_sheet
+from deploy.reporting.contact_sheet import write_contact_sheet
 from sim import SimConfig
 
 

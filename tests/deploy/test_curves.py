@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deploy.curves import MAX_POINTS, make_history, write_curves
+from deploy.reporting.curves import MAX_POINTS, make_history, write_curves
 
 
 def row(step: int, time: float, kind: str = "train", **values: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.intervals import wilson
+from deploy.reporting.intervals import wilson
 
 
 def test_half_of_ten_by_hand() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from deploy.metrics import MetricsWriter, read_metrics
+from deploy.reporting.metrics import MetricsWriter, read_metrics
 
 
 def points(directory: Path, tag: str) -> list[tuple[int, float]]:

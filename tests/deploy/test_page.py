@@ -14,7 +14,7 @@ import made_up_run
 import pytest
 
 from deploy.errors import UserError
-from deploy.page import write_page
+from deploy.reporting.page import write_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (or google-chrome) on the PATH")

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from deploy.errors import UserError
-from deploy.report import Faults, format_duration, print_report, read_report, write_report
+from deploy.reporting.report import Faults, format_duration, print_report, read_report, write_report
 
 
 def printed(paths: dict[str, Path], width: int = 100, **changes: object) -> str:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploy.results import EvaluationResult
+from deploy.reporting.results import EvaluationResult
 
 
 def result(policy: str = "student", domain: str = "held_out", successes: int = 90) -> EvaluationResult:

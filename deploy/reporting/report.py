@@ -17,7 +17,7 @@ from rich.text import Text
 
 from deploy.atomic import write_json
 from deploy.errors import UserError
-from deploy.results import EvaluationResult
+from deploy.reporting.results import EvaluationResult
 
 FORMAT = 1
 """Of report.json; raised when an older reader could not understand it."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from deploy.tensorboard_file import TensorBoardFile
+from deploy.reporting.tensorboard_file import TensorBoardFile
 
 Kind = Literal["train", "episode", "evaluation", "event"]
 Value = float | int | str | bool | None

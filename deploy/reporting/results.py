@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.intervals import wilson
+from deploy.reporting.intervals import wilson
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from matplotlib.ticker import NullFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from deploy.metrics import read_metrics
+from deploy.reporting.metrics import read_metrics
 
 RESUMED_EVENT = "resumed"
 """Value of `event` in the line that a continued run begins with: the time before it did not belong to the run."""

@@ -18,7 +18,7 @@ from PIL import Image
 
 from deploy.atomic import write_text
 from deploy.errors import UserError
-from deploy.report import (
+from deploy.reporting.report import (
     ROW_TITLES,
     Report,
     format_duration,
