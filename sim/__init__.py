@@ -6,18 +6,23 @@ from typing import Any
 
 import gymnasium as gym
 
-from sim.config import DOMAINS, DynamicsConfig, RandomisationConfig, SimConfig, TimingConfig, VisualConfig
+from sim.config import DynamicsConfig, RandomisationConfig, SimConfig, TimingConfig, VisualConfig
+from sim.domains import DOMAINS, FACTORS, drawn_factors, held_out_domain, held_out_factors
 
 TASKS = ("reach", "push", "lift")
 
 __all__ = [
     "DOMAINS",
+    "FACTORS",
     "TASKS",
     "DynamicsConfig",
     "RandomisationConfig",
     "SimConfig",
     "TimingConfig",
     "VisualConfig",
+    "drawn_factors",
+    "held_out_domain",
+    "held_out_factors",
     "make_env",
 ]
 
@@ -35,7 +40,7 @@ def make_env(
     Args:
         task: One of `TASKS`, or "counting" for the environment that tests the pipeline.
         config: Sizes, rates and randomisation.
-        domain: Visual domain of episodes whose reset names none.
+        domain: Visual domain of episodes whose reset names none, see `sim.domains`.
         views: Images per step, each its own visual draw; None: as in the config, 0: none.
         render_mode: None or "rgb_array".
 

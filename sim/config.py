@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-DOMAINS = ("train", "held_out")
-
 Value = TypeVar("Value")
 Range = tuple[float, float]
 
@@ -68,8 +66,8 @@ class VisualConfig:
     """What a camera sees differently from one episode, or one view, to the next.
 
     The held-out domain draws from ranges of its own for textures, hues, light directions and camera offsets (see
-    `sim.randomisation`); where a `held_out_...` field exists it names the outer edge of a shell that starts where
-    the training range ends.
+    `sim.randomisation`); where a `held_out_..._m` field exists it names the outer edge of a shell that starts where
+    the training range ends. Sensor flaws lie in such a shell only where "noise" is held out by name (`sim.domains`).
     """
 
     enabled: bool = _setting(True, "draw any visual factor at all")
@@ -119,6 +117,9 @@ class VisualConfig:
     colour_shift: bool = _setting(True, "change the camera's gain and offset per colour channel")
     colour_gain: float = _setting(0.10, "largest relative change of a channel's gain", low=0, high=0.3)
     colour_offset_levels: float = _setting(8.0, "largest change of a channel's offset, of 255 levels", low=0, high=40)
+    held_out_sensor_factor: float = _setting(
+        2.0, "noise held out by name: noise, blur and colour shift reach so many times as much", low=1, high=3
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -150,7 +151,10 @@ class DynamicsConfig:
 
 @dataclass(frozen=True)
 class TimingConfig:
-    """Delays between policy, motors and camera, in seconds; one control step is the most that can be delayed."""
+    """Delays between policy, motors and camera, in seconds; one control step is the most that can be delayed.
+
+    They are the same in both domains; only where "delay" is held out by name (`sim.domains`) they lie beyond.
+    """
 
     enabled: bool = _setting(True, "draw any timing factor at all")
     action_delay: bool = _setting(True, "draw a delay between an action and the motors")
@@ -159,6 +163,9 @@ class TimingConfig:
     camera_delay_s: Range = _setting((0.0, 0.03), "that delay in seconds, at most one control step", low=0, high=1)
     held_frames: bool = _setting(True, "let the camera now and then deliver the previous frame again")
     held_frame_probability: float = _setting(0.02, "chance of that at each step", low=0, high=0.9)
+    held_out_delay_factor: float = _setting(
+        2.0, "delay held out by name: delays reach, and held frames come, so many times as much", low=1, high=3
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)

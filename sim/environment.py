@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sim.assets import assets_directory
 from sim.bullet_engine import BulletEngine
-from sim.config import DOMAINS, SimConfig
+from sim.config import SimConfig
+from sim.domains import held_out_factors
 from sim.engine import Image
 from sim.randomisation import EpisodeDraw, draw_dynamics, draw_timing, draw_visual, generator
 from sim.scene import Scene
@@ -47,7 +48,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         Args:
             task: "reach", "push" or "lift".
             config: Sizes, rates and randomisation; None: the defaults.
-            domain: Visual domain of episodes whose reset names none, "train" or "held_out".
+            domain: Visual domain of episodes whose reset names none, see `sim.domains`.
             views: Images per step; None: as in the config.
             render_mode: None or "rgb_array".
 
@@ -92,7 +93,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
 
         Args:
             seed: The episode's seed: the same seed and domain give the same episode. None: a fresh one.
-            options: `{"domain": "train" | "held_out"}` chooses the visual domain of this episode.
+            options: `{"domain": ...}` chooses the visual domain of this episode: "train", "held_out", or "held_out:"
+                and factors, such as "held_out:light" (see `sim.domains`).
 
         Returns:
             The first observation, and `seed, domain, randomisation, renderer, is_success`.
@@ -104,7 +106,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.draw = EpisodeDraw(
             tuple(draw_visual(randomisation.visual, domain, self._seed, view) for view in range(max(1, self.views))),
             draw_dynamics(randomisation.dynamics, self._seed),
-            draw_timing(randomisation.timing, self._seed),
+            draw_timing(randomisation.timing, self._seed, domain, longest_s=1.0 / self.config.control_hz),
         )
         self.engine.restore()
         self.scene.set_dynamics(self.draw.dynamics)
@@ -205,6 +207,5 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
 
 
 def _checked_domain(domain: str) -> str:
-    if domain not in DOMAINS:
-        raise ValueError(f"domain is {domain!r}, allowed: {', '.join(DOMAINS)}")
+    held_out_factors(domain)
     return domain

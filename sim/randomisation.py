@@ -1,13 +1,15 @@
 """What is drawn per episode, and from which ranges each domain draws.
 
 Every draw comes from generators seeded by the episode's seed and the name of what is drawn, so that switching one
-factor off changes no other. The two visual domains share no texture family, no hue band, no light direction and no
-camera offset; red and yellow belong to goal and cube in both.
+factor off, or holding it out, changes no other. What is held out shares no texture family, no hue band, no light
+direction and no camera offset with training; red and yellow belong to goal and cube everywhere. Which factors a domain
+holds out is said in `sim.domains`.
 """
 
 from __future__ import annotations
 
 import colorsys
+import math
 import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 
 from sim.camera import NOMINAL_CAMERA, Sensor
 from sim.config import DynamicsConfig, Range, TimingConfig, VisualConfig
+from sim.domains import held_out_factors
 from sim.engine import CameraPose, Light, Vector
 from sim.textures import texture_names
 
@@ -127,12 +130,18 @@ def draw_visual(config: VisualConfig, domain: str, seed: int, view: int) -> Visu
     """Draw one visual world of a domain for one view of an episode."""
     if not config.enabled:
         return VisualDraw()
+    held_out = held_out_factors(domain)
     return VisualDraw(
-        surfaces=_draw_surfaces(config, domain, seed, view),
-        light=_draw_light(config, domain, generator(seed, "light", view)),
-        camera=_draw_camera(config, domain, seed, view),
-        sensor=_draw_sensor(config, seed, view),
+        surfaces=_draw_surfaces(config, held_out, seed, view),
+        light=_draw_light(config, _side("light", held_out), generator(seed, "light", view)),
+        camera=_draw_camera(config, _side("camera", held_out), seed, view),
+        sensor=_draw_sensor(config, _side("noise", held_out), seed, view),
     )
+
+
+def _side(factor: str, held_out: frozenset[str]) -> str:
+    """Return from whose ranges a factor is drawn: the key of the tables above."""
+    return "held_out" if factor in held_out else "train"
 
 
 def draw_dynamics(config: DynamicsConfig, seed: int) -> DynamicsDraw:
@@ -148,42 +157,50 @@ def draw_dynamics(config: DynamicsConfig, seed: int) -> DynamicsDraw:
     return DynamicsDraw(**drawn)
 
 
-def draw_timing(config: TimingConfig, seed: int) -> TimingDraw:
-    """Draw the delays of an episode."""
+def draw_timing(config: TimingConfig, seed: int, domain: str = "train", *, longest_s: float = math.inf) -> TimingDraw:
+    """Draw the delays of an episode; held out by name they go beyond training's, up to `longest_s` (seconds)."""
     drawn = {}
-    for factor in ("action_delay", "camera_delay"):
-        if config.enabled and getattr(config, factor):
-            drawn[f"{factor}_s"] = float(generator(seed, factor).uniform(*getattr(config, f"{factor}_s")))
+    held_out = "delay" in held_out_factors(domain)
+    factor = config.held_out_delay_factor
+    for name in ("action_delay", "camera_delay"):
+        if config.enabled and getattr(config, name):
+            low, high = getattr(config, f"{name}_s")
+            if held_out:
+                low, high = high, min(factor * high, longest_s)
+            drawn[f"{name}_s"] = float(generator(seed, name).uniform(low, high))
     if config.enabled and config.held_frames:
-        drawn["held_frame_probability"] = config.held_frame_probability
+        probability = config.held_frame_probability
+        drawn["held_frame_probability"] = min(factor * probability, 0.9) if held_out else probability
     return TimingDraw(**drawn)
 
 
-def _draw_surfaces(config: VisualConfig, domain: str, seed: int, view: int) -> dict[str, Surface]:
+def _draw_surfaces(config: VisualConfig, held_out: frozenset[str], seed: int, view: int) -> dict[str, Surface]:
     surfaces = dict(NOMINAL_SURFACES)
+    hues, names = HUE_BANDS_DEG[_side("colours", held_out)], texture_names(_side("textures", held_out))
     for name, (switch, probability) in _SURFACES.items():
         colour, texture = surfaces[name].colour, None
         if getattr(config, switch):
             rng = generator(seed, "surface", name, view)
             table_value = max(surfaces["table"].colour)
-            colour = _draw_colour(config, domain, name, table_value, rng)
+            colour = _draw_colour(config, hues, name, table_value, rng)
         if config.textures and probability is not None:
             rng = generator(seed, "texture", name, view)
             if rng.uniform() < getattr(config, probability):
-                names = texture_names(domain)
                 texture = names[rng.integers(len(names))]
         surfaces[name] = Surface(colour, texture)
     return surfaces
 
 
-def _draw_colour(config: VisualConfig, domain: str, name: str, table_value: float, rng: np.random.Generator) -> Vector:
+def _draw_colour(
+    config: VisualConfig, hues: tuple[Range, ...], name: str, table_value: float, rng: np.random.Generator
+) -> Vector:
     values: tuple[Range, ...]
     hue_share, saturation_share, value_share = rng.uniform(size=3)
     if name in ("goal", "cube"):
         hue = (GOAL_HUE_DEG if name == "goal" else CUBE_HUE_DEG) + (2 * hue_share - 1) * config.object_hue_deg
         saturations, values = config.object_saturation, (config.object_value,)
     else:
-        hue = _in_bands(HUE_BANDS_DEG[domain], hue_share)
+        hue = _in_bands(hues, hue_share)
         saturations, values = config.scenery_saturation, (config.scenery_value,)
     if name in ("arm", "hand", "fingers"):
         saturations = config.robot_saturation
@@ -212,10 +229,10 @@ def _in_bands(bands: tuple[Range, ...], share: float) -> float:
     return bands[-1][1]
 
 
-def _draw_light(config: VisualConfig, domain: str, rng: np.random.Generator) -> Light:
+def _draw_light(config: VisualConfig, side: str, rng: np.random.Generator) -> Light:
     if not config.lights:
         return Light(**{**asdict(NOMINAL_LIGHT), "shadows": config.shadows})
-    azimuth = np.radians(_in_bands(LIGHT_AZIMUTHS_DEG[domain], rng.uniform()))
+    azimuth = np.radians(_in_bands(LIGHT_AZIMUTHS_DEG[side], rng.uniform()))
     elevation = np.radians(rng.uniform(*config.light_elevation_deg))
     tint = rng.uniform(-config.light_tint, config.light_tint, 3)
     level = np.cos(elevation)
@@ -229,14 +246,14 @@ def _draw_light(config: VisualConfig, domain: str, rng: np.random.Generator) -> 
     )
 
 
-def _draw_camera(config: VisualConfig, domain: str, seed: int, view: int) -> CameraPose:
+def _draw_camera(config: VisualConfig, side: str, seed: int, view: int) -> CameraPose:
     eye, aim = np.array(NOMINAL_CAMERA.eye), np.array(NOMINAL_CAMERA.aim)
     angle = NOMINAL_CAMERA.field_of_view_deg
     if config.camera_position:
-        radii = _shell(domain, config.camera_position_m, config.held_out_camera_position_m)
+        radii = _shell(side, config.camera_position_m, config.held_out_camera_position_m)
         eye += _offset_in_shell(generator(seed, "camera_position", view), *radii)
     if config.camera_aim:
-        radii = _shell(domain, config.camera_aim_m, config.held_out_camera_aim_m)
+        radii = _shell(side, config.camera_aim_m, config.held_out_camera_aim_m)
         aim += _offset_in_shell(generator(seed, "camera_aim", view), *radii)
     if config.camera_field_of_view:
         widest = config.camera_field_of_view_deg
@@ -244,8 +261,8 @@ def _draw_camera(config: VisualConfig, domain: str, seed: int, view: int) -> Cam
     return CameraPose(_vector(eye), _vector(aim), angle)
 
 
-def _shell(domain: str, inner: float, outer: float) -> Range:
-    return (0.0, inner) if domain == "train" else (inner, outer)
+def _shell(side: str, inner: float, outer: float) -> Range:
+    return (0.0, inner) if side == "train" else (inner, outer)
 
 
 def _offset_in_shell(rng: np.random.Generator, inner: float, outer: float) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -255,17 +272,32 @@ def _offset_in_shell(rng: np.random.Generator, inner: float, outer: float) -> np
     return np.asarray(radius * direction / np.linalg.norm(direction))
 
 
-def _draw_sensor(config: VisualConfig, seed: int, view: int) -> Sensor:
+def _draw_sensor(config: VisualConfig, side: str, seed: int, view: int) -> Sensor:
     drawn: dict[str, Any] = {}
+    factor = config.held_out_sensor_factor if side == "held_out" else None
     if config.noise:
-        drawn["noise_levels"] = float(generator(seed, "noise", view).uniform(*config.noise_levels))
+        drawn["noise_levels"] = _draw_size(generator(seed, "noise", view), config.noise_levels, factor)
     if config.blur:
-        drawn["blur_px"] = float(generator(seed, "blur", view).uniform(*config.blur_px))
+        drawn["blur_px"] = _draw_size(generator(seed, "blur", view), config.blur_px, factor)
     if config.colour_shift:
         rng = generator(seed, "colour_shift", view)
-        drawn["gain"] = _vector(1.0 + rng.uniform(-config.colour_gain, config.colour_gain, 3))
-        drawn["offset_levels"] = _vector(rng.uniform(-config.colour_offset_levels, config.colour_offset_levels, 3))
+        drawn["gain"] = _vector(1.0 + _draw_changes(rng, config.colour_gain, factor))
+        drawn["offset_levels"] = _vector(_draw_changes(rng, config.colour_offset_levels, factor))
     return Sensor(**drawn)
+
+
+def _draw_size(rng: np.random.Generator, allowed: Range, factor: float | None) -> float:
+    """Return a size from a range or, with a factor, from where the range ends to so many times that."""
+    low, high = allowed if factor is None else (allowed[1], factor * allowed[1])
+    return float(rng.uniform(low, high))
+
+
+def _draw_changes(
+    rng: np.random.Generator, largest: float, factor: float | None
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a change per colour channel [3], at most `largest` or, with a factor, from there to so many times that."""
+    changes = rng.uniform(-largest, largest, 3)
+    return changes if factor is None else np.copysign(largest, changes) + (factor - 1.0) * changes
 
 
 def _vector(values: np.ndarray[Any, np.dtype[np.float64]]) -> Vector:
