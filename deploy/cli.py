@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -26,6 +27,8 @@ commands:
   eval RUN      success of a trained policy, in training or in unseen visual worlds
   render TASK   a contact sheet of randomised worlds
   doctor        whether this machine has what is needed
+  sweep FILE    trains what a TOML file describes: settings x tasks x seeds; the same command continues
+  compare RUN.. tables and learning curves of several runs, with their spread over seeds
 
 twist COMMAND --help says more. Tasks: reach, push, lift."""
 
@@ -198,11 +201,64 @@ def _doctor(arguments: list[str]) -> int:
     return examine(given.redis_url)
 
 
+def _sweep(arguments: list[str]) -> int:
+    parser = _Parser(
+        "sweep",
+        "Runs the trainings that a TOML file describes (settings x tasks x seeds), each in a process of its own.\n"
+        "The same command goes on where it was interrupted: finished runs are left alone.",
+        "The file's keys: name, tasks, seeds, settings, preset, mode (local or debug), and a table [variants] of\n"
+        'names with their settings: "no imagination" = ["learner.student.imagination_scale=0"]',
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="TOML")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="runs are DIR/VARIANT/TASK-SEED (default: runs/NAME)")
+    parser.add_argument("--jobs", metavar="N", type=_whole(1), default=1, help="runs side by side (default: 1)")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the commands and end")
+    given = parser.parse_intermixed_args(arguments)
+
+    from deploy.experiments.sweep_file import read_sweep
+
+    sweep = read_sweep(given.file)
+    out = given.out or Path("runs", sweep.slug)
+    from rich.console import Console
+
+    from deploy.experiments.sweep import print_commands, run_sweep
+
+    if given.dry_run:
+        print_commands(sweep, out)
+        return 0
+    return run_sweep(sweep, out, given.jobs, Console())
+
+
+def _compare(arguments: list[str]) -> int:
+    parser = _Parser(
+        "compare",
+        "Puts runs side by side, those with the same settings and other seeds as one: compare.md, compare.csv,\n"
+        "compare.png and compare_curves.csv. Runs may be under way.",
+    )
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run directories")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="default: the nearest directory that holds all runs")
+    parser.add_argument("--x", choices=("steps", "time"), default="steps", help="of the curves (default: steps)")
+    parser.add_argument(
+        "--label", metavar="TEXT", action="append", default=[], help="what to call a group; once for each, in order"
+    )
+    given = parser.parse_intermixed_args(arguments)
+
+    from rich.console import Console
+
+    from deploy.experiments.comparison import compare
+
+    command = shlex.join(["twist", "compare", *arguments])
+    compare(given.runs, given.out, of_time=given.x == "time", labels=given.label, command=command, console=Console())
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "eval": _eval,
     "render": _render,
     "doctor": _doctor,
+    "sweep": _sweep,
+    "compare": _compare,
 }
 
 

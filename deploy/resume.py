@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.checkpoints import Checkpoint
-from deploy.config import RunConfig
 from deploy.errors import user_errors
+from deploy.lengths import lengths
 from deploy.overrides import show
 from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.run_directory import RunDirectory
 from learner import checkpoint
 from learner.checkpoint import LearnerState
 from replay.store import ReplayStore
+
+__all__ = ["Resumed", "lengths", "resume"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,3 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     replay = f"{int(stats['rows']):,} rows in replay, " + (f"{lost:,} environment steps lost" if lost else "none lost")
     message = f"continuing {run.path} at {step:,} environment steps: {learned}; {replay}"
     return Resumed(state, False, wall, lost, (message, *changed))
-
-
-def lengths(config: RunConfig) -> dict[str, int]:
-    """What the last checkpoint of a complete run carries: a run that is then made longer is no longer complete."""
-    return {"env_steps": config.training.env_steps, "student_updates": config.training.student_updates}

@@ -121,7 +121,7 @@ def write_curves(metrics: Path, directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for theme in (LIGHT, DARK):
-        with mpl.rc_context(_rc(theme)):
+        with mpl.rc_context(style(theme)):
             pictures = {
                 "success": _success(history, theme),
                 "losses": _losses(history, theme),
@@ -163,7 +163,7 @@ def _success(history: History, theme: Theme) -> Figure | None:
                     part.set_transform(moved)
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        _x_axis(axes, of_time=of_time)
+        x_axis(axes, of_time=of_time)
     left.set_title("success of episodes")
     right.set_title("the same over wall time")
     handles, labels = left.get_legend_handles_labels()
@@ -232,7 +232,7 @@ def _grid(panels: Sequence[_Panel], *, columns: int, height: float) -> Figure | 
             axes.set_ylim(0, 1)
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
             axes.legend(loc="upper right", ncols=len(lines))
-        _x_axis(axes, of_time=False)
+        x_axis(axes, of_time=False)
         if index + columns < len(panels):
             axes.set_xlabel("")
     for axes in cells[len(panels) :]:
@@ -257,7 +257,8 @@ def _evaluations(axes: Axes, history: History, key: str, colour: str, *, of_time
     return axes.errorbar(x, series.value, yerr=error, linestyle="none", color=colour, markersize=5, elinewidth=1.4)
 
 
-def _x_axis(axes: Axes, *, of_time: bool) -> None:
+def x_axis(axes: Axes, *, of_time: bool) -> None:
+    """From zero on, in minutes or in environment steps."""
     axes.set_xlim(left=0)
     axes.set_xlabel("minutes" if of_time else "environment steps")
     if not of_time:
@@ -271,7 +272,8 @@ def _log_scale(series: Series) -> bool:
     return bool(low > 0 and high / low > 20)
 
 
-def _rc(theme: Theme) -> dict[Any, Any]:
+def style(theme: Theme) -> dict[Any, Any]:
+    """What every picture has in common, for `mpl.rc_context`."""
     return {
         "font.family": "DejaVu Sans",
         "font.size": 9,

@@ -1,0 +1,1 @@
+"""Experiments of several runs: made by one command, compared by another."""

@@ -1,0 +1,264 @@
+"""A comparison as text: Markdown, CSV, and a table for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.experiments.compared_runs import ComparedRun, Group
+from deploy.experiments.comparison_figure import Line
+from deploy.experiments.success_curves import FILE
+from deploy.reporting.intervals import wilson
+from deploy.reporting.report import ROW_TITLES, format_duration, format_interval, format_percent
+
+_FEW = 5
+"""So many seeds are shown each, more only as lowest and highest."""
+
+RESULT_COLUMNS = (
+    *("task", "settings", "policy", "domain", "runs", "finished", "seeds"),
+    *("mean", "min", "max", "each", "successes", "episodes", "low", "high"),
+    *("env_steps", "teacher_updates", "student_updates", "wall_seconds"),
+)
+CURVE_COLUMNS = (
+    *("task", "settings", "policy", "domain", "source", "env_steps", "seconds"),
+    *("mean", "low", "high", "runs"),
+)
+
+_NOTES = """\
+Only finished runs are counted for success. Success is the share of the episodes of the evaluation at the end of a run;
+the mean is over seeds. The interval is Wilson's of all the seeds' episodes together: it says how sure the success of
+*these* policies is. How much another seed would change it is seen from the seeds. Cost is the mean over the finished
+runs, or what has been done so far where none is finished; wall time leaves pauses out.
+"""
+_OF_CURVES = f"""\
+Curves "evaluated" are from `{FILE}` (`twist curve`): fixed episodes, the policy's mode. Curves "while training" are the
+mean over each driver's last 100 episodes, with the actors' exploration. The band goes from the lowest to the highest
+seed; of a single seed it is the 95 % interval of its evaluation's episodes.
+"""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One policy's success over the finished runs of a group.
+
+    Attributes:
+        name: as in report.json: "student_success_held_out".
+        policy: "teacher" or "student".
+        domain: "train" or "held_out".
+        seeds: of the finished runs.
+        each: success of each of them.
+        successes: of all together, as are the episodes.
+        interval: 95 % interval of all episodes together.
+    """
+
+    name: str
+    policy: str
+    domain: str
+    seeds: tuple[int, ...]
+    each: tuple[float, ...]
+    successes: int
+    episodes: int
+    interval: tuple[float, float]
+
+    @property
+    def mean(self) -> float:
+        """Over the runs."""
+        return sum(self.each) / len(self.each)
+
+    @property
+    def spread(self) -> str:
+        """Each seed's success, or the lowest and the highest."""
+        if len(self.each) > _FEW:
+            return f"{format_percent(min(self.each))} to {format_percent(max(self.each))}"
+        return ", ".join(format_percent(success) for success in self.each)
+
+
+def pooled(group: Group) -> list[Pooled]:
+    """Teacher, student in training visuals and in held-out ones, over the finished runs; nothing without any."""
+    finished = [(run.seed, run.report.headline()) for run in group.runs if run.report is not None]
+    found = []
+    for index, name in enumerate(ROW_TITLES if finished else ()):
+        results = [headline[index] for _, headline in finished]
+        successes, episodes = sum(result.successes for result in results), sum(result.episodes for result in results)
+        found.append(
+            Pooled(
+                name,
+                results[0].policy,
+                results[0].domain,
+                tuple(seed for seed, _ in finished),
+                tuple(result.success for result in results),
+                successes,
+                episodes,
+                wilson(successes, episodes),
+            )
+        )
+    return found
+
+
+def cost(group: Group) -> dict[str, float]:
+    """Means over the finished runs, or over all where none is finished."""
+    runs = [run for run in group.runs if run.report is not None] or list(group.runs)
+
+    def mean(of: Callable[[ComparedRun], float]) -> float:
+        return sum(map(of, runs)) / len(runs)
+
+    return {
+        "env_steps": mean(lambda run: run.env_steps),
+        "teacher_updates": mean(lambda run: run.updates.get("teacher", 0)),
+        "student_updates": mean(lambda run: run.updates.get("student", 0)),
+        "wall_seconds": mean(lambda run: run.wall_seconds),
+    }
+
+
+def markdown(groups: Sequence[Group], lines: Sequence[Line], command: str) -> str:
+    """The whole of compare.md."""
+    parts = ["# Comparison", f"Made by `{command}`."]
+    if lines:
+        parts.append("![Learning curves](compare.png)")
+    for task in dict.fromkeys(group.task for group in groups):
+        of_task = [group for group in groups if group.task == task]
+        parts += [f"## {task}", _success_table(of_task), _cost_table(of_task)]
+    parts += ["## How to read it", _NOTES.strip()]
+    if lines:
+        parts.append(_OF_CURVES.strip())
+    return "\n\n".join(parts) + "\n"
+
+
+def results_csv(groups: Sequence[Group]) -> str:
+    """compare.csv: one line for each group and policy, or one without success where no run is finished."""
+    rows = []
+    for group in groups:
+        spent = {key: round(value, 1) for key, value in cost(group).items()}
+        common = {"task": group.task, "settings": group.label, "runs": len(group.runs), **spent}
+        results = pooled(group)
+        common["finished"] = len(results[0].each) if results else 0
+        if not results:
+            rows.append({**common, "seeds": _joined(run.seed for run in group.runs)})
+        for result in results:
+            rows.append(
+                {
+                    **common,
+                    "policy": result.policy,
+                    "domain": result.domain,
+                    "seeds": _joined(result.seeds),
+                    "mean": f"{result.mean:.4f}",
+                    "min": f"{min(result.each):.4f}",
+                    "max": f"{max(result.each):.4f}",
+                    "each": _joined(f"{success:.4f}" for success in result.each),
+                    "successes": result.successes,
+                    "episodes": result.episodes,
+                    "low": f"{result.interval[0]:.4f}",
+                    "high": f"{result.interval[1]:.4f}",
+                }
+            )
+    return _csv(RESULT_COLUMNS, rows)
+
+
+def curves_csv(lines: Sequence[Line]) -> str:
+    """compare_curves.csv: one line for each point; of steps and seconds the one that the curves are drawn over."""
+    rows = []
+    for line in lines:
+        curve = line.curve
+        for index in range(len(curve.x)):
+            edges = {"low": curve.low[index], "high": curve.high[index]}
+            rows.append(
+                {
+                    "task": line.task,
+                    "settings": line.label,
+                    "policy": line.row[0],
+                    "domain": line.row[1],
+                    "source": "evaluated" if line.evaluated else "while training",
+                    ("seconds" if line.of_time else "env_steps"): f"{curve.x[index]:.1f}",
+                    "mean": f"{curve.mean[index]:.4f}",
+                    **{name: f"{edge:.4f}" for name, edge in edges.items() if math.isfinite(edge)},
+                    "runs": curve.runs[index],
+                }
+            )
+    return _csv(CURVE_COLUMNS, rows)
+
+
+def print_groups(groups: Sequence[Group], console: Console) -> None:
+    """The table on the terminal: mean over seeds, and the pooled interval."""
+    table = Table(header_style="dim", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("task")
+    table.add_column("settings", overflow="fold")
+    table.add_column("finished", justify="right")
+    for heading in ("teacher", "student", "held out", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for group in groups:
+        results = pooled(group)
+        cells = [format_percent(result.mean) for result in results]
+        if results:
+            cells.append(format_interval(results[-1].interval))
+        done = f"{len(results[0].each) if results else 0} of {len(group.runs)}"
+        table.add_row(group.task, escape(group.label), done, *(cells or ["–"] * 4))
+    console.print(table)
+
+
+def _success_table(groups: Sequence[Group]) -> str:
+    rows = []
+    for group in groups:
+        for result in pooled(group):
+            policy, sees = ROW_TITLES[result.name]
+            rows.append(
+                (
+                    _cell(group.label),
+                    f"{policy} ({sees})",
+                    f"**{format_percent(result.mean, 1)}**",
+                    result.spread,
+                    format_interval(result.interval),
+                    f"{result.successes} of {result.episodes}",
+                )
+            )
+    if not rows:
+        return "No run is finished yet."
+    return _table(
+        ("settings", "policy", "success, mean", "each seed", "95 % interval, all episodes", "episodes"), rows, "llrrrr"
+    )
+
+
+def _cost_table(groups: Sequence[Group]) -> str:
+    rows = []
+    for group in groups:
+        spent = cost(group)
+        rows.append(
+            (
+                _cell(group.label),
+                ", ".join(f"{run.seed}" + ("" if run.report else " (unfinished)") for run in group.runs),
+                f"{spent['env_steps']:,.0f}",
+                f"{spent['teacher_updates']:,.0f}",
+                f"{spent['student_updates']:,.0f}",
+                format_duration(spent["wall_seconds"]),
+            )
+        )
+    heading = ("settings", "seeds", "environment steps", "teacher updates", "student updates", "wall time")
+    return _table(heading, rows, "llrrrr")
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    ruler = ["---:" if side == "r" else "---" for side in align]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heading, ruler, *rows))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _joined(values: Iterable[object]) -> str:
+    return " ".join(map(str, values))
+
+
+def _csv(columns: Sequence[str], rows: Iterable[dict[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

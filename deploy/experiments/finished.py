@@ -1,0 +1,34 @@
+"""Whether a run is finished: its report belongs to the settings that it has now."""
+
+from __future__ import annotations
+
+from deploy.config import RunConfig
+from deploy.lengths import lengths
+from deploy.reporting.report import Report, read_report
+from deploy.run_directory import RunDirectory
+
+
+def finished_report(run: RunDirectory, config: RunConfig) -> Report | None:
+    """The report of a run that has nothing left to do; None for one that has.
+
+    A run that was continued at another length, and stopped on the way, still has the report of its first end: it is
+    not finished. Checkpoints may be gone; those that are there are asked how far the run has got.
+
+    Args:
+        run: opened.
+        config: the settings that the report must belong to.
+
+    Raises:
+        UserError: report or checkpoint cannot be read.
+    """
+    if not run.report_json.exists():
+        return None
+    report = read_report(run.report_json)
+    if report.run_id != run.run_id or report.env_steps < config.training.env_steps:
+        return None
+    if any(result.episodes != config.evaluation.episodes for result in report.headline()):
+        return None
+    checkpoint = run.checkpoints.latest()
+    if checkpoint is not None and checkpoint.document.get("complete") != lengths(config):
+        return None
+    return report

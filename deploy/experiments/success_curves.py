@@ -1,0 +1,162 @@
+"""Success of a policy over a run, and over several runs that differ only in their seed.
+
+There are two sources. `learning_curve.csv` holds evaluations of the policy at moments of the run: fixed episodes, the
+policy's mode. Without it there is success while training, in metrics.jsonl: the mean over each driver's last episodes,
+with the actors' exploration, in training visuals only.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.errors import UserError, user_errors
+from deploy.reporting.curves import read_history
+from deploy.reporting.intervals import wilson
+
+FILE = "learning_curve.csv"
+
+COLUMNS = (
+    "seconds",
+    "env_steps",
+    "teacher_updates",
+    "student_updates",
+    "policy",
+    "domain",
+    "episodes",
+    "successes",
+)
+
+Row = tuple[str, str]
+"""(policy, domain): teacher or student, train or held_out; the teacher's is train wherever it was evaluated."""
+
+IN_TRAINING = {("teacher", "train"): "actors/success_teacher", ("student", "train"): "actors/success_student"}
+
+_GRID = 400
+"""Points of a mean curve at the most."""
+
+_SLACK = 0.03
+"""Share of the whole length by which a run may begin later or end earlier and still count as there: lengths of runs
+with the same settings differ by a few steps, their wall times by a little more."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Success of one policy in one run, ordered by steps.
+
+    Attributes:
+        step: environment steps [N].
+        seconds: wall time of the run [N].
+        success: 0 to 1 [N].
+        interval: 95 % interval [2, N]; None where the episodes behind a point are not independent of the next one's.
+    """
+
+    step: Floats
+    seconds: Floats
+    success: Floats
+    interval: Floats | None = None
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """Several runs' curves as one.
+
+    Attributes:
+        x: environment steps, or seconds [N].
+        mean: over the runs that are there at x [N].
+        low: lower edge of the band [N]: the lowest run's, or the interval's of a single run; NaN where there is none.
+        high: upper edge.
+        runs: how many runs are there at x [N].
+        of: how many runs there are in all.
+    """
+
+    x: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    runs: NDArray[np.int64]
+    of: int
+
+
+def evaluated_curves(run: Path) -> dict[Row, Curve]:
+    """The evaluations in a run's learning_curve.csv; none without the file.
+
+    Raises:
+        UserError: naming file and line.
+    """
+    path = run / FILE
+    if not path.exists():
+        return {}
+    points: dict[Row, dict[float, tuple[float, ...]]] = {}
+    with user_errors():
+        text = path.read_text(encoding="utf-8")
+        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # the last line may be being written
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"{path}: has no column {missing[0]}; there must be {', '.join(COLUMNS)}")
+        for line in reader:
+            try:
+                episodes, successes = int(line["episodes"]), int(line["successes"])
+                point = float(line["env_steps"]), float(line["seconds"]), successes / max(episodes, 1)
+                interval = wilson(successes, episodes)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"{path}, line {reader.line_num}: {error}") from error
+            # The teacher sees no image, so its success has no visual domain.
+            row = (line["policy"], "train" if line["policy"] == "teacher" else line["domain"])
+            at = points.setdefault(row, {})
+            # Evaluations of one moment may share episodes: the longest counts.
+            if point[0] not in at or at[point[0]][-1] < episodes:
+                at[point[0]] = (*point, *interval, episodes)
+    curves = {}
+    for row, found in points.items():
+        array = np.array([found[step] for step in sorted(found)], dtype=np.float64).T
+        curves[row] = Curve(array[0], array[1], array[2], array[3:5])
+    return curves
+
+
+def training_curves(metrics: Path) -> dict[Row, Curve]:
+    """Success while training, from a metrics.jsonl.
+
+    Raises:
+        UserError: naming file and line.
+    """
+    with user_errors():
+        history = read_history(metrics)
+    found: Mapping[Row, str] = {row: key for row, key in IN_TRAINING.items() if key in history}
+    return {row: Curve(history[key].step, history[key].seconds, history[key].value) for row, key in found.items()}
+
+
+def mean_curve(curves: Sequence[Curve], *, of_time: bool) -> MeanCurve:
+    """The mean over runs, at every x where at least one of them is; between its points a run is interpolated.
+
+    Args:
+        curves: one of each run, at least one.
+        of_time: over wall time instead of environment steps.
+    """
+    xs = [curve.seconds if of_time else curve.step for curve in curves]
+    grid = np.unique(np.concatenate(xs))
+    if len(grid) > _GRID:
+        grid = np.linspace(grid[0], grid[-1], _GRID)
+    slack = _SLACK * (grid[-1] - grid[0])
+    there = np.stack([(grid >= x[0] - slack) & (grid <= x[-1] + slack) for x in xs])
+
+    def on_grid(values: Sequence[Floats]) -> Floats:
+        rows = [np.interp(grid, x, value) for x, value in zip(xs, values, strict=True)]
+        return np.where(there, np.stack(rows), np.nan)
+
+    covered = there.any(axis=0)
+    success = on_grid([curve.success for curve in curves])[:, covered]
+    low, high = np.nanmin(success, axis=0), np.nanmax(success, axis=0)
+    runs = there.sum(axis=0)[covered]
+    if len(curves) == 1 and curves[0].interval is not None:
+        low, high = (on_grid([edge])[0, covered] for edge in curves[0].interval)
+    else:
+        low, high = (np.where(runs > 1, edge, np.nan) for edge in (low, high))
+    return MeanCurve(grid[covered], np.nanmean(success, axis=0), low, high, runs, len(curves))

@@ -1,0 +1,301 @@
+"""`twist sweep`: runs the trainings of a sweep's file, each in a process of its own, and says what came of them.
+
+    OUT/sweep.json                     the variants' names, for `twist compare`
+    OUT/VARIANT/TASK-SEED/             run directories
+    OUT/VARIANT-TASK-SEED.log          what each run says
+
+A finished run is left alone and one that was interrupted goes on, so the same command continues the whole sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.atomic import write_json
+from deploy.errors import UserError, user_errors
+from deploy.experiments.finished import finished_report
+from deploy.experiments.sweep_file import PlannedRun, Sweep
+from deploy.reporting.report import Report, format_duration, format_percent
+from deploy.run_directory import RunDirectory, check_claimable
+
+FORMAT = 1
+"""Of sweep.json; raised when an older reader could not understand it."""
+
+RECORD = "sweep.json"
+
+GRACE_SECONDS = 30.0
+"""For a run to end by itself after Ctrl-C; then it is killed, and loses what it did since its last checkpoint."""
+
+_POLL_SECONDS = 0.2
+
+FINISHED, FINISHED_BEFORE, FAILED, INTERRUPTED, NOT_STARTED = (
+    "finished",
+    "was finished",
+    "failed",
+    "interrupted",
+    "not started",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        state: one of the five above.
+        report: of a finished run.
+        exit_code: of a failed one.
+    """
+
+    state: str
+    report: Report | None = None
+    exit_code: int | None = None
+
+
+def check_directories(sweep: Sweep, out: Path) -> dict[PlannedRun, Outcome]:
+    """Looks at what is there already; touches nothing.
+
+    Returns:
+        The runs that are finished.
+
+    Raises:
+        UserError: a directory is taken by something else, or by a run with other settings.
+    """
+    read_record(out)
+    if (out / "config.json").exists():
+        raise UserError(f"{out}: is a run; a sweep needs a directory of its own (--out)")
+    for directory in (out, *(out / slug for slug in sweep.variants)):
+        if directory.exists() and not directory.is_dir():
+            raise UserError(f"{directory}: is a file; a directory is wanted (--out)")
+    finished = {}
+    for run in sweep.runs:
+        directory = run.directory(out)
+        try:
+            found, _ = check_claimable(directory, run.config)
+        except UserError as error:
+            # The advice is for `twist train`; here the directory follows from another option.
+            raise UserError(str(error).replace("another --run-dir", "another --out")) from error
+        report = finished_report(RunDirectory.open(directory), run.config) if found else None
+        if report is not None:
+            finished[run] = Outcome(FINISHED_BEFORE, report)
+    return finished
+
+
+def read_record(out: Path) -> dict[str, str]:
+    """The names of a sweep's variants by slug; none where there is no sweep.
+
+    Raises:
+        UserError: its sweep.json cannot be read.
+    """
+    path = out / RECORD
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON: {error}") from error
+    variants = document.get("variants") if isinstance(document, dict) and document.get("format") == FORMAT else None
+    if not isinstance(variants, dict):
+        raise UserError(f"{path}: is not a sweep's record of format {FORMAT}")
+    return {str(slug): str(name) for slug, name in variants.items()}
+
+
+def print_commands(sweep: Sweep, out: Path) -> None:
+    """The commands of the runs in their order; those that would be left alone are commented out."""
+    finished = check_directories(sweep, out)
+    for run in sweep.runs:
+        note = "# finished: " if run in finished else ""
+        print(note + shlex.join(["twist", *run.command(out)]))
+
+
+def run_sweep(sweep: Sweep, out: Path, jobs: int, console: Console) -> int:
+    """Runs what is not finished yet.
+
+    Args:
+        sweep: checked.
+        out: the sweep's directory; made if it is not there.
+        jobs: runs side by side.
+        console: for a line at each run's start and end, and the table.
+
+    Returns:
+        The exit code: 0, or 1 if a run failed.
+
+    Raises:
+        UserError: nothing was started.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once the runs have ended and the table is printed.
+    """
+    outcomes = check_directories(sweep, out)
+    with user_errors():
+        out.mkdir(parents=True, exist_ok=True)
+        # Variants that are no longer in the file may still have runs here.
+        variants = {**read_record(out), **sweep.variants}
+        write_json(out / RECORD, {"format": FORMAT, "name": sweep.name, "variants": variants})
+        for slug in sweep.variants:
+            (out / slug).mkdir(exist_ok=True)
+    for run in outcomes:
+        console.print(f"{run.name}: was finished", highlight=False)
+    with _terminated_as_by_ctrl_c():
+        children = _Children(out, len(sweep.runs) - len(outcomes), console)
+        try:
+            for run, outcome in children.run([run for run in sweep.runs if run not in outcomes], jobs):
+                outcomes[run] = outcome
+        except KeyboardInterrupt:
+            outcomes |= {run: Outcome(INTERRUPTED) for run in children.running}
+            console.print("interrupted: ending what runs; the same command continues", highlight=False)
+            children.end()
+            _print_table(sweep, out, outcomes, console)
+            raise
+    _print_table(sweep, out, outcomes, console)
+    return 1 if any(outcome.state == FAILED for outcome in outcomes.values()) else 0
+
+
+class _Children:
+    """The runs' processes.
+
+    Each is the leader of a session of its own: Ctrl-C in the terminal reaches this process alone, which then ends them
+    one by one, and what a run leaves behind can be killed with it.
+    """
+
+    def __init__(self, out: Path, total: int, console: Console) -> None:
+        self._out, self._total, self._console = out, total, console
+        self._began: dict[PlannedRun, float] = {}
+        self.running: dict[PlannedRun, subprocess.Popen[bytes]] = {}
+
+    def run(self, runs: Sequence[PlannedRun], jobs: int) -> Iterator[tuple[PlannedRun, Outcome]]:
+        """Starts them in order, so many side by side, and gives each with its outcome when it has ended."""
+        waiting = deque(runs)
+        while waiting or self.running:
+            while waiting and len(self.running) < jobs:
+                self._start(waiting.popleft())
+            time.sleep(_POLL_SECONDS)
+            for run, process in list(self.running.items()):
+                code = process.poll()
+                if code is not None:
+                    del self.running[run]
+                    yield run, self._outcome(run, code)
+
+    def end(self) -> None:
+        """Ctrl-C for each; those that have not ended in time, or at a second Ctrl-C, are killed."""
+        for process in self.running.values():
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + GRACE_SECONDS
+        try:
+            for process in self.running.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        except KeyboardInterrupt:
+            pass
+        for process in self.running.values():
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _start(self, run: PlannedRun) -> None:
+        command = run.command(self._out)
+        log = run.log(self._out)
+        with log.open("a", encoding="utf-8") as stream, _interruptible_children():
+            print(f"$ {shlex.join(['twist', *command])}", file=stream, flush=True)
+            self.running[run] = subprocess.Popen(
+                [sys.executable, "-m", "deploy", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._began[run] = time.monotonic()
+        text = f"{run.name}: started, {len(self._began)} of {self._total}; log: {escape(str(log))}"
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def _outcome(self, run: PlannedRun, code: int) -> Outcome:
+        seconds = format_duration(time.monotonic() - self._began[run])
+        outcome = Outcome(FAILED, exit_code=code)
+        if code == 0:
+            with contextlib.suppress(UserError):
+                report = finished_report(RunDirectory.open(run.directory(self._out)), run.config)
+                if report is not None:
+                    outcome = Outcome(FINISHED, report)
+        text = f"{run.name}: {outcome.state} after {seconds}"
+        text += "" if outcome.report else f" (exit code {code}): {escape(_last_line(run.log(self._out)))}"
+        self._console.print(text, highlight=False, soft_wrap=True)
+        return outcome
+
+
+@contextlib.contextmanager
+def _terminated_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the runs too, which would else go on without anybody."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}  # nohup ignores one
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _interruptible_children() -> Iterator[None]:
+    """A shell's background process ignores Ctrl-C, and so would a run that it starts, however it is asked to end."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def _print_table(sweep: Sweep, out: Path, outcomes: Mapping[PlannedRun, Outcome], console: Console) -> None:
+    table = Table(
+        title=escape(sweep.name),
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for heading in ("variant", "task", "seed", "outcome"):
+        table.add_column(heading)
+    for heading in ("teacher", "student", "held out", "wall time"):
+        table.add_column(heading, justify="right")
+    failed = []
+    for run in sweep.runs:
+        outcome = outcomes.get(run, Outcome(NOT_STARTED))
+        cells = ["–"] * 4
+        if outcome.report is not None:
+            cells = [format_percent(result.success) for result in outcome.report.headline()]
+            cells.append(format_duration(outcome.report.wall_seconds))
+        style = "red" if outcome.state == FAILED else ""
+        row = escape(run.variant), run.config.task, str(run.config.seed), outcome.state, *cells
+        table.add_row(*row, style=style)
+        if outcome.state == FAILED:
+            failed.append(run.log(out))
+    console.print()
+    console.print(table)
+    for log in failed:
+        console.print(f"failed, see [cyan]{escape(str(log))}[/]", highlight=False, soft_wrap=True)
+    if any(outcome.report for outcome in outcomes.values()):
+        console.print(f"twist compare {shlex.quote(str(out))}/*/*", highlight=False, soft_wrap=True, markup=False)
