@@ -18,6 +18,7 @@ from PIL import Image
 
 from deploy.atomic import write_text
 from deploy.errors import UserError
+from deploy.reporting.factors import FactorsReport, format_p, read_factors
 from deploy.reporting.report import (
     ROW_TITLES,
     Report,
@@ -52,6 +53,10 @@ _KNOWN = {
     "success": ("Success", "Share of episodes that end in success; evaluations with their 95 % intervals."),
     "losses": ("Losses", "Every term of teacher and student. A term that falls far has a logarithmic axis."),
     "rates": ("Rates and waiting", "How fast each part worked, and what share of its time it waited for the others."),
+    "factors": (
+        "One factor held out at a time",
+        "The same episodes each time. Bars are 95 % intervals; −lost +gained counts episodes against training visuals.",
+    ),
     "worlds": ("Randomised worlds", "Training worlds and held-out worlds, as the camera sees them."),
 }
 """Title and caption of the pictures, by file name without its ending."""
@@ -106,17 +111,23 @@ def write_page(run: Path) -> Path:
     environment.filters.update(
         percent=format_percent, interval=format_interval, duration=format_duration, number=format_number
     )
+    factors = _factors(run)
     page = run / "report.html"
     text = environment.get_template("report.html.j2").render(
         report=report,
         rows=[(*ROW_TITLES[result.name], result) for result in report.headline()],
         clips=_clips(run),
         worlds=_worlds(run),
+        factors=factors,
+        factor_rows=[(effect, format_p(effect.p, short=True)) for effect in (*factors.effects(), factors.together())]
+        if factors
+        else [],
+        factors_picture=_factors_picture(run),
         curves=[picture for name in ("success", "losses", "rates") for picture in _curve(run, name, report)],
         config=list(_config(run)),
         files=[
             name
-            for name in ("report.json", "config.json", "metrics.jsonl", "tensorboard", "logs")
+            for name in ("report.json", "factors.json", "config.json", "metrics.jsonl", "tensorboard", "logs")
             if (run / name).exists()
         ],
     )
@@ -152,6 +163,17 @@ def _worlds(run: Path) -> list[Picture]:
     path = run / "worlds.png"
     alt = "A grid of camera images: the same task in many randomised worlds."
     return [_picture(run, path, alt)] if path.exists() else []
+
+
+def _factors(run: Path) -> FactorsReport | None:
+    path = run / "factors.json"
+    return read_factors(path) if path.exists() else None
+
+
+def _factors_picture(run: Path) -> list[Picture]:
+    path = run / "factors.png"
+    alt = "Success with each factor held out alone, beside training visuals and all held-out visuals; as in the table."
+    return [_picture(run, path, alt, dark=run / "factors-dark.png")] if path.exists() else []
 
 
 def _curve(run: Path, name: str, report: Report) -> list[Picture]:

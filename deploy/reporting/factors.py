@@ -1,0 +1,271 @@
+"""factors.json: the student's success with each factor of what it sees held out alone, and what follows from it.
+
+Every condition runs the same episodes, so that two of them are compared episode by episode: how many are lost, how many
+gained. That tells a small difference from chance long before the two intervals part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from deploy.atomic import write_json
+from deploy.errors import UserError
+from deploy.reporting.intervals import wilson
+from deploy.reporting.paired import holm, sign_test, smallest_certain_loss
+from deploy.reporting.report import format_interval, format_percent
+from sim import FACTORS
+
+FORMAT = 1
+"""Of factors.json; raised when an older reader could not understand it."""
+
+LEVEL = 0.05
+"""A corrected p-value below this is called a difference."""
+
+TRAIN, HELD_OUT = "training visuals", "all held-out visuals"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How the student fared in one domain.
+
+    Attributes:
+        domain: see `sim.domains`.
+        episodes: how many were run, at least 1.
+        failures: which of them failed, counted from 0.
+        mean_return: mean sum of rewards of an episode.
+    """
+
+    domain: str
+    episodes: int
+    failures: tuple[int, ...]
+    mean_return: float
+
+    @property
+    def success(self) -> float:
+        """Share of the episodes that ended in success."""
+        return 1.0 - len(self.failures) / self.episodes
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the success probability."""
+        return wilson(self.episodes - len(self.failures), self.episodes)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A condition beside training visuals, over the same episodes.
+
+    Attributes:
+        name: a factor, or `HELD_OUT`.
+        condition: how the student fared.
+        lost: episodes that succeed in training visuals and fail here.
+        gained: episodes that fail in training visuals and succeed here.
+        p: of the exact sign test; of a factor, corrected for the number of factors.
+    """
+
+    name: str
+    condition: Condition
+    lost: int
+    gained: int
+    p: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether more is lost than chance would explain."""
+        return self.lost > self.gained and self.p < LEVEL
+
+
+@dataclass(frozen=True)
+class FactorsReport:
+    """Everything that factors.json says.
+
+    Attributes:
+        run_id: of the run.
+        task: what was learned.
+        env_steps: of the checkpoint that was evaluated.
+        episodes: under each condition.
+        seed: of the evaluation.
+        train: nothing held out.
+        held_out: the held-out domain.
+        factors: each factor that the run draws, held out alone.
+        widen: for each of them a setting that widens what training draws, with its value and limits.
+    """
+
+    run_id: str
+    task: str
+    env_steps: int
+    episodes: int
+    seed: int
+    train: Condition
+    held_out: Condition
+    factors: Mapping[str, Condition]
+    widen: Mapping[str, str]
+
+    def effects(self) -> tuple[Effect, ...]:
+        """The factors, the one that costs most first."""
+        found = [(name, condition, *self._changes(condition)) for name, condition in self.factors.items()]
+        corrected = holm([sign_test(lost, gained) for _, _, lost, gained in found])
+        effects = [Effect(*entry, p) for entry, p in zip(found, corrected, strict=True)]
+        return tuple(sorted(effects, key=lambda effect: (effect.gained - effect.lost, effect.p)))
+
+    def together(self) -> Effect:
+        """The held-out domain: colours, textures, light and camera at once."""
+        lost, gained = self._changes(self.held_out)
+        return Effect(HELD_OUT, self.held_out, lost, gained, sign_test(lost, gained))
+
+    def not_drawn(self) -> tuple[str, ...]:
+        """Factors that are switched off in this run, so that there is nothing to hold out."""
+        return tuple(factor for factor in FACTORS if factor not in self.factors)
+
+    def verdict(self) -> str:
+        """What to do about it, in a sentence or two."""
+        if self.train.success == 0.0:
+            return "Nothing to see yet: the student succeeds in no episode in training visuals either."
+        worst = next((effect for effect in self.effects() if effect.differs), None)
+        if worst is not None:
+            return (
+                f"{worst.name.capitalize()} cost{'' if worst.name.endswith('s') else 's'} most: held out alone, "
+                f"{worst.lost} of {self.episodes} episodes fail that succeed in training visuals, and {worst.gained} "
+                f"the other way round ({format_p(worst.p)}). To widen: {self.widen[worst.name]}."
+            )
+        least = smallest_certain_loss(max(1, len(self.factors)), LEVEL)
+        text = (
+            f"No factor alone can be told from training visuals; in {self.episodes} episodes, "
+            f"the loss of fewer than {least} never can."
+        )
+        together = self.together()
+        if together.differs:
+            text += f" All that is held out together can: {together.lost} lost, {together.gained} gained."
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        """What factors.json holds: plain values, also those that follow from others."""
+        return {
+            "format": FORMAT,
+            "run_id": self.run_id,
+            "task": self.task,
+            "env_steps": self.env_steps,
+            "episodes": self.episodes,
+            "seed": self.seed,
+            "train": _condition_json(self.train),
+            "held_out": _effect_json(self.together()),
+            "factors": {effect.name: _effect_json(effect) for effect in self.effects()},
+            "not_drawn": list(self.not_drawn()),
+            "widen": dict(self.widen),
+            "verdict": self.verdict(),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> FactorsReport:
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: another format, or something is missing.
+        """
+        if document.get("format") != FORMAT:
+            raise ValueError(f"format {document.get('format')}: this version of twist reads format {FORMAT}")
+        try:
+            return cls(
+                run_id=document["run_id"],
+                task=document["task"],
+                env_steps=document["env_steps"],
+                episodes=document["episodes"],
+                seed=document["seed"],
+                train=_condition(document["train"]),
+                held_out=_condition(document["held_out"]),
+                factors={name: _condition(entry) for name, entry in document["factors"].items()},
+                widen=document["widen"],
+            )
+        except KeyError as error:
+            raise ValueError(f"has no {error}") from None
+
+    def _changes(self, condition: Condition) -> tuple[int, int]:
+        before, now = set(self.train.failures), set(condition.failures)
+        return len(now - before), len(before - now)
+
+
+def write_factors(path: Path, report: FactorsReport) -> None:
+    """Replaces factors.json."""
+    write_json(path, report.to_json())
+
+
+def read_factors(path: Path) -> FactorsReport:
+    """Reads a factors.json.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    try:
+        return FactorsReport.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is not a report on factors: {error}") from error
+
+
+def print_factors(report: FactorsReport, console: Console) -> None:
+    """The table on the terminal, and what follows from it."""
+    table = Table(
+        title=f"{report.task}, student: where it fails",
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("held out")
+    for heading in ("success", "95 % interval", "lost", "gained", "p"):
+        table.add_column(heading, justify="right")
+    table.add_row(
+        f"nothing ({TRAIN})", format_percent(report.train.success), format_interval(report.train.interval), "", "", ""
+    )
+    for effect in (*report.effects(), report.together()):
+        table.add_row(
+            effect.name,
+            format_percent(effect.condition.success),
+            format_interval(effect.condition.interval),
+            f"{effect.lost}",
+            f"{effect.gained}",
+            format_p(effect.p, short=True),
+            style="bold" if effect.differs else "",
+        )
+    console.print()
+    console.print(table)
+    if report.not_drawn():
+        console.print(f"switched off in this run: {', '.join(report.not_drawn())}", highlight=False)
+    console.print(report.verdict(), highlight=False)
+
+
+def format_p(p: float, *, short: bool = False) -> str:
+    """A p-value for people: "p = 0.012", "p < 0.001"; short, without the letter."""
+    text = "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return text if short else f"p {text}" if p < 0.001 else f"p = {text}"
+
+
+def _condition_json(condition: Condition) -> dict[str, Any]:
+    return {
+        "domain": condition.domain,
+        "success": condition.success,
+        "interval": list(condition.interval),
+        "episodes": condition.episodes,
+        "failures": list(condition.failures),
+        "mean_return": condition.mean_return,
+    }
+
+
+def _effect_json(effect: Effect) -> dict[str, Any]:
+    return {**_condition_json(effect.condition), "lost": effect.lost, "gained": effect.gained, "p": effect.p}
+
+
+def _condition(document: Mapping[str, Any]) -> Condition:
+    return Condition(
+        document["domain"], document["episodes"], tuple(document["failures"]), float(document["mean_return"])
+    )
