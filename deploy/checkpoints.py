@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -76,9 +77,7 @@ class Checkpoints:
         temporary = self.directory / (_WRITING + path.name)
         temporary.mkdir()
         write(temporary)
-        files = {file.relative_to(temporary).as_posix(): _fingerprint(file) for file in _files(temporary)}
-        written = {"format": FORMAT, "step": step, "files": files, "document": dict(document)}
-        write_json(temporary / _DOCUMENT, written)
+        seal(temporary, step, document)
         sync_tree(temporary)
         if path.exists():
             # A directory cannot be renamed over another that is not empty.
@@ -125,11 +124,40 @@ class Checkpoints:
             shutil.rmtree(self.directory / name)
 
     def _read(self, name: str) -> Checkpoint:
-        path = self.directory / name
-        written = _read_document(path / _DOCUMENT, name)
-        for file, expected in written["files"].items():
-            _check_file(path / file, expected, name)
-        return Checkpoint(path, written["step"], written["document"])
+        found = _read_sealed(self.directory / name)
+        if found.step != _step(name):
+            raise _CorruptError(name, found.path / _DOCUMENT, f"says step {found.step}")
+        return found
+
+
+def seal(directory: Path, step: int, document: Mapping[str, Any]) -> None:
+    """Writes the checkpoint.json of what lies in a directory, which makes it a checkpoint."""
+    files = {file.relative_to(directory).as_posix(): _fingerprint(file) for file in _files(directory)}
+    write_json(directory / _DOCUMENT, {"format": FORMAT, "step": step, "files": files, "document": dict(document)})
+
+
+def is_sealed(directory: Path) -> bool:
+    """Whether there is a checkpoint.json."""
+    return os.path.isfile(directory / _DOCUMENT)  # False, too, where we may not look
+
+
+def read_sealed(directory: Path) -> Checkpoint:
+    """Reads a checkpoint that lies by itself, and checks it.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    try:
+        return _read_sealed(directory)
+    except _CorruptError as error:
+        raise UserError(str(error)) from error
+
+
+def _read_sealed(path: Path) -> Checkpoint:
+    written = _read_document(path / _DOCUMENT, path.name)
+    for file, expected in written["files"].items():
+        _check_file(path / file, expected, path.name)
+    return Checkpoint(path, written["step"], written["document"])
 
 
 class _CorruptError(Exception):
@@ -171,8 +199,6 @@ def _read_document(file: Path, name: str) -> dict[str, Any]:
             raise _CorruptError(name, file, f"has no '{key}'")
     if written["format"] != FORMAT:
         raise UserError(f"{file}: has format {written['format']}; this version of twist reads format {FORMAT}")
-    if written["step"] != _step(name):
-        raise _CorruptError(name, file, f"says step {written['step']}")
     return dict(written)
 
 

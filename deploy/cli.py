@@ -25,6 +25,7 @@ Trains a robot policy that sees only camera images, by distilling a teacher that
 commands:
   train TASK    train teacher and student, and report; the same command with the same --run-dir continues
   eval RUN      success of a trained policy, in training or in unseen visual worlds
+  curve RUN     success of a run's snapshots over time and steps
   render TASK   a contact sheet of randomised worlds
   doctor        whether this machine has what is needed
   sweep FILE    trains what a TOML file describes: settings x tasks x seeds; the same command continues
@@ -34,6 +35,8 @@ twist COMMAND --help says more. Tasks: reach, push, lift."""
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number."""
+
+_POLICIES = ("teacher", "student")
 
 _SHEET = (8, 4)
 """Columns and rows of the contact sheet: half of the rows show training worlds, half held-out ones."""
@@ -162,6 +165,43 @@ def _eval(arguments: list[str]) -> int:
     return 0
 
 
+def _curve(arguments: list[str]) -> int:
+    parser = _Parser(
+        "curve",
+        "Evaluates the snapshots of a run (training.snapshot_every_seconds; in mode debug snapshot_every_updates) and\n"
+        "writes RUN/learning_curve.csv and RUN/learning_curve.png. The same command goes on where it was interrupted.",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="run directory; the run may be under way")
+    parser.add_argument("--episodes", metavar="N", type=_whole(1), default=50, help="of each evaluation (default: 50)")
+    parser.add_argument(
+        "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=_whole(0), default=0, help="of the episodes; lines that are there keep theirs"
+    )
+    parser.add_argument(
+        "--policies", metavar="NAMES", type=_policies, default=_POLICIES, help="default: " + ",".join(_POLICIES)
+    )
+    given = parser.parse_intermixed_args(arguments)
+
+    from deploy.run_directory import RunDirectory
+
+    run = RunDirectory.open(given.run)
+    from rich.console import Console
+
+    from deploy.experiments.curve import write_learning_curve
+
+    write_learning_curve(
+        run,
+        policies=given.policies,
+        domain=given.domain,
+        episodes=given.episodes,
+        seed=given.seed,
+        console=Console(),
+    )
+    return 0
+
+
 def _render(arguments: list[str]) -> int:
     from deploy.presets import resolve
     from deploy.settings_help import describe_settings
@@ -255,6 +295,7 @@ def _compare(arguments: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "eval": _eval,
+    "curve": _curve,
     "render": _render,
     "doctor": _doctor,
     "sweep": _sweep,
@@ -273,6 +314,13 @@ def _whole(minimum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if len(set(names)) < len(names) or not set(names) <= {*_POLICIES}:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: teacher, student or teacher,student")
+    return names
 
 
 def _writable_file(path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from deploy.reporting.page import write_page
 from deploy.reporting.report import Faults, Report, print_report, write_report
 from deploy.reporting.results import EvaluationResult
 from deploy.run_directory import RunDirectory
+from deploy.two_processes import map_in_two_processes
 from deploy.versions import versions
 from replay.store import ReplayStore
 
@@ -68,9 +67,7 @@ def conclude(
 def _evaluate_all(run: RunDirectory, *, parallel: bool) -> list[Evaluated]:
     if not parallel:
         return [_evaluate_row(run.path, driver, domain) for driver, domain in ROWS]
-    # Processes of their own: rendering and small networks would fight over one interpreter.
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_evaluate_row, [run.path] * len(ROWS), *zip(*ROWS, strict=True)))
+    return list(map_in_two_processes(_evaluate_row, [run.path] * len(ROWS), *zip(*ROWS, strict=True)))
 
 
 def _evaluate_row(path: Path, driver: str, domain: str) -> Evaluated:

@@ -14,6 +14,9 @@ TASKS = ("reach", "push", "lift")
 
 MODES = ("local", "debug", "cluster")
 
+AT_ONCE, AFTER_TEACHER = "at_once", "after_teacher"
+"""When the student begins to learn."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -42,6 +45,28 @@ class TrainingConfig:
         default=100, metadata={"help": "teacher updates between two checkpoints (mode debug)", "min": 1}
     )
     keep_checkpoints: int = field(default=3, metadata={"help": "newest checkpoints to keep", "min": 1})
+    snapshot_every_seconds: float = field(
+        default=0.0,
+        metadata={
+            "help": "seconds between two snapshots of the weights that act, for `twist curve`; all of them are kept; 0 "
+            "takes none (modes local and cluster)",
+            "min": 0.0,
+        },
+    )
+    snapshot_every_updates: int = field(
+        default=0,
+        metadata={"help": "teacher updates between two such snapshots; 0 takes none (mode debug)", "min": 0},
+    )
+    student_begins: str = field(
+        default=AT_ONCE,
+        metadata={
+            "help": "when the student begins to learn. at_once: beside the teacher; after_teacher, for comparison: "
+            "once env_steps are in and the teacher has made its last update; then student_updates of them, or as many "
+            "as its bound allows, from the replay as it is. A student that has not begun drives no episode, so while "
+            "collecting actors.student_fraction has no effect: set it to 0 on both sides for the same chunks",
+            "choices": (AT_ONCE, AFTER_TEACHER),
+        },
+    )
 
     def __post_init__(self) -> None:
         """Refuses what no single field's limits can.
@@ -94,8 +119,13 @@ class RunConfig:
         """Refuses packages' settings that do not go together.
 
         Raises:
-            ValueError: no environment would give the student an image.
+            ValueError: no environment would give the student an image, or it would wait for a teacher that never ends.
         """
+        if self.student_waits and self.learner.teacher_samples_per_insert == 0:
+            raise ValueError(
+                "learner.teacher_samples_per_insert is 0: it must be above 0 with "
+                "training.student_begins=after_teacher, as a teacher without a bound is never done"
+            )
         if self.sim.views < 1:
             raise ValueError(f"sim.views is {self.sim.views}: it must be at least 1, as the student needs images")
         if self.actors.state_only_envs >= self.actors.envs_per_actor:
@@ -103,6 +133,11 @@ class RunConfig:
                 f"actors.state_only_envs is {self.actors.state_only_envs}: it must be below actors.envs_per_actor, "
                 f"{self.actors.envs_per_actor}, as the student needs images"
             )
+
+    @property
+    def student_waits(self) -> bool:
+        """Whether the student begins only when the teacher is done."""
+        return self.training.student_begins == AFTER_TEACHER
 
 
 OPTIONS = ("task", "mode", "seed", "redis_url")

@@ -9,8 +9,9 @@ import torch
 import sim
 from actors.worker import RolloutWorker
 from deploy.config import RunConfig
-from deploy.learner_process import LearnerProcess, limiter_plans
+from deploy.learner_process import LearnerProcess, actor_limiters
 from deploy.monitor import RunMonitor
+from deploy.snapshots import Snapshots
 from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState
 from replay.limiter import SamplesPerInsert
@@ -43,7 +44,7 @@ class DebugRun:
             store,
             [
                 SamplesPerInsert(store, plan.name, plan.samples_per_insert, plan.min_rows, plan.tolerance_rows)
-                for plan in limiter_plans(config, spec)
+                for plan in actor_limiters(config, spec)
             ],
             config.actors,
             run_id=run_id,
@@ -52,37 +53,53 @@ class DebugRun:
             incarnation=store.claim_incarnation(ACTOR),
             make_state_only_env=lambda: sim.make_env(config.task, config.sim, views=0),
         )
-        updates = self._learner.teacher_updates
-        self._lines = _Crossed(config.training.metrics_every_updates, updates)
-        self._saves = _Crossed(config.training.checkpoint_every_updates, updates)
+        training, updates = config.training, self._progress()
+        self._lines = _Crossed(training.metrics_every_updates, updates)
+        self._saves = _Crossed(training.checkpoint_every_updates, updates)
+        self._snapshots = _Crossed(training.snapshot_every_updates, updates)
         self._line_at: tuple[int, int, int] | None = None
 
     def train(
-        self, env_steps: Callable[[], int], monitor: RunMonitor, save: Callable[[int, LearnerState], None]
+        self,
+        env_steps: Callable[[], int],
+        monitor: RunMonitor,
+        save: Callable[[int, LearnerState], None],
+        snapshots: Snapshots,
     ) -> LearnerState:
         """Runs until the configured lengths are reached; see `ParallelRun.train`."""
         training = self._config.training
+
+        def look() -> None:
+            updates = self._progress()
+            if self._lines.crossed(updates):
+                self._write_line(env_steps(), monitor)
+            if self._saves.crossed(updates):
+                save(env_steps(), self._learner.capture())
+            if self._snapshots.crossed(updates):
+                snapshots.take(self._learner.capture_acting(), env_steps(), monitor.wall_seconds)
+
         while env_steps() < training.env_steps:
             self._worker.set_weights(*self._learner.publish())
             monitor.add([self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)])
             if env_steps() >= training.env_steps:
                 monitor.add([self._worker.drain()])
             while self._learner.update_in_turn():
-                self._look(env_steps(), monitor, save)
+                look()
+        # Only a run that was killed with all rows in, and goes on, has any of these left.
+        while self._learner.teacher_owes and self._learner.update_in_turn():
+            look()
+        self._learner.rows_are_in()
         while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
-            self._look(env_steps(), monitor, save)
+            look()
         self._write_line(env_steps(), monitor)
         state = self._learner.capture()
         self._learner.stop()
         return state
 
-    def _look(self, env_steps: int, monitor: RunMonitor, save: Callable[[int, LearnerState], None]) -> None:
-        # The student goes on alone after the teacher's last update.
-        updates = max(self._learner.teacher_updates, self._learner.student_updates)
-        if self._lines.crossed(updates):
-            self._write_line(env_steps, monitor)
-        if self._saves.crossed(updates):
-            save(env_steps, self._learner.capture())
+    def _progress(self) -> int:
+        """As lines, checkpoints and snapshots count updates: the student goes on alone after the teacher's last."""
+        updates = self._learner.teacher_updates, self._learner.student_updates
+        return sum(updates) if self._config.student_waits else max(updates)
 
     def _write_line(self, env_steps: int, monitor: RunMonitor) -> None:
         """A line of metrics, unless the last one says the same."""
@@ -93,12 +110,14 @@ class DebugRun:
 
 
 class _Crossed:
-    """True whenever a count has passed another multiple of a number."""
+    """True whenever a count has passed another multiple of a number; never for the number 0."""
 
     def __init__(self, every: int, count: int) -> None:
         self._every = every
-        self._seen = count // every
+        self._seen = count // every if every else 0
 
     def crossed(self, count: int) -> bool:
+        if not self._every:
+            return False
         before, self._seen = self._seen, count // self._every
         return self._seen > before

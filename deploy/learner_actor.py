@@ -36,6 +36,14 @@ class LearnerActor:
         """See `LearnerProcess.capture`."""
         return self._process.capture()
 
+    def capture_acting(self) -> LearnerState:
+        """See `LearnerProcess.capture_acting`."""
+        return self._process.capture_acting()
+
+    def rows_are_in(self) -> None:
+        """See `LearnerProcess.rows_are_in`."""
+        self._process.rows_are_in()
+
     def stop(self) -> None:
         """See `LearnerProcess.stop`."""
         self._process.stop()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from actors.actor import LimiterPlan
 from deploy.config import RunConfig
+from deploy.later_student import LaterStudent
 from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.learner import Learner
@@ -50,6 +52,12 @@ def limiter_plans(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, Lim
     )
 
 
+def actor_limiters(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, ...]:
+    """Those of `limiter_plans` that hold up actors: a student that begins later must not, as it reads nothing yet."""
+    teacher, student = limiter_plans(config, spec)
+    return (teacher,) if config.student_waits else (teacher, student)
+
+
 def _plan(name: str, ratio: float, prefill: int, burst: int) -> LimiterPlan:
     return LimiterPlan(name=name, samples_per_insert=ratio, min_rows=prefill, tolerance_rows=max(ratio, 1.0) * burst)
 
@@ -80,10 +88,8 @@ class LearnerProcess:
         updates = self._learner.teacher_updates, self._learner.student_updates
         # A resumed run draws other batches than the ones it has had, and the same ones whenever it is resumed here.
         seeds = [int(np.random.SeedSequence([config.seed, k, n]).generate_state(1)[0]) for k, n in enumerate(updates)]
-        self._samplers = (
-            TeacherSampler(store, config.learner.batch_size, seeds[0], prefetch=prefetch),
-            StudentSampler(store, config.learner.student.batch_size, seeds[1], prefetch=prefetch),
-        )
+        teacher_sampler = TeacherSampler(store, config.learner.batch_size, seeds[0], prefetch=prefetch)
+        student_sampler = partial(StudentSampler, store, config.learner.student.batch_size, seeds[1], prefetch=prefetch)
         plans = limiter_plans(config, spec)
         self._bounded = tuple(plan.samples_per_insert > 0 for plan in plans)
         self._limiters = tuple(
@@ -91,10 +97,22 @@ class LearnerProcess:
             for plan in plans
         )
         self.teacher_loop = Loop(
-            "teacher", self._learner.teacher_update, self._samplers[0], self._limiters[0], self._version
+            "teacher", self._learner.teacher_update, teacher_sampler, self._limiters[0], self._version
         )
+        self._later: LaterStudent | None = None
+        student: LaterStudent | StudentSampler
+        if config.student_waits:
+            student = self._later = LaterStudent(
+                self._limiters[1],
+                student_sampler,
+                teacher_owes=lambda: self.teacher_owes,
+                updates_left=lambda: config.training.student_updates - self._learner.student_updates,
+            )
+        else:
+            student = student_sampler()
+        self._samplers = teacher_sampler, student
         self.student_loop = Loop(
-            "student", self._learner.student_update, self._samplers[1], self._limiters[1], self._version
+            "student", self._learner.student_update, student, self._later or self._limiters[1], self._version
         )
         self._threads = tuple(
             LoopThread(loop, config.learner.threads) for loop in (self.teacher_loop, self.student_loop)
@@ -110,6 +128,16 @@ class LearnerProcess:
     def student_updates(self) -> int:
         """Of this run so far."""
         return self._learner.student_updates
+
+    @property
+    def teacher_owes(self) -> bool:
+        """Whether the rows that are in ask for more teacher updates; never so without a bound."""
+        return self._bounded[0] and self._limiters[0].can_sample()
+
+    def rows_are_in(self) -> None:
+        """No row will be added: a student that begins after the teacher may begin when the teacher has used these."""
+        if self._later is not None:
+            self._later.rows_are_in()
 
     def start(self) -> None:
         """Starts both loops in threads."""
@@ -143,7 +171,7 @@ class LearnerProcess:
             student_updates=self._learner.student_updates,
             teacher_ratio=self._limiters[0].stats()["ratio"],
             student_ratio=self._limiters[1].stats()["ratio"],
-            teacher_owes=self._bounded[0] and self._limiters[0].can_sample(),
+            teacher_owes=self.teacher_owes,
             student_may_sample=self._limiters[1].can_sample(),
         )
 
@@ -155,6 +183,10 @@ class LearnerProcess:
         """All that a checkpoint needs, between two updates."""
         with self._learner.paused():
             return checkpoint.capture(self._learner)
+
+    def capture_acting(self) -> LearnerState:
+        """All that a snapshot needs; the loops go on meanwhile."""
+        return checkpoint.capture_acting(self._learner)
 
     def stop(self) -> None:
         """Ends both loops after their present update."""

@@ -6,13 +6,16 @@ every poll                     a rollout call to end, 0.5 s        hands its act
 every `weights_every_seconds`  the learner's copy of the weights   gives actors the new ones
 every `metrics_every_seconds`  the learner's status, Redis         a line of metrics
 every `checkpoint_every_...`   the learner between two updates     a checkpoint
+every `snapshot_every_...`     the learner's copy of the weights   a snapshot, where they are asked for
 
 Actors end when `env_steps` are in. The learner ends when, after that, the teacher has made the updates that these rows
-ask for and the student has made `student_updates`, or as many as its limiter allows.
+ask for and the student has made `student_updates`, or as many as its limiter allows. A student that begins after the
+teacher (see `deploy.later_student`) is told when the rows are in.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,8 +27,9 @@ from actors.actor import ActorPlan
 from actors.pool import ActorPool
 from deploy.config import RunConfig
 from deploy.learner_actor import LearnerActor
-from deploy.learner_process import LearnerStatus, limiter_plans
+from deploy.learner_process import LearnerStatus, actor_limiters
 from deploy.monitor import RunMonitor
+from deploy.snapshots import Snapshots
 from learner.checkpoint import LearnerState
 from replay.schema import StreamSpec
 from replay.store import ReplayStore
@@ -75,14 +79,18 @@ class ParallelRun:
             replay=config.replay,
             learner=config.learner,
             actors=config.actors,
-            limiters=limiter_plans(config, spec),
+            limiters=actor_limiters(config, spec),
             run_id=run_id,
             seed=config.seed,
         )
         self._restarts: dict[str, int] = {}
 
     def train(
-        self, env_steps: Callable[[], int], monitor: RunMonitor, save: Callable[[int, LearnerState], None]
+        self,
+        env_steps: Callable[[], int],
+        monitor: RunMonitor,
+        save: Callable[[int, LearnerState], None],
+        snapshots: Snapshots,
     ) -> LearnerState:
         """Runs until the configured lengths are reached.
 
@@ -90,6 +98,7 @@ class ParallelRun:
             env_steps: environment steps of the run so far.
             monitor: takes every report.
             save: writes a checkpoint on the way.
+            snapshots: take some on the way, where they are asked for.
 
         Returns:
             The learner's last state, for the last checkpoint.
@@ -101,12 +110,14 @@ class ParallelRun:
         training = self._config.training
         metrics = _Every(training.metrics_every_seconds)
         weights, saving = _Every(training.weights_every_seconds), _Every(training.checkpoint_every_seconds)
+        taking = _Every(training.snapshot_every_seconds or math.inf)
         version, collecting = 0, True
         with ActorPool(self._plan) as pool:
             while True:
                 if collecting and env_steps() >= training.env_steps:
                     monitor.add(pool.drain())
                     collecting = False
+                    ray.get(self._learner.rows_are_in.remote())
                 if collecting:
                     monitor.add(pool.poll(POLL_SECONDS))
                     self._note_restarts(pool, monitor)
@@ -119,6 +130,9 @@ class ParallelRun:
                     monitor.line(env_steps(), status, self._store.stats(), pool.stats()["running"])
                     if not collecting and _finished(status, training.student_updates):
                         break
+                if taking.due():
+                    acting = ray.get(self._learner.capture_acting.remote())
+                    snapshots.take(acting, env_steps(), monitor.wall_seconds)
                 if saving.due():
                     save(env_steps(), ray.get(self._learner.capture.remote()))
             ray.get(self._learner.stop.remote())

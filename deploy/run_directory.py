@@ -5,7 +5,7 @@
     tensorboard/     the same for TensorBoard                            report.json    the run's result
     checkpoints/     see `deploy.checkpoints`                            report.html    the same with pictures
     replay/          the embedded Redis server's files                   logs/          what else was said
-    lock             who drives this run
+    snapshots/       see `deploy.snapshots`; not in every run            lock             who drives this run
 
 The same command with the same directory continues the run. Its settings must then be the run's own, except for those
 in `MAY_CHANGE`, which say how long the run is, how it is watched and where it computes, not what is learned.
@@ -47,6 +47,8 @@ MAY_CHANGE = (
     "training.checkpoint_every_seconds",
     "training.checkpoint_every_updates",
     "training.keep_checkpoints",
+    "training.snapshot_every_seconds",
+    "training.snapshot_every_updates",
     "evaluation.",
     "actors.count",
     "learner.device",
@@ -125,6 +127,11 @@ class RunDirectory:
     def metrics(self) -> Path:
         """What happened, line by line."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def snapshots(self) -> Path:
+        """Weights on the way, for a learning curve."""
+        return self.path / "snapshots"
 
     @property
     def tensorboard(self) -> Path:

@@ -19,6 +19,7 @@ from deploy.ray_session import ray_session
 from deploy.reporting.metrics import MetricsWriter
 from deploy.resume import Resumed, lengths, resume
 from deploy.run_directory import RunDirectory
+from deploy.snapshots import Snapshots
 from deploy.specification import stream_spec
 from learner import checkpoint
 from learner.checkpoint import LearnerState
@@ -109,7 +110,10 @@ def _train(
 
             started = ParallelRun(*arguments)
         stack.enter_context(display)
-        state = started.train(env_steps, monitor, save)
+        snapshots = Snapshots(run.snapshots)
+        state = started.train(env_steps, monitor, save, snapshots)
+        if training.snapshot_every_updates if config.mode == "debug" else training.snapshot_every_seconds:
+            snapshots.take(checkpoint.acting_part(state), env_steps(), monitor.wall_seconds)
         save(env_steps(), state, complete=lengths(config))
 
 

@@ -23,6 +23,9 @@ FORMAT = 1
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
 
+ACTING = ("teacher", "policy", "student_average")
+"""Modules that act: all that `load_acting` needs."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -44,14 +47,20 @@ def capture(learner: Learner) -> LearnerState:
                 training[f"{name}/{index}/{key}"] = _to_numpy(value)
     for index, generator in enumerate(learner.generators):
         training[f"generator/{index}"] = _to_numpy(generator.get_state())
-    document = {
-        "format": FORMAT,
-        "spec": learner.spec.to_json(),
-        "config": dataclasses.asdict(learner.config),
-        "teacher_updates": learner.teacher_updates,
-        "student_updates": learner.student_updates,
-    }
-    return LearnerState(module_arrays(learner.modules), training, document)
+    return LearnerState(module_arrays(learner.modules), training, _document(learner))
+
+
+def capture_acting(learner: Learner) -> LearnerState:
+    """What acts, and nothing to go on training from; the loops may go on meanwhile, but for milliseconds."""
+    with learner.weights_held():
+        modules = {name: learner.modules[name] for name in ACTING}
+        return LearnerState(module_arrays(modules), {}, _document(learner))
+
+
+def acting_part(state: LearnerState) -> LearnerState:
+    """What `capture_acting` would have given."""
+    weights = {key: array for key, array in state.weights.items() if key.partition("/")[0] in ACTING}
+    return LearnerState(weights, {}, state.document)
 
 
 def restore(learner: Learner, state: LearnerState) -> None:
@@ -87,8 +96,13 @@ def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, An
 
 def write(state: LearnerState, directory: Path) -> None:
     """Writes both files into an existing directory; the document is the caller's to store."""
-    save_file(state.weights, directory / WEIGHTS)
+    write_weights(state, directory)
     save_file(state.training, directory / TRAINING)
+
+
+def write_weights(state: LearnerState, directory: Path) -> None:
+    """Writes what `read_weights` reads into an existing directory."""
+    save_file(state.weights, directory / WEIGHTS)
 
 
 def read(directory: Path, document: Mapping[str, Any]) -> LearnerState:
@@ -111,6 +125,16 @@ def check_document(document: Mapping[str, Any], spec: StreamSpec | None) -> None
         raise ValueError(f"learner state has format {document.get('format')}; this version reads format {FORMAT}")
     if spec is not None:
         spec.require_equal(StreamSpec.from_json(document["spec"]), "the checkpoint")
+
+
+def _document(learner: Learner) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "spec": learner.spec.to_json(),
+        "config": dataclasses.asdict(learner.config),
+        "teacher_updates": learner.teacher_updates,
+        "student_updates": learner.student_updates,
+    }
 
 
 def module_arrays(modules: Mapping[str, nn.Module]) -> Arrays:

@@ -195,6 +195,12 @@ class Learner:
         with self._teacher_pause, self._student_pause:
             yield
 
+    @contextmanager
+    def weights_held(self) -> Iterator[None]:
+        """No weight that acts moves inside this context; no loop waits for the other's update, as in `paused`."""
+        with self._lock:
+            yield
+
     def resume_counters(self, teacher_updates: int, student_updates: int) -> None:
         """Goes on counting from a checkpoint; frozen copies are made anew from the restored weights."""
         self.teacher_updates, self.student_updates = teacher_updates, student_updates

@@ -207,3 +207,21 @@ def test_an_optimiser_that_was_at_work_and_left_nothing_is_refused(state: Learne
     names = [name for name in state.training if name.startswith(f"{owner}/")]
     with pytest.raises(ValueError, match=f"checkpoint's {owner}/0/step is missing"):
         restored_from(state, training=without(state.training, *names))
+
+
+def test_what_acts_is_captured_without_the_rest_and_acts_the_same(tmp_path: Path) -> None:
+    learner = tiny_learner(0)
+    train(learner, 0, 2)
+    whole, acting = checkpoint.capture(learner), checkpoint.capture_acting(learner)
+    assert {name.partition("/")[0] for name in acting.weights} == set(checkpoint.ACTING)
+    assert acting.training == {}
+    part = checkpoint.acting_part(whole)
+    assert part.weights.keys() == acting.weights.keys()
+    assert all(np.array_equal(part.weights[name], acting.weights[name]) for name in acting.weights)
+    assert part.document == acting.document == whole.document
+
+    checkpoint.write_weights(acting, tmp_path)
+    policies = [ActingPolicy(SPEC, tiny_config()) for _ in range(2)]
+    checkpoint.load_acting(policies[0], checkpoint.read_weights(tmp_path), acting.document)
+    checkpoint.load_acting(policies[1], whole.weights, whole.document)
+    assert same_bits(snapshot(*policies[0].modules), snapshot(*policies[1].modules))
