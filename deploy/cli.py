@@ -25,7 +25,9 @@ Trains a robot policy that sees only camera images, by distilling a teacher that
 commands:
   train TASK    train teacher and student, and report; the same command with the same --run-dir continues
   eval RUN      success of a trained policy, in training or in unseen visual worlds
+  pack RUN DIR  what a finished run needs to act, in one small directory
   curve RUN     success of a run's snapshots over time and steps
+  factors RUN   where it fails: success with colours, textures, light, ... held out one by one
   render TASK   a contact sheet of randomised worlds
   doctor        whether this machine has what is needed
   sweep FILE    trains what a TOML file describes: settings x tasks x seeds; the same command continues
@@ -123,7 +125,7 @@ def _train(arguments: list[str]) -> int:
 
 def _eval(arguments: list[str]) -> int:
     parser = _Parser("eval", "Success of a trained policy, with its 95 % interval.")
-    parser.add_argument("run", metavar="RUN", type=Path, help="run directory")
+    parser.add_argument("run", metavar="RUN", help="directory of a run or of a packed policy, or pretrained/NAME")
     parser.add_argument(
         "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
     )
@@ -139,9 +141,9 @@ def _eval(arguments: list[str]) -> int:
     parser.add_argument("--clip", metavar="FILE", type=Path, help="write some of the episodes as a GIF")
     given = parser.parse_intermixed_args(arguments)
 
-    from deploy.run_directory import RunDirectory
+    from deploy.policy_source import find_policy
 
-    run = RunDirectory.open(given.run)
+    run = find_policy(given.run)
     if given.clip is not None:
         _writable_file(given.clip)
     from deploy.evaluate import evaluate_run
@@ -162,6 +164,24 @@ def _eval(arguments: list[str]) -> int:
             f"{result['policy']} on {result['task']} in {result['domain']} visuals: {100 * result['success']:.1f} % of "
             f"{result['episodes']} episodes (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
         )
+    return 0
+
+
+def _pack(arguments: list[str]) -> int:
+    parser = _Parser(
+        "pack",
+        "Writes what a finished run needs to act, and nothing else, into one small directory for `twist eval DIR`.",
+        "A policy for the package goes into deploy/pretrained/TASK, and its name into PRETRAINED in "
+        "deploy/policy_source.py.",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run")
+    parser.add_argument("target", metavar="DIR", type=Path, help="to write; a packed policy that is there is replaced")
+    given = parser.parse_intermixed_args(arguments)
+
+    from deploy.packed_policy import pack
+
+    size = pack(given.run, given.target)
+    print(f"{given.target}: {size / 1e6:.1f} MB")
     return 0
 
 
@@ -199,6 +219,32 @@ def _curve(arguments: list[str]) -> int:
         seed=given.seed,
         console=Console(),
     )
+    return 0
+
+
+def _factors(arguments: list[str]) -> int:
+    parser = _Parser(
+        "factors",
+        "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, and "
+        "in held-out visuals, over the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="run directory")
+    parser.add_argument("--episodes", metavar="N", type=_whole(1), default=100, help="each time (default: 100)")
+    parser.add_argument("--seed", metavar="N", type=_whole(0), default=0, help="the same seed, the same episodes")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    given = parser.parse_intermixed_args(arguments)
+
+    from deploy.run_directory import RunDirectory
+
+    RunDirectory.open(given.run)  # before torch is imported, so that the answer comes at once
+    from rich.console import Console
+
+    from deploy.factors import factors_command
+
+    console = None if given.json else Console()
+    result = factors_command(given.run, episodes=given.episodes, seed=given.seed, console=console)
+    if given.json:
+        print(json.dumps(result))
     return 0
 
 
@@ -295,7 +341,9 @@ def _compare(arguments: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "eval": _eval,
+    "pack": _pack,
     "curve": _curve,
+    "factors": _factors,
     "render": _render,
     "doctor": _doctor,
     "sweep": _sweep,

@@ -11,9 +11,11 @@ from rich.console import Console
 
 from deploy.config import RunConfig
 from deploy.evaluate import Episode, clip_row, evaluate, load_policy
+from deploy.factors import report_factors
 from deploy.reporting.clips import Traces, write_clip, write_imagined_clip
 from deploy.reporting.contact_sheet import write_contact_sheet
 from deploy.reporting.curves import write_curves
+from deploy.reporting.factors import print_factors
 from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.reporting.page import write_page
 from deploy.reporting.report import Faults, Report, print_report, write_report
@@ -59,7 +61,13 @@ def conclude(
     write_curves(run.metrics, run.curves)
     write_contact_sheet(config.task, config.sim, run.path / "worlds.png", seed=config.seed, columns=8, rows=4)
     write_report(run.report_json, report)
+    factors = None
+    if config.evaluation.factor_episodes:
+        console.print("evaluating the student with each factor held out alone", highlight=False)
+        factors = report_factors(run, episodes=config.evaluation.factor_episodes, seed=config.seed)
     write_page(run.path)
+    if factors is not None:
+        print_factors(factors, console)
     print_report(report, _paths(run), console)
     return report
 
@@ -77,7 +85,7 @@ def _evaluate_row(path: Path, driver: str, domain: str) -> Evaluated:
     return evaluate(
         load_policy(run),
         run.config.task,
-        run.config.sim,
+        run.config.evaluated_sim,
         driver=driver,
         domain=domain,
         episodes=settings.episodes,
@@ -154,5 +162,6 @@ def _paths(run: RunDirectory) -> dict[str, Path]:
         "clips": run.clips,
         "curves": run.curves,
         "worlds": run.path / "worlds.png",
+        "factors": run.path / "factors.png",
         "checkpoints": run.checkpoints.directory,
     }

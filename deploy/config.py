@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from actors.config import ActorsConfig
 from learner.config import LearnerConfig
 from replay.config import ReplayConfig
-from sim.config import SimConfig
+from sim.config import RandomisationConfig, SimConfig
 
 TASKS = ("reach", "push", "lift")
 """The tasks that can be trained: `sim.TASKS`, here without importing a simulator."""
@@ -86,6 +86,17 @@ class EvaluationConfig:
 
     episodes: int = field(default=100, metadata={"help": "episodes for each row of the final table", "min": 1})
     clip_episodes: int = field(default=4, metadata={"help": "episodes shown in each clip", "min": 1})
+    factor_episodes: int = field(
+        default=0,
+        metadata={"help": "episodes with each factor held out alone, see `twist factors`; 0 leaves it out", "min": 0},
+    )
+    full_randomisation: bool = field(
+        default=False,
+        metadata={
+            "help": "evaluate in worlds with all of the default randomisation, whatever sim.randomisation says: judges "
+            "a run that trains without some of it by the worlds of the others"
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,12 @@ class RunConfig:
     def student_waits(self) -> bool:
         """Whether the student begins only when the teacher is done."""
         return self.training.student_begins == AFTER_TEACHER
+
+    @property
+    def evaluated_sim(self) -> SimConfig:
+        """The worlds in which policies are evaluated."""
+        full = self.evaluation.full_randomisation
+        return replace(self.sim, randomisation=RandomisationConfig()) if full else self.sim
 
 
 OPTIONS = ("task", "mode", "seed", "redis_url")

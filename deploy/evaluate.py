@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 import sim
-from deploy.errors import UserError, user_errors
+from deploy.errors import user_errors
+from deploy.policy_source import PolicySource
 from deploy.reporting.clips import ClipRow, write_clip
 from deploy.reporting.results import EvaluationResult
-from deploy.run_directory import RunDirectory
 from learner import checkpoint
 from learner.acting import ActingPolicy
 from replay.schema import StreamSpec
@@ -35,6 +35,15 @@ class Episode:
     states: list[npt.NDArray[np.float32]] = field(default_factory=list)
     actions: list[npt.NDArray[np.float32]] = field(default_factory=list)
     success: bool = False
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How the episodes of one evaluation ended, in their order."""
+
+    successes: list[bool]
+    returns: list[float]
+    recorded: list[Episode]
 
 
 def episode_seed(seed: int, index: int) -> int:
@@ -60,7 +69,7 @@ def evaluate(
         task: one of `sim.TASKS`.
         config: of the worlds; images are rendered only where they are needed.
         driver: "teacher" (from state) or "student" (from one image).
-        domain: "train" or "held_out" visuals.
+        domain: visual domain, see `sim.domains`.
         episodes: how many.
         seed: of the evaluation.
         keep: so many first episodes are recorded, with images.
@@ -68,6 +77,26 @@ def evaluate(
     Returns:
         The result, and the recorded episodes.
     """
+    found = run_episodes(policy, task, config, driver=driver, domain=domain, episodes=episodes, seed=seed, keep=keep)
+    mean_return = float(np.mean(found.returns))
+    result = EvaluationResult.from_counts(
+        driver, domain, episodes=episodes, successes=sum(found.successes), mean_return=mean_return, seed=seed
+    )
+    return result, found.recorded
+
+
+def run_episodes(
+    policy: ActingPolicy,
+    task: str,
+    config: sim.SimConfig,
+    *,
+    driver: str,
+    domain: str,
+    episodes: int,
+    seed: int,
+    keep: int = 0,
+) -> Outcomes:
+    """What `evaluate` counts, episode by episode; its arguments are the same."""
     count = min(EPISODES_AT_ONCE, episodes)
     needs_image = driver == "student"
     worlds = [
@@ -90,11 +119,7 @@ def evaluate(
     finally:
         for world in worlds:
             world.close()
-    mean_return = float(np.mean(returns))
-    result = EvaluationResult.from_counts(
-        driver, domain, episodes=episodes, successes=sum(successes), mean_return=mean_return, seed=seed
-    )
-    return result, kept
+    return Outcomes(successes, returns, kept)
 
 
 def _run_wave(
@@ -146,30 +171,35 @@ def clip_row(caption: str, episodes: list[Episode]) -> ClipRow:
     )
 
 
-def load_policy(run: RunDirectory) -> ActingPolicy:
-    """The networks of a run's latest checkpoint, ready to act.
+def load_policy(source: PolicySource) -> ActingPolicy:
+    """The networks of a run's latest checkpoint, or of a packed policy, ready to act.
 
     Raises:
         UserError: the run has no checkpoint yet, or it is corrupt.
     """
-    found = run.checkpoints.latest()
-    if found is None:
-        raise UserError(f"run directory {run.path}: has no checkpoint yet; train it first")
+    found = source.newest_checkpoint()
     with user_errors():
         spec = StreamSpec.from_json(found.document["learner"]["spec"])
-        policy = ActingPolicy(spec, run.config.learner, seed=run.config.seed)
+        policy = ActingPolicy(spec, source.config.learner, seed=source.config.seed)
         checkpoint.load_acting(policy, checkpoint.read_weights(found.path), found.document["learner"])
     return policy
 
 
 def evaluate_run(
-    run: RunDirectory, *, policy: str, domain: str, episodes: int, seed: int, clip: Path | None
+    run: PolicySource, *, policy: str, domain: str, episodes: int, seed: int, clip: Path | None
 ) -> dict[str, Any]:
     """`twist eval`: the latest checkpoint's success, as the JSON line says it."""
     networks = load_policy(run)
     keep = min(episodes, run.config.evaluation.clip_episodes) if clip is not None else 0
     result, kept = evaluate(
-        networks, run.config.task, run.config.sim, driver=policy, domain=domain, episodes=episodes, seed=seed, keep=keep
+        networks,
+        run.config.task,
+        run.config.evaluated_sim,
+        driver=policy,
+        domain=domain,
+        episodes=episodes,
+        seed=seed,
+        keep=keep,
     )
     if clip is not None:
         write_clip(clip, [clip_row(f"{policy}, {domain} visuals", kept)], frames_per_second=run.config.sim.control_hz)

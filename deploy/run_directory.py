@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from deploy.atomic import write_json
-from deploy.checkpoints import Checkpoints
+from deploy.checkpoints import Checkpoint, Checkpoints, is_sealed
 from deploy.config import RunConfig
 from deploy.errors import UserError
 from deploy.overrides import flatten, from_dict, to_dict
@@ -117,11 +117,11 @@ class RunDirectory:
         Raises:
             UserError: if there is no run, or its config.json cannot be read.
         """
-        document = _read_config(path)
+        document = read_config(path)
         if document is None:
             reason = "has no config.json, so it is not a run" if path.is_dir() else "is not there"
             raise UserError(f"run directory {path}: {reason}")
-        return cls(path, _parse_config(path, document), document["run_id"], resumed=True, changed={})
+        return cls(path, parse_config(path, document), document["run_id"], resumed=True, changed={})
 
     @property
     def metrics(self) -> Path:
@@ -168,6 +168,17 @@ class RunDirectory:
         """The run's result with pictures."""
         return self.path / "report.html"
 
+    def newest_checkpoint(self) -> Checkpoint:
+        """What the run has learned so far.
+
+        Raises:
+            UserError: there is no checkpoint yet, or it is corrupt.
+        """
+        found = self.checkpoints.latest()
+        if found is None:
+            raise UserError(f"run directory {self.path}: has no checkpoint yet; train it first")
+        return found
+
     def close(self) -> None:
         """Lets other drivers have the run."""
         if self._lock is not None:
@@ -194,7 +205,9 @@ def check_claimable(path: Path, config: RunConfig) -> tuple[dict[str, Any] | Non
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"run directory {path}: is a file")
-    document = _read_config(path)
+    if is_sealed(path):
+        raise UserError(f"run directory {path}: holds a packed policy, which cannot be trained on; give another one")
+    document = read_config(path)
     if document is None:
         # `lock` alone is what a driver leaves that was killed before it wrote config.json.
         others = sorted(entry.name for entry in path.iterdir() if not _ours(entry.name)) if path.is_dir() else []
@@ -204,7 +217,7 @@ def check_claimable(path: Path, config: RunConfig) -> tuple[dict[str, Any] | Non
                 "give an empty or a new directory"
             )
         return None, {}
-    before, now = flatten(_parse_config(path, document)), flatten(_printable(config))
+    before, now = flatten(parse_config(path, document)), flatten(_printable(config))
     changed = {key: (before[key], now[key]) for key in now if before[key] != now[key]}
     for key, (old, new) in changed.items():
         if not _may_change(key):
@@ -231,7 +244,12 @@ def _show(value: Any) -> str:
     return json.dumps(value) if not isinstance(value, str) else value
 
 
-def _read_config(path: Path) -> dict[str, Any] | None:
+def read_config(path: Path) -> dict[str, Any] | None:
+    """What config.json in this directory says; None where there is none.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
     file = path / "config.json"
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -250,7 +268,12 @@ def _read_config(path: Path) -> dict[str, Any] | None:
     return dict(document)
 
 
-def _parse_config(path: Path, document: dict[str, Any]) -> RunConfig:
+def parse_config(path: Path, document: dict[str, Any]) -> RunConfig:
+    """The settings in what `read_config` gave for this directory; those that it does not have take their defaults.
+
+    Raises:
+        UserError: naming the file, for a setting that is not known (any more) or has an impossible value.
+    """
     try:
         return from_dict(RunConfig, document["config"])
     except ValueError as error:

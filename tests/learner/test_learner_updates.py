@@ -14,6 +14,7 @@ from learner import checkpoint
 from learner.acting import ActingPolicy
 from learner.learner import Learner, choose_device, choose_dtype
 from learner.loops import Loop, LoopThread
+from learner.optimiser import decayed
 
 DYNAMICS = ("scratch", "teacher_init", "tied")
 TERMS = ("posterior", "prior", "deter", "state", "action", "readout", "imagination")
@@ -201,7 +202,8 @@ def student_gradients(scales: dict[str, float]) -> torch.Tensor:
     """Of one student update, unclipped, as one vector."""
     learner = tiny_learner(student=scales | {"gradient_norm": 1e9})
     learner.student_update(tiny_batch())
-    return torch.cat([x.grad.flatten() for x in learner.student.parameters() if x.grad is not None])
+    trained = [x for x in learner.student.parameters() if x.requires_grad]
+    return torch.cat([(torch.zeros_like(x) if x.grad is None else x.grad).flatten() for x in trained])
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -232,9 +234,9 @@ def garbled_padding(batch: Batch) -> Batch:
     return batch
 
 
-@pytest.mark.parametrize("kind", ["teacher", "student"])
-def test_what_a_short_chunk_is_padded_with_does_not_matter(kind: str) -> None:
-    batch = tiny_batch(image=kind == "student")
+@pytest.mark.parametrize(("kind", "views"), [("teacher", 1), ("student", 1), ("student", 2)])
+def test_what_a_short_chunk_is_padded_with_does_not_matter(kind: str, views: int) -> None:
+    batch = tiny_batch(views=views, image=kind == "student")
     batch["valid"][1, 3:] = False
     results: list[tuple[dict[str, float], list[torch.Tensor]]] = []
     for chunks in (batch, garbled_padding(batch)):
@@ -381,3 +383,18 @@ def test_the_same_code_updates_on_cuda() -> None:
     acting = ActingPolicy(SPEC, tiny_config())
     acting.load(*learner.publish())
     assert acting.version == 2
+
+
+def test_the_student_s_step_size_falls_evenly_to_a_tenth_and_stays_there() -> None:
+    assert [decayed(1e-3, updates, 100) for updates in (0, 50, 100, 1000)] == pytest.approx([1e-3, 5.5e-4, 1e-4, 1e-4])
+    assert decayed(1e-3, 1000, 0) == 1e-3
+
+
+def test_a_decaying_student_takes_the_step_size_of_its_update() -> None:
+    learner = tiny_learner(student={"decay_updates": 4})
+    seen = []
+    for seed in range(6):
+        learner.student_update(tiny_batch(seed=seed))
+        seen.append(learner.optimisers["student"].adam.param_groups[0]["lr"])
+    full = learner.config.student.learning_rate
+    assert seen == pytest.approx([full * share for share in (1.0, 0.775, 0.55, 0.325, 0.1, 0.1)])
