@@ -14,8 +14,6 @@ from learner import checkpoint
 from learner.checkpoint import LearnerState
 from replay.store import ReplayStore
 
-__all__ = ["Resumed", "lengths", "resume"]
-
 
 @dataclass(frozen=True)
 class Resumed:

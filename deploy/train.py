@@ -13,11 +13,12 @@ from rich.console import Console
 from deploy.conclusion import conclude
 from deploy.config import RunConfig
 from deploy.errors import UserError, user_errors
+from deploy.lengths import lengths
 from deploy.monitor import RunMonitor
 from deploy.progress import ProgressDisplay
 from deploy.ray_session import ray_session
 from deploy.reporting.metrics import MetricsWriter
-from deploy.resume import Resumed, lengths, resume
+from deploy.resume import Resumed, resume
 from deploy.run_directory import RunDirectory
 from deploy.snapshots import Snapshots
 from deploy.specification import stream_spec

@@ -16,21 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.errors import UserError, user_errors
+from deploy.experiments.curve_file import COLUMNS
 from deploy.reporting.curves import read_history
 from deploy.reporting.intervals import wilson
 
 FILE = "learning_curve.csv"
-
-COLUMNS = (
-    "seconds",
-    "env_steps",
-    "teacher_updates",
-    "student_updates",
-    "policy",
-    "domain",
-    "episodes",
-    "successes",
-)
 
 Row = tuple[str, str]
 """(policy, domain): teacher or student, train or held_out; the teacher's is train wherever it was evaluated."""
