@@ -49,16 +49,16 @@ def write_learning_curve(
         )
     file = CurveFile(run.path / f"{NAME}.csv")
     made = {_key(point) for point in file.points}
-    todo: list[_Asked] = []
+    missing: list[_Asked] = []
     for snapshot in snapshots:
         for policy in policies:
             if _key(_point(snapshot, policy, domain, episodes, 0)) not in made:
-                todo.append((snapshot, policy))
+                missing.append((snapshot, policy))
     console.print(
-        f"{len(snapshots)} snapshots: {len(todo)} evaluations of {episodes} episodes to make", highlight=False
+        f"{len(snapshots)} snapshots: {len(missing)} evaluations of {episodes} episodes to make", highlight=False
     )
-    if todo:
-        _evaluate_all(todo, file, domain, episodes, seed, console)
+    if missing:
+        _evaluate_all(missing, file, domain, episodes, seed, console)
     shown = [point for point in file.points if (point.domain, point.episodes) == (domain, episodes)]
     visuals = {"train": "training", "held_out": "held-out"}.get(domain, domain)
     title = f"success in {visuals} visuals, {episodes} episodes a point (bands: 95 %)"
@@ -68,12 +68,12 @@ def write_learning_curve(
 
 
 def _evaluate_all(
-    todo: Sequence[_Asked], file: CurveFile, domain: str, episodes: int, seed: int, console: Console
+    missing: Sequence[_Asked], file: CurveFile, domain: str, episodes: int, seed: int, console: Console
 ) -> None:
-    count = len(todo)
-    columns = [*zip(*todo, strict=True), [domain] * count, [episodes] * count, [seed] * count]
+    count = len(missing)
+    columns = [*zip(*missing, strict=True), [domain] * count, [episodes] * count, [seed] * count]
     with closing(map_in_two_processes(_successes, *columns)) as results:
-        for number, ((snapshot, policy), successes) in enumerate(zip(todo, results, strict=True), start=1):
+        for number, ((snapshot, policy), successes) in enumerate(zip(missing, results, strict=True), start=1):
             file.add(_point(snapshot, policy, domain, episodes, successes))
             low, high = wilson(successes, episodes)
             console.print(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deploy.experiments.curve_file import CurvePoint
-from deploy.reporting.curves import DARK, LIGHT, Theme, style, x_axis
+from deploy.reporting.curves import Theme, save_in_both_themes, x_axis
 from deploy.reporting.intervals import wilson
 
 LABELS = {"teacher": "teacher, from state", "student": "student, from images"}
@@ -28,13 +27,7 @@ def draw_learning_curve(points: Sequence[CurvePoint], path: Path, title: str) ->
     Returns:
         What was written.
     """
-    written = []
-    for theme in (LIGHT, DARK):
-        with mpl.rc_context(style(theme)):
-            file = path.with_name(f"{path.stem}{theme.suffix}{path.suffix}")
-            _figure(points, theme, title).savefig(file, dpi=144, transparent=True)
-            written.append(file)
-    return written
+    return save_in_both_themes(path, lambda theme: _figure(points, theme, title))
 
 
 def _figure(points: Sequence[CurvePoint], theme: Theme, title: str) -> Figure:

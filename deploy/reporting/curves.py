@@ -7,7 +7,7 @@ its panel or its picture, and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -302,3 +302,14 @@ def style(theme: Theme) -> dict[Any, Any]:
         "legend.frameon": False,
         "legend.fontsize": 8.5,
     }
+
+
+def save_in_both_themes(path: Path, draw: Callable[[Theme], Figure]) -> list[Path]:
+    """Draws `path`, and the same for dark surroundings with `-dark` in its name; returns both."""
+    written = []
+    for theme in (LIGHT, DARK):
+        with mpl.rc_context(style(theme)):
+            file = path.with_name(f"{path.stem}{theme.suffix}{path.suffix}")
+            draw(theme).savefig(file, dpi=144, transparent=True)
+            written.append(file)
+    return written

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from deploy.reporting.curves import DARK, LIGHT, Theme, style
+from deploy.reporting.curves import Theme, save_in_both_themes
 from deploy.reporting.factors import HELD_OUT, TRAIN, Effect, FactorsReport
 
 _ROW_INCHES = 0.34
@@ -22,13 +21,7 @@ def write_factors_figure(path: Path, report: FactorsReport) -> list[Path]:
     Returns:
         What was written.
     """
-    written = []
-    for theme in (LIGHT, DARK):
-        with mpl.rc_context(style(theme)):
-            target = path.with_name(f"{path.stem}{theme.suffix}{path.suffix}")
-            _figure(report, theme).savefig(target, dpi=144, transparent=True)
-            written.append(target)
-    return written
+    return save_in_both_themes(path, lambda theme: _figure(report, theme))
 
 
 def _figure(report: FactorsReport, theme: Theme) -> Figure:
