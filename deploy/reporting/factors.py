@@ -6,7 +6,6 @@ gained. That tells a small difference from chance long before the two intervals 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.atomic import write_json
-from deploy.errors import UserError
+from deploy.reporting.documents import read_document
 from deploy.reporting.intervals import wilson
 from deploy.reporting.paired import holm, sign_test, smallest_certain_loss
 from deploy.reporting.report import format_interval, format_percent
@@ -203,12 +202,7 @@ def read_factors(path: Path) -> FactorsReport:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    try:
-        return FactorsReport.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: is not a report on factors: {error}") from error
+    return read_document(path, FactorsReport.from_json, "a report on factors")
 
 
 def print_factors(report: FactorsReport, console: Console) -> None:

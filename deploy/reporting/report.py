@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.atomic import write_json
-from deploy.errors import UserError
+from deploy.reporting.documents import read_document
 from deploy.reporting.results import EvaluationResult
 
 FORMAT = 1
@@ -180,12 +179,7 @@ def read_report(path: Path) -> Report:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    try:
-        return Report.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: is not a report: {error}") from error
+    return read_document(path, Report.from_json, "a report")
 
 
 def print_report(report: Report, paths: Mapping[str, Path], console: Console) -> None:

@@ -1,0 +1,31 @@
+"""Reads the JSON documents that a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from deploy.errors import UserError
+
+Document = TypeVar("Document")
+
+
+def read_document(path: Path, parse: Callable[[dict[str, Any]], Document], what: str) -> Document:
+    """Reads a document.
+
+    Args:
+        path: the file.
+        parse: makes the document of its JSON; raises ValueError where something is missing.
+        what: what it should be, for the error, such as "a report".
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    try:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is not {what}: {error}") from error
