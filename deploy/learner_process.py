@@ -88,7 +88,9 @@ class LearnerProcess:
         updates = self._learner.teacher_updates, self._learner.student_updates
         # A resumed run draws other batches than the ones it has had, and the same ones whenever it is resumed here.
         seeds = [int(np.random.SeedSequence([config.seed, k, n]).generate_state(1)[0]) for k, n in enumerate(updates)]
-        teacher_sampler = TeacherSampler(store, config.learner.batch_size, seeds[0], prefetch=prefetch)
+        teacher_sampler = TeacherSampler(
+            store, config.learner.batch_size, seeds[0], prefetch, sequence_length=config.learner.sequence_length
+        )
         student_sampler = partial(StudentSampler, store, config.learner.student.batch_size, seeds[1], prefetch=prefetch)
         plans = limiter_plans(config, spec)
         self._bounded = tuple(plan.samples_per_insert > 0 for plan in plans)

@@ -121,11 +121,11 @@ class StudentConfig:
 class LearnerConfig:
     """The learner process: both world models and the policy."""
 
-    batch_size: int = field(default=16, metadata={"help": "B, chunks per teacher update", "min": 1})
+    batch_size: int = field(default=16, metadata={"help": "B, sequences per teacher update", "min": 1})
     sequence_length: int = field(
         default=0,
         metadata={
-            "help": "rows of the sequences into which the teacher cuts its chunks, each filtered from the zero latent; "
+            "help": "rows of the teacher's sequences, each a random piece of a chunk, filtered from the zero latent; "
             "the student filters whole chunks; 0: the teacher, too",
             "min": 0,
         },

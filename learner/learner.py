@@ -17,7 +17,6 @@ from learner.config import LearnerConfig
 from learner.networks import copy_parameters, frozen_parameters, move_towards
 from learner.optimiser import Optimiser, decayed, masked_mean, weighted_sum
 from learner.rssm import Latent
-from learner.sequences import cut
 from learner.weights import flatten
 from replay.schema import StreamSpec
 
@@ -110,7 +109,7 @@ class Learner:
             return self._teacher_update(batch)
 
     def _teacher_update(self, batch: NumpyBatch) -> Metrics:
-        tensors = cut(self._to_device(batch), self.config.sequence_length)
+        tensors = self._to_device(batch)
         config = self.config.teacher
         with self._autocast():
             losses, metrics, observed = world_model.teacher_losses(self.teacher, config, tensors, self.generators[0])

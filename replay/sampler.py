@@ -22,6 +22,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +35,7 @@ from replay.store import IndexName, ReplayStore
 
 Batch = dict[str, NDArray[Any]]
 
+_ROWWISE: Final = ("state", "action", "reward", "is_first", "is_last", "is_terminal")
 _PAUSE_SECONDS: Final = 0.02
 _PAUSE_AFTER_ERROR_SECONDS: Final = 0.5
 _CLOSE_SECONDS: Final = 30.0
@@ -45,18 +47,22 @@ class TeacherSampler:
     """Batches of states: no image byte is read.
 
     Chunks are drawn uniformly from all that are held, without repetition inside a batch as long as there are enough.
-    A batch holds, with B chunks of T rows (T is the spec's ``chunk_length``)::
+    Of each, the batch holds all rows, or one of the sequences of ``sequence_length`` rows into which it can be cut:
+    many short sequences are quicker to learn from, and each of them comes from another chunk.
+    A batch holds, with B sequences of T rows (T is the spec's ``chunk_length``, or ``sequence_length``)::
 
         state [B,T,S] f32   action [B,T,A] f32   reward [B,T] f32   is_first is_last is_terminal valid [B,T] bool
         policy_version [B] i64
 
-    Shorter chunks are padded with zeros, where ``valid`` is False; ``is_first`` is True on the first padded row.
+    Shorter ones are padded with zeros, where ``valid`` is False; ``is_first`` is True on the first padded row.
     `sample` may be called from one thread at a time.
     """
 
     _index_name: IndexName = "index"
 
-    def __init__(self, store: ReplayStore, batch_size: int, seed: int, prefetch: int | None = None) -> None:
+    def __init__(
+        self, store: ReplayStore, batch_size: int, seed: int, prefetch: int | None = None, sequence_length: int = 0
+    ) -> None:
         """Begin sampling.
 
         Args:
@@ -64,16 +70,22 @@ class TeacherSampler:
             batch_size: B.
             seed: Seed of the draws.
             prefetch: Batches to hold ready; 0 for none and no thread; None for the store's setting.
+            sequence_length: Rows of a sequence; 0, and whatever is longer than a chunk, for whole chunks.
 
         Raises:
             ValueError: If a number is not possible.
         """
         prefetch = store.config.prefetch if prefetch is None else prefetch
-        for what, value, least in (("batch_size", batch_size, 1), ("prefetch", prefetch, 0)):
+        for what, value, least in (
+            ("batch_size", batch_size, 1),
+            ("prefetch", prefetch, 0),
+            ("sequence_length", sequence_length, 0),
+        ):
             if value < least:
                 raise ValueError(f"{what} is {value}: at least {least}")
         self._store = store
         self._batch_size = batch_size
+        self._length = min(sequence_length or store.spec.chunk_length, store.spec.chunk_length)
         self._rng = np.random.default_rng(seed)
         self._index = ChunkIndex(store.config.shards)
         self._missing = ""
@@ -184,7 +196,7 @@ class TeacherSampler:
             what = "chunk with images" if self._index_name == "image_index" else "chunk"
             self._missing = f"the replay of run {self._store.run_id} at {self._store.server} holds no {what} yet"
             return None
-        return self._stack(chunks)
+        return self._stack([self._piece(*chunk) for chunk in chunks])
 
     def _draw(self) -> list[tuple[StateRows, NDArray[np.uint8] | None]] | None:
         """Draw and read until the batch is full; a chunk that was evicted or refused meanwhile is drawn again."""
@@ -202,9 +214,19 @@ class TeacherSampler:
                 self._store.refresh(self._index, self._index_name)
         return chunks
 
+    def _piece(self, rows: StateRows, image: NDArray[np.uint8] | None) -> tuple[StateRows, NDArray[np.uint8] | None]:
+        """One of the sequences that a chunk makes: cut at multiples of their length, the last may be shorter."""
+        held = len(rows.reward)
+        if held <= self._length:
+            return rows, image
+        begin = self._length * int(self._rng.integers(-(-held // self._length)))
+        part = slice(begin, begin + self._length)
+        cut = {name: getattr(rows, name)[part] for name in _ROWWISE}
+        return replace(rows, **cut), None if image is None else image[part]
+
     def _stack(self, chunks: list[tuple[StateRows, NDArray[np.uint8] | None]]) -> Batch:
         spec = self._store.spec
-        shape = (self._batch_size, spec.chunk_length)
+        shape = (self._batch_size, self._length)
         batch: Batch = {
             "state": np.zeros((*shape, spec.state_dim), np.float32),
             "action": np.zeros((*shape, spec.action_dim), np.float32),
@@ -219,10 +241,10 @@ class TeacherSampler:
             batch["image"] = np.empty((*shape, spec.views, *spec.image_shape), np.uint8)
         for number, (rows, image) in enumerate(chunks):
             length = len(rows.reward)
-            for name in ("state", "action", "reward", "is_first", "is_last", "is_terminal"):
+            for name in _ROWWISE:
                 batch[name][number, :length] = getattr(rows, name)
             batch["valid"][number, :length] = True
-            if length < spec.chunk_length:
+            if length < self._length:
                 batch["is_first"][number, length] = True
             if image is not None:
                 batch["image"][number, :length] = image
