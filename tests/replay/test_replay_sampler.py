@@ -60,6 +60,44 @@ def test_a_teachers_batch_is_the_same_without_images(open_store: Open) -> None:
 
 
 @BOTH
+def test_a_short_sequence_is_a_piece_of_a_chunk(open_store: Open, kind: type[TeacherSampler]) -> None:
+    store = open_store()
+    chunk = make_chunk(0, is_last=(4,))
+    store.put(chunk)
+    batch = kind(store, batch_size=40, seed=0, prefetch=0, sequence_length=2).sample(timeout_s=5)
+    assert batch["state"].shape[:2] == (40, 2)
+    begins = np.array([int(np.flatnonzero((chunk.state == piece[0]).all(axis=1))[0]) for piece in batch["state"]])
+    assert set(begins) == {0, 2, 4}  # every row of the chunk is in one of the pieces
+    for name in set(batch) - {"valid", "is_first", "policy_version"}:
+        for begin, piece in zip(begins, batch[name], strict=True):
+            held = getattr(chunk, name)[begin : begin + 2]
+            np.testing.assert_array_equal(piece[: len(held)], held, err_msg=name)
+            assert not piece[len(held) :].any(), name
+    np.testing.assert_array_equal(batch["valid"][:, 1], begins < 4)
+    assert batch["valid"][:, 0].all()
+    np.testing.assert_array_equal(batch["is_first"], np.stack((begins == 0, begins == 4), axis=1))
+
+
+def test_the_pieces_of_a_batch_come_from_as_many_chunks_as_there_are(open_store: Open) -> None:
+    store = open_store()
+    fill(store, 8)
+    sampler = TeacherSampler(store, batch_size=8, seed=0, prefetch=0, sequence_length=2)
+    assert len(set(numbers(sampler.sample(timeout_s=5)))) == 8
+
+
+@pytest.mark.parametrize("length", [0, 5, 6])
+def test_a_length_of_zero_or_of_the_chunk_leaves_chunks_whole(open_store: Open, length: int) -> None:
+    store = open_store()
+    fill(store, 6)
+    whole = TeacherSampler(store, batch_size=4, seed=0, prefetch=0)
+    same = TeacherSampler(store, batch_size=4, seed=0, prefetch=0, sequence_length=length)
+    for _ in range(3):
+        expected, batch = whole.sample(timeout_s=5), same.sample(timeout_s=5)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(array, batch[name], err_msg=name)
+
+
+@BOTH
 def test_a_short_chunk_is_padded_and_marked(open_store: Open, kind: type[TeacherSampler]) -> None:
     store = open_store()
     chunk = make_chunk(0, rows=3, is_last=(2,))
@@ -221,7 +259,7 @@ def test_closing_ends_the_thread_and_the_sampler(open_store: Open) -> None:
         sampler.sample(timeout_s=1)
 
 
-@pytest.mark.parametrize(("batch_size", "prefetch"), [(0, 0), (4, -1)])
-def test_impossible_numbers_are_refused(open_store: Open, batch_size: int, prefetch: int) -> None:
+@pytest.mark.parametrize(("batch_size", "prefetch", "length"), [(0, 0, 0), (4, -1, 0), (4, 0, -1)])
+def test_impossible_numbers_are_refused(open_store: Open, batch_size: int, prefetch: int, length: int) -> None:
     with pytest.raises(ValueError, match=r"is (0|-1): at least"):
-        TeacherSampler(open_store(), batch_size, seed=0, prefetch=prefetch)
+        TeacherSampler(open_store(), batch_size, seed=0, prefetch=prefetch, sequence_length=length)
