@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.schema import StreamSpec
+from replay import SCHEMA_VERSION, Chunk, ChunkMeta, EpisodeMeta, ReplayStore, StreamSpec
 
 STEP = 0.2
 SIDE = 16
@@ -59,3 +59,22 @@ def random_batch(rng: np.random.Generator, chunks: int, *, image: bool) -> dict[
     if image:
         batch["image"] = seen(position)[:, :, None]
     return batch
+
+
+def fill(store: ReplayStore, chunks: int, last_rows: int = SPEC.chunk_length) -> None:
+    """One stream of `chunks` chunks, the last of which has `last_rows` rows."""
+    batch = random_batch(np.random.default_rng(0), chunks, image=True)
+    for k in range(chunks):
+        rows = slice(0, SPEC.chunk_length if k < chunks - 1 else last_rows)
+        names = ("state", "image", "action", "reward", "is_first", "is_last", "is_terminal")
+        meta = ChunkMeta(
+            schema_version=SCHEMA_VERSION,
+            run_id=store.run_id,
+            stream_id="a.0.0",
+            first_step=k * SPEC.chunk_length,
+            policy_version=1,
+            renderer="numpy",
+            actor_id="a",
+            episodes=(EpisodeMeta(0, k, "train", "random", {}),),
+        )
+        assert store.put(Chunk(**{name: batch[name][k, rows] for name in names}, meta=meta))

@@ -9,16 +9,13 @@ import numpy as np
 import point_world
 import pytest
 import redis
+from point_world import fill
 from tiny_learner import tiny_config
 
 from learner.learner import Learner
 from learner.loops import Loop
 from replay import (
-    SCHEMA_VERSION,
-    Chunk,
-    ChunkMeta,
     EmbeddedServer,
-    EpisodeMeta,
     ReplayConfig,
     ReplayStore,
     SamplesPerInsert,
@@ -38,25 +35,6 @@ def client(tmp_path: Path) -> Iterator[redis.Redis]:
         connected = connect(server.url)
         yield connected
         connected.close()
-
-
-def fill(store: ReplayStore, chunks: int, last_rows: int = ROWS) -> None:
-    """One stream of `chunks` chunks, the last of which has `last_rows` rows."""
-    batch = point_world.random_batch(np.random.default_rng(0), chunks, image=True)
-    for k in range(chunks):
-        rows = slice(0, ROWS if k < chunks - 1 else last_rows)
-        names = ("state", "image", "action", "reward", "is_first", "is_last", "is_terminal")
-        meta = ChunkMeta(
-            schema_version=SCHEMA_VERSION,
-            run_id=store.run_id,
-            stream_id="a.0.0",
-            first_step=k * ROWS,
-            policy_version=1,
-            renderer="numpy",
-            actor_id="a",
-            episodes=(EpisodeMeta(0, k, "train", "random", {}),),
-        )
-        assert store.put(Chunk(**{name: batch[name][k, rows] for name in names}, meta=meta))
 
 
 def make_loops(store: ReplayStore, seed: int, samples_per_insert: float = 0.0) -> tuple[Learner, Loops]:
