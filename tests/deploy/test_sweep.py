@@ -24,6 +24,8 @@ from deploy.reporting.report import write_report
 from deploy.reporting.results import EvaluationResult
 from deploy.run_directory import RunDirectory
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
 SMALL = """
 name = "Two variants"
 tasks = ["reach"]
@@ -242,3 +244,12 @@ def test_a_sweep_runs_goes_on_and_is_compared(tmp_path: Path) -> None:
     assert main(["compare", *runs]) == 0
     page = (out / "compare.md").read_text()
     assert "| No imagination! |" in page
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in RESULTS.glob("*.toml")))
+def test_the_sweeps_of_the_results_can_still_be_run(name: str) -> None:
+    assert read_sweep(RESULTS / name).runs
+
+
+def test_there_are_sweeps_of_the_results() -> None:
+    assert {path.stem for path in RESULTS.glob("*.toml")} >= {"ablations", "asynchronous", "push_and_lift"}
