@@ -13,8 +13,9 @@ from deploy.errors import UserError, user_errors
 from deploy.overrides import apply, nearest, parse_assignments
 
 # A chunk is a whole episode: a student that learns from pieces of it is misled by its memory after their length.
-# The teacher, which sees the state, needs no memory, and short sequences are quicker; a larger step size of the policy
-# takes it as far in fewer updates. Not yet run as they stand: docs/results/log.md says what they are drawn from.
+# The teacher, which sees the state, needs no memory, and short sequences are quicker. Step sizes of policy and critic
+# are those with which push's teacher was seen to learn; nothing was compared with them for as long. No run as they
+# stand has ended yet: docs/results/log.md says what they are drawn from.
 _CUBE: Mapping[str, object] = {
     "training.prefill_rows": 3_000,
     "training.student_updates": 8_000,
