@@ -53,9 +53,9 @@ def limiter_plans(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, Lim
 
 
 def actor_limiters(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, ...]:
-    """Those of `limiter_plans` that hold up actors: a student that begins later must not, as it reads nothing yet."""
+    """Those of `limiter_plans` that hold up actors: not a student that may lag or that has not begun yet."""
     teacher, student = limiter_plans(config, spec)
-    return (teacher,) if config.student_waits else (teacher, student)
+    return (teacher,) if config.student_waits or config.learner.student_may_lag else (teacher, student)
 
 
 def _plan(name: str, ratio: float, prefill: int, burst: int) -> LimiterPlan:

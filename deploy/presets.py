@@ -14,19 +14,21 @@ from deploy.overrides import apply, nearest, parse_assignments
 
 # A chunk is a whole episode: a student that learns from pieces of it is misled by its memory after their length.
 # The teacher, which sees the state, needs no memory, and short sequences are quicker. Step sizes of policy and critic
-# are those with which push's teacher was seen to learn; nothing was compared with them for as long. No run as they
-# stand has ended yet: docs/results/log.md says what they are drawn from.
+# are those with which push's teacher was seen to learn; nothing was compared with them for as long. Actors do not wait
+# for the student: the teacher is done sooner, and the second half of the student's updates has a teacher that stands
+# still. docs/results/log.md says what all this is drawn from.
 _CUBE: Mapping[str, object] = {
     "training.prefill_rows": 3_000,
-    "training.student_updates": 8_000,
+    "training.student_updates": 7_000,
+    "learner.student_may_lag": True,
     "learner.student.batch_size": 3,
-    "learner.student.decay_updates": 8_000,
+    "learner.student.decay_updates": 7_000,
     "learner.student.average_rate": 0.003,
     "learner.batch_size": 32,
     "learner.behaviour.actor_learning_rate": 3e-4,
     "learner.behaviour.critic_learning_rate": 5e-4,
     "actors.envs_per_actor": 24,
-    "actors.state_only_envs": 8,
+    "actors.state_only_envs": 4,
     "evaluation.factor_episodes": 100,
 }
 
@@ -48,7 +50,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
         "replay.chunk_length": 61,
         "learner.sequence_length": 16,
         "learner.teacher_samples_per_insert": 32,
-        "learner.student_samples_per_insert": 13.3,
+        "learner.student_samples_per_insert": 11.6,
     },
     "lift": {
         **_CUBE,
@@ -56,7 +58,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
         "replay.chunk_length": 51,
         "learner.sequence_length": 17,
         "learner.teacher_samples_per_insert": 26,
-        "learner.student_samples_per_insert": 11,
+        "learner.student_samples_per_insert": 9.7,
     },
 }
 
@@ -82,6 +84,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "learner.student_samples_per_insert": 4,
         "learner.behaviour.starts": 16,
         "learner.student.batch_size": 2,
+        "learner.student.frames": 16,
+        "learner.student.frame_pool": 256,
         "learner.student.warm_up_updates": 5,
         "learner.rssm.deter": 32,
         "learner.rssm.hidden": 32,

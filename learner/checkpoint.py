@@ -19,7 +19,7 @@ from learner.acting import ActingPolicy
 from learner.learner import Learner
 from replay.schema import StreamSpec
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
 

@@ -92,7 +92,33 @@ class StudentConfig:
         metadata={"help": "the student that acts moves by this share to the trained one", "min": 0.0, "max": 1.0},
     )
     readout_scale: float = field(
-        default=10.0, metadata={"help": "weight of the true state read straight off the image's embedding", "min": 0.0}
+        default=1.0,
+        metadata={"help": "weight of the true state read straight off single images' embeddings", "min": 0.0},
+    )
+    frames: int = field(
+        default=192,
+        metadata={
+            "help": "single images per update from which the readout learns, of as many episodes as there can be; 0: "
+            "it learns from the sequences' own images",
+            "min": 0,
+        },
+    )
+    frame_pool: int = field(
+        default=6_144,
+        metadata={"help": "newest images of the student's batches, out of which these are drawn", "min": 1},
+    )
+    shift_pixels: int = field(
+        default=2,
+        metadata={"help": "training images are moved by up to so many pixels; a sequence's all alike", "min": 0},
+    )
+    encoder_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "share of all other terms' gradient that goes on into the image encoder; at 0 it learns from the "
+            "readout alone",
+            "min": 0.0,
+            "max": 1.0,
+        },
     )
     feed: str = field(
         default="student",
@@ -116,6 +142,15 @@ class StudentConfig:
         default=200, metadata={"help": "student updates before the student may drive a robot in simulation", "min": 0}
     )
 
+    def __post_init__(self) -> None:
+        """Refuses what no single field's limits can.
+
+        Raises:
+            ValueError: an image encoder that nothing would train.
+        """
+        if self.encoder_share == 0.0 and self.readout_scale == 0.0:
+            raise ValueError("encoder_share and readout_scale are both 0: one must be above, or no image is understood")
+
 
 @dataclass(frozen=True)
 class LearnerConfig:
@@ -135,6 +170,13 @@ class LearnerConfig:
     )
     student_samples_per_insert: float = field(
         default=0.0, metadata={"help": "steps the student replays per step inserted; 0 sets no bound", "min": 0.0}
+    )
+    student_may_lag: bool = field(
+        default=False,
+        metadata={
+            "help": "the student may fall behind that bound: actors do not wait for it, and it goes on when all steps "
+            "are in"
+        },
     )
     device: str = field(default="auto", metadata={"help": "where to compute", "choices": ("auto", "cpu", "cuda")})
     precision: str = field(

@@ -14,6 +14,7 @@ from learner import teacher as world_model
 from learner.acting import StudentProgress
 from learner.behaviour import Critic, Policy, ReturnRange, behaviour_losses
 from learner.config import LearnerConfig
+from learner.frames import FramePool
 from learner.networks import copy_parameters, frozen_parameters, move_towards
 from learner.optimiser import Optimiser, decayed, masked_mean, weighted_sum
 from learner.rssm import Latent
@@ -65,6 +66,8 @@ class Learner:
         frozen_parameters(self.student_average)
         self.span = ReturnRange().to(self.device)
         self.progress = StudentProgress()
+        # Not in checkpoints: a run that goes on fills it with its first batches.
+        self._pool = FramePool(config.student.frame_pool, self.device)
         if config.student.dynamics != "scratch":
             self.student.copy_dynamics(self.teacher)
             self.student_average.copy_dynamics(self.teacher)
@@ -158,21 +161,26 @@ class Learner:
         config = self.config.student
         if self.student_updates % config.refresh_updates == 0:
             self.refresh_target()
+        frames = None
+        if config.frames > 0 and config.readout_scale > 0.0:
+            self._pool.add(batch)
+            frames = self._pool.draw(config.frames, self.generators[1])
         tensors = self._to_device(batch)
         with self._autocast():
             losses, metrics = distillation.student_losses(
-                self.student, self._target.teacher, self._target.policy, config, tensors, self.generators[1]
+                self.student, self._target.teacher, self._target.policy, config, tensors, self.generators[1], frames
             )
         views = tensors["image"].shape[2]
         valid = tensors["valid"].repeat_interleave(views, dim=0)
-        means = {k: loss.mean() if k == "imagination" else masked_mean(loss, valid) for k, loss in losses.items()}
+        of_steps = losses.keys() - {"imagination"} - ({"readout"} if frames is not None else set())
+        means = {k: masked_mean(loss, valid) if k in of_steps else loss.mean() for k, loss in losses.items()}
         total = weighted_sum(means, distillation.scales(config))
         metrics["gradient_norm"] = self.optimisers["student"].backward(total)
         with self._lock:
             self.optimisers["student"].step(decayed(config.learning_rate, self.student_updates, config.decay_updates))
             self.student_updates += 1
-            # The first updates count fully, so that the average is not one of untrained weights.
-            rate = max(config.average_rate, 1.0 / self.student_updates)
+            # Never over more than the last tenth of the updates, so that early ones do not linger.
+            rate = max(config.average_rate, 10.0 / (self.student_updates + 9))
             move_towards(self.student_average, self.student, rate)
             self.progress.updates.fill_(self.student_updates)
         return metrics | {f"loss_{name}": mean.detach() for name, mean in means.items()}

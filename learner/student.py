@@ -3,7 +3,9 @@
     image -> CNN -> embed -> RSSM -> (h, z) ~ the teacher's (h, z) of the same physics step -> the teacher's policy
 
 The terms are those of TWIST (Yamada et al., arXiv 2311.03622): posterior, prior, deterministic state, and imagination
-alignment. Two more read the student's latent through the teacher's frozen decoder and policy; they are ours.
+alignment. Two more read the student's latent through the teacher's frozen decoder and policy, and one reads the state
+straight off single images; these three are ours. The image encoder learns from the last one: the others would let it
+see far fewer worlds in the same time.
 
 Shapes: B batch, T time, K views, D deter, S groups, C classes, A action, N imagined trajectories, H imagined steps.
 """
@@ -12,14 +14,19 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import gaussian_nll_loss
 
 from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
 from learner.distributions import categorical_kl
+from learner.frames import Frames, random_shift
 from learner.networks import ImageEncoder, copy_parameters, frozen_parameters, squared_error
 from learner.rssm import RSSM, Latent, Observed
 from learner.teacher import Teacher, TensorBatch
 from replay.schema import StreamSpec
+
+LEAST_DEVIATION = 0.02
+"""Of a normalised state's readout, whose range is 2: nothing is to be told finer than a hundredth of it."""
 
 
 class Student(nn.Module):
@@ -33,6 +40,7 @@ class Student(nn.Module):
         self.encoder = ImageEncoder(spec.image_shape, config.student.channels, size.hidden)
         self.rssm = RSSM(size, size.hidden, spec.action_dim)
         self.readout = nn.Linear(size.hidden, spec.state_dim)
+        self.readout_log_deviation = nn.Parameter(torch.full((spec.state_dim,), -1.0))
         if self.tied:
             frozen_parameters(self.rssm.dynamics)
 
@@ -50,6 +58,16 @@ class Student(nn.Module):
     ) -> Observed:
         """Filters embedded images [B, T, E] with actions [B, T, A] to Observed [B, T, ...]."""
         return self.rssm.observe(embed, action, is_first, generator, feed)
+
+    def readout_loss(self, embed: Tensor, state: Tensor) -> Tensor:
+        """Of embedded images [..., E] and normalised states [..., S_dim], [...] nats.
+
+        Each dimension counts in its own learned deviation: a squared error would mostly be about what one image
+        cannot tell (speeds, the turn of a small cube), and little about where things are.
+        """
+        variance = (LEAST_DEVIATION + self.readout_log_deviation.exp()).square()
+        read = self.readout(embed).float()
+        return gaussian_nll_loss(read, state, variance.expand_as(read), reduction="none").sum(dim=-1)
 
 
 class Target(NamedTuple):
@@ -124,6 +142,7 @@ def student_losses(
     config: StudentConfig,
     batch: TensorBatch,
     generator: torch.Generator,
+    frames: Frames | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The distillation terms, unreduced and unscaled.
 
@@ -131,21 +150,23 @@ def student_losses(
         student: trained.
         teacher: frozen snapshot of the teacher.
         policy: frozen snapshot of the policy.
-        config: whose z is fed, imagination.
+        config: whose z is fed, imagination, what moves the image encoder.
         batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8, `valid` [B, T] bool.
         generator: of all draws.
+        frames: N single images for the readout; None: it reads the sequences' own.
 
     Returns:
-        Losses by the names of `scales`: [B*K, T], those of imagination [H, N]; metrics (scalars).
+        Losses by the names of `scales`: [B*K, T], those of imagination [H, N], the readout of frames [N]; metrics
+        (scalars).
     """
     views = batch["image"].shape[2]
     target = teacher_target(teacher, policy, batch, views, generator)
-    image = batch["image"].transpose(1, 2).flatten(0, 1)
+    image = random_shift(batch["image"].transpose(1, 2).flatten(0, 1), config.shift_pixels, generator)
     action = batch["action"].repeat_interleave(views, dim=0)
     is_first = batch["is_first"].repeat_interleave(views, dim=0)
     feed = target.observed.latent.stoch if config.feed == "teacher" else None
-    embed = student.encoder(image)
-    seen = student.observe(embed, action, is_first, generator, feed)
+    embed = _embed(student, image, with_gradient=config.encoder_share > 0.0 or frames is None)
+    seen = student.observe(_share_gradient(embed, config.encoder_share), action, is_first, generator, feed)
 
     feat = seen.latent.feat
     read_state = teacher.decoder(feat)
@@ -156,7 +177,9 @@ def student_losses(
         "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
         "state": squared_error(read_state, target.state),
         "action": squared_error(chosen, target.action),
-        "readout": squared_error(student.readout(embed), target.state),
+        "readout": student.readout_loss(embed, target.state)
+        if frames is None
+        else _readout_of_frames(student, teacher, config, frames, generator),
     }
     if config.imagination_scale > 0.0:
         valid = batch["valid"].repeat_interleave(views, dim=0)
@@ -183,6 +206,24 @@ def scales(config: StudentConfig) -> dict[str, float]:
         "readout": config.readout_scale,
     }
     return weights | ({"imagination": config.imagination_scale} if config.imagination_scale > 0.0 else {})
+
+
+def _embed(student: Student, image: Tensor, with_gradient: bool) -> Tensor:
+    with torch.set_grad_enabled(with_gradient):
+        embed: Tensor = student.encoder(image)
+    return embed
+
+
+def _share_gradient(x: Tensor, share: float) -> Tensor:
+    """The same value; of its gradient only a share passes."""
+    return x if share == 1.0 else torch.lerp(x.detach(), x, share) if share > 0.0 else x.detach()
+
+
+def _readout_of_frames(
+    student: Student, teacher: Teacher, config: StudentConfig, frames: Frames, generator: torch.Generator
+) -> Tensor:
+    embed = student.encoder(random_shift(frames.image, config.shift_pixels, generator))
+    return student.readout_loss(embed, teacher.normalise(frames.state))
 
 
 def _choose_starts(

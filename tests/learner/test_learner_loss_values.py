@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from learner.behaviour import Policy, ReturnRange, behaviour_losses
 from learner.networks import copy_parameters, frozen_parameters
 from learner.rssm import RSSM, Latent
-from learner.student import Student, imagination_alignment, student_losses, teacher_target
+from learner.student import LEAST_DEVIATION, Student, imagination_alignment, student_losses, teacher_target
 from learner.student import scales as student_scales
 from learner.teacher import Teacher, teacher_losses
 from learner.teacher import scales as teacher_scales
@@ -88,6 +88,7 @@ def models_on_paper() -> tuple[Student, Teacher, Policy, Any]:
     with torch.no_grad():
         student.readout.weight.zero_()
         student.readout.bias.copy_(torch.tensor([0.75, 1.0]))
+        student.readout_log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
     frozen_parameters(teacher)
     frozen_parameters(policy)
     return student, teacher, policy, config.student
@@ -102,8 +103,8 @@ STUDENT_ON_PAPER = {
     "state": 0.25**2 + 0.5**2,
     # both means: tanh 0.25 = 0.244919 where the teacher has tanh 0.5 = 0.462117
     "action": 2 * 0.217198**2,
-    # (0.75, 1) where the state is (0.25, 0)
-    "readout": 0.5**2 + 1.0,
+    # (0.75, 1) where the state is (0.25, 0), both with a deviation of 0.5: log 0.5 + error^2 / (2 * 0.5^2), each
+    "readout": 2 * -0.693147 + (0.5**2 + 1.0) / 0.5,
     # of each imagined step: h as above, and the prior's KL
     "imagination": 1.0 + PRIOR_KL,
 }

@@ -125,11 +125,11 @@ def test_tied_dynamics_follow_the_teacher_at_every_refresh_and_only_then() -> No
     assert follows == [True, False, True, False]
 
 
-def test_the_student_that_acts_is_an_average_and_the_first_updates_count_alike() -> None:
-    """With a rate of 0.4: the first update counts whole, the second by a half, and all from the third on by 0.4."""
-    learner = tiny_learner(student={"average_rate": 0.4})
+def test_the_student_that_acts_is_an_average_over_no_more_than_the_last_tenth_of_the_updates() -> None:
+    """The rate is at least 10 / (updates + 9): with a setting of 0.9 the first two updates count more than that."""
+    learner = tiny_learner(student={"average_rate": 0.9})
     expected = snapshot(learner.student)
-    for seed, rate in enumerate((1.0, 0.5, 0.4, 0.4)):
+    for seed, rate in enumerate((1.0, 10 / 11, 0.9, 0.9)):
         learner.student_update(tiny_batch(seed))
         trained = snapshot(learner.student)
         expected = [a + rate * (b - a) for a, b in zip(expected, trained, strict=True)]
@@ -193,6 +193,7 @@ def test_each_term_moves_what_it_is_about(term: str) -> None:
     moved = moved_parts(learner, before)
     assert {"encoder.body", "encoder.output"} <= moved
     assert ("readout.weight" in moved) == (term == "readout")
+    assert ("readout_log_deviation" in moved) == (term == "readout")
     assert ("rssm.cell" in moved) == (term != "readout")
     assert ("rssm.post_out" in moved) == (term != "readout")
     assert ("rssm.prior_out" in moved) == (term in ("prior", "imagination"))
