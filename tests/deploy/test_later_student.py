@@ -93,8 +93,12 @@ def test_closing_ends_the_sampler_if_there_is_one() -> None:
 
 
 def test_it_holds_up_no_actor_and_keeps_its_bound() -> None:
-    for begins, names in (("at_once", ["teacher", "student"]), ("after_teacher", ["teacher"])):
-        config = resolve("reach", "debug", [f"training.student_begins={begins}"])
+    for setting, names in (
+        ("training.student_begins=at_once", ["teacher", "student"]),
+        ("training.student_begins=after_teacher", ["teacher"]),
+        ("learner.student_may_lag=true", ["teacher"]),
+    ):
+        config = resolve("reach", "debug", [setting])
         spec = stream_spec(config)
         assert [plan.name for plan in actor_limiters(config, spec)] == names
         assert limiter_plans(config, spec)[1].samples_per_insert == config.learner.student_samples_per_insert > 0
