@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import ray
 import torch
 
 from actors.config import ActorsConfig
@@ -71,12 +72,14 @@ class ActorIdentity:
         actor_id: stays the same over restarts.
         incarnation: how often an actor of this id had been started before.
         pid: process id on its node.
+        node_id: Ray's id of that node, hexadecimal.
         memory_mb: resident memory right after the start, in 2^20 bytes.
     """
 
     actor_id: str
     incarnation: int
     pid: int
+    node_id: str
     memory_mb: float
 
 
@@ -118,7 +121,8 @@ class RolloutActor:
             incarnation=incarnation,
             make_state_only_env=functools.partial(make_env, plan.task, plan.sim, views=0),
         )
-        self._identity = ActorIdentity(actor_id, incarnation, os.getpid(), resident_memory_mb())
+        node_id = ray.get_runtime_context().get_node_id()
+        self._identity = ActorIdentity(actor_id, incarnation, os.getpid(), node_id, resident_memory_mb())
         self._idle_since = time.monotonic()
 
     def ready(self) -> ActorIdentity:

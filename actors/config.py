@@ -10,7 +10,25 @@ from dataclasses import dataclass, field
 class ActorsConfig:
     """How many actors there are, what each of them does, and how much trouble is put up with."""
 
-    count: int = field(default=1, metadata={"help": "actor processes", "min": 1})
+    count: int = field(default=1, metadata={"help": "actor processes; with max, those at the start", "min": 1})
+    max: int = field(
+        default=0,
+        metadata={
+            "help": "most actors of a pool that follows what the learner lacks; 0: there are always count",
+            "min": 0,
+        },
+    )
+    min: int = field(default=1, metadata={"help": "fewest actors of such a pool", "min": 1})
+    resize_seconds: float = field(
+        default=30.0, metadata={"help": "seconds between two decisions on the number of actors", "min": 1.0}
+    )
+    max_hours: float = field(
+        default=0.0,
+        metadata={
+            "help": "actor-hours after which the run collects no more, as after env_steps; 0: no cap",
+            "min": 0.0,
+        },
+    )
     envs_per_actor: int = field(
         default=8, metadata={"help": "environments of one actor; one batched policy step serves them all", "min": 1}
     )
@@ -71,9 +89,21 @@ class ActorsConfig:
         """Refuses what no single field's limits can.
 
         Raises:
-            ValueError: `state_only_envs` above `envs_per_actor`.
+            ValueError: `state_only_envs` above `envs_per_actor`; a `min` above `max`.
         """
+        if 0 < self.max < self.min:
+            raise ValueError(f"min={self.min}: allowed are 1 to max={self.max}")
         if self.state_only_envs > self.envs_per_actor:
             raise ValueError(
                 f"state_only_envs={self.state_only_envs}: allowed are 0 to envs_per_actor={self.envs_per_actor}"
             )
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the number of actors follows what the learner lacks."""
+        return self.max > 0
+
+    @property
+    def at_start(self) -> int:
+        """Actors to begin with."""
+        return min(max(self.count, self.min), self.max) if self.elastic else self.count

@@ -11,8 +11,11 @@ There is no loop here but the caller's: `poll` must be called again and again. O
     phase       call in flight   after its result     after its failure
     starting    ready()          collecting           process died: starting; own error: counted, starting
     collecting  collect()        collecting, or       process died: starting; own error: counted, collecting
-                                 draining if too big
-    draining    drain()          starting, anew       process died: starting; own error: counted, draining
+                                 draining
+    draining    drain()          starting, anew, or   process died: starting; own error: counted, draining
+                                 gone if not needed
+
+An actor drains because it has grown too big, its node is about to leave, or the pool is to be smaller.
 
 A failure is followed by a pause that doubles with each failure in a row. A process that died is started again by Ray
 (`max_restarts=-1`), or by us where Ray gave it up; the call it was in is lost (`max_task_retries=0`, since it is not
@@ -20,10 +23,11 @@ repeatable) and made anew. Deaths are not limited: nodes come and go. Errors of 
 After an error the actor itself stays: its worker goes on where it was and loses nothing.
 """
 
+import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +43,9 @@ LOGGER = logging.getLogger(__name__)
 
 STARTING, COLLECTING, DRAINING = "starting", "collecting", "draining"
 
+MEMORY, NODE, NOT_NEEDED = "memory", "node", "not needed"
+"""Why an actor drains."""
+
 
 class ActorFailedError(RuntimeError):
     """An actor's own code fails again and again; the message names actor, number of errors and the last one."""
@@ -51,6 +58,7 @@ class _Slot:
         self.actor_id = actor_id
         self.handle: Any = None
         self.phase = STARTING
+        self.drains_for: str | None = None
         self.call: Any = None
         self.identity: ActorIdentity | None = None
         self.retry_at = 0.0
@@ -59,7 +67,7 @@ class _Slot:
 
 
 class ActorPool:
-    """Starts `config.count` actors named actor0, actor1, ... and keeps them collecting.
+    """Starts `config.at_start` actors named actor0, actor1, ... and keeps them collecting.
 
     The constructor does not wait for them. As a context manager the pool ends its actors on leaving, without draining
     them if `drain` was not called.
@@ -78,11 +86,10 @@ class ActorPool:
         self._config: ActorsConfig = plan.actors
         self._weights: Any = None
         self._version = 0
-        self._restarts = {"died": 0, "memory": 0}
+        self._restarts = {"died": 0, MEMORY: 0, NODE: 0}
         self._errors = 0
-        self._slots = [_Slot(f"actor{number}") for number in range(self._config.count)]
-        for slot in self._slots:
-            self._start(slot)
+        self._slots: list[_Slot] = []
+        self.resize(self._config.at_start)
 
     def __enter__(self) -> "ActorPool":
         """Returns itself."""
@@ -96,7 +103,10 @@ class ActorPool:
 
     @property
     def restarts(self) -> Mapping[str, int]:
-        """Actor processes replaced so far, by cause: "died" (killed, lost with its node), "memory" (recycled)."""
+        """Actor processes replaced so far, by cause.
+
+        "died": killed, or lost with its node; "memory": had grown too big; "node": its node was about to leave.
+        """
         return dict(self._restarts)
 
     @property
@@ -104,14 +114,50 @@ class ActorPool:
         """The actors that run now; one that is being started is not among them."""
         return [slot.identity for slot in self._slots if slot.identity is not None]
 
+    @property
+    def size(self) -> int:
+        """Actors that there are to be, whether they run already or wait for a node."""
+        return sum(slot.drains_for != NOT_NEEDED for slot in self._slots)
+
     def stats(self) -> dict[str, float]:
         """Number of actors that run, processes replaced by cause, errors of our own code."""
-        return {
-            "running": len(self.identities),
-            "restarts_died": self._restarts["died"],
-            "restarts_memory": self._restarts["memory"],
-            "errors": self._errors,
-        }
+        restarts = {f"restarts_{cause}": count for cause, count in self._restarts.items()}
+        return {"running": len(self.identities), **restarts, "errors": self._errors}
+
+    def resize(self, count: int) -> None:
+        """Has `count` actors from now on: starts more, or lets some drain and leave.
+
+        Ray is asked for the new ones at once, so that its autoscaler sees what is lacking. Of those that leave, actors
+        that do not run yet go first, then those with the highest numbers; a node that has no actor left is idle.
+
+        Args:
+            count: at least 0.
+        """
+        staying = [slot for slot in self._slots if slot.drains_for != NOT_NEEDED]
+        staying.sort(key=lambda slot: (slot.identity is None, int(slot.actor_id.removeprefix("actor"))))
+        for slot in staying[count:]:
+            self._dismiss(slot)
+        taken = {slot.actor_id for slot in self._slots}
+        free = (actor_id for number in itertools.count() if (actor_id := f"actor{number}") not in taken)
+        for _ in range(count - len(staying)):
+            self._slots.append(_Slot(next(free)))
+            self._start(self._slots[-1])
+
+    def leave_nodes(self, node_ids: Collection[str]) -> int:
+        """Lets actors on nodes that are about to go drain there and start anew elsewhere.
+
+        Args:
+            node_ids: Ray's ids, hexadecimal.
+
+        Returns:
+            How many actors were told to.
+        """
+        told = 0
+        for slot in self._slots:
+            if slot.identity is not None and slot.identity.node_id in node_ids and slot.drains_for is None:
+                slot.drains_for = NODE
+                told += 1
+        return told
 
     def set_weights(self, flat: Floats, version: int) -> None:
         """Hands new weights to every call that is made from now on.
@@ -218,15 +264,35 @@ class ActorPool:
             return None
         assert isinstance(result, RolloutStats)
         if slot.phase == DRAINING:
-            self._restarts["memory"] += 1
-            ray.kill(slot.handle)
-            self._start(slot)
+            self._drained(slot)
             return result
-        if result.memory_mb > self._config.max_memory_mb:
+        if result.memory_mb > self._config.max_memory_mb and slot.drains_for is None:
             LOGGER.info("%s has grown to %.0f MB and is replaced", slot.actor_id, result.memory_mb)
+            slot.drains_for = MEMORY
+        if slot.drains_for is not None:
             slot.phase = DRAINING
         self._call(slot)
         return result
+
+    def _dismiss(self, slot: _Slot) -> None:
+        """Lets an actor leave for good: at once where it holds nothing, else after its present call."""
+        slot.drains_for = NOT_NEEDED
+        if slot.identity is None:
+            self._remove(slot)
+
+    def _drained(self, slot: _Slot) -> None:
+        assert slot.drains_for is not None
+        if slot.drains_for == NOT_NEEDED:
+            self._remove(slot)
+            return
+        self._restarts[slot.drains_for] += 1
+        ray.kill(slot.handle)
+        self._start(slot)
+
+    def _remove(self, slot: _Slot) -> None:
+        if slot.handle is not None:
+            ray.kill(slot.handle)
+        self._slots.remove(slot)
 
     def _check_start(self, identity: ActorIdentity) -> None:
         limit = self._config.max_memory_mb
@@ -242,7 +308,7 @@ class ActorPool:
         slot.handle = actor.options(
             max_restarts=-1, max_task_retries=0, num_cpus=self._config.num_cpus, resources=resources
         ).remote(self._plan, slot.actor_id)
-        slot.identity, slot.phase = None, STARTING
+        slot.identity, slot.phase, slot.drains_for = None, STARTING, None
         self._call(slot)
 
     def _call(self, slot: _Slot) -> None:
@@ -261,7 +327,11 @@ class ActorPool:
         if slot.identity is not None:
             self._restarts["died"] += 1
             LOGGER.warning("%s (process %d) died and is replaced", slot.actor_id, slot.identity.pid)
-        slot.identity, slot.phase = None, STARTING
+        leaving = slot.drains_for == NOT_NEEDED
+        slot.identity, slot.phase, slot.drains_for = None, STARTING, None
+        if leaving:
+            self._remove(slot)
+            return
         if error.actor_init_failed:
             self._count_error(slot, error)
         if not isinstance(error, ActorUnavailableError):

@@ -109,8 +109,9 @@ def test_a_killed_actor_is_replaced_and_its_acknowledged_rows_stay_whole(make_st
         os.kill(victim.pid, signal.SIGKILL)
         poll_until(pool, lambda done: any(stats.actor_id == "actor0" and stats.incarnation == 1 for stats in done))
 
-        assert pool.restarts == {"died": 1, "memory": 0}
-        assert pool.stats() == {"running": 2, "restarts_died": 1, "restarts_memory": 0, "errors": 0}
+        assert pool.restarts == {"died": 1, "memory": 0, "node": 0}
+        restarts = {"restarts_died": 1, "restarts_memory": 0, "restarts_node": 0}
+        assert pool.stats() == {"running": 2, **restarts, "errors": 0}
         replacement = next(identity for identity in pool.identities if identity.actor_id == "actor0")
         assert replacement.pid != victim.pid
         assert survivor in pool.identities
@@ -130,7 +131,7 @@ def test_an_actor_that_ray_has_given_up_is_replaced_too(make_store, make_plan) -
         poll_until(pool, bool)
         ray.kill(pool._slots[0].handle, no_restart=True)
         poll_until(pool, lambda done: any(stats.incarnation == 1 for stats in done))
-        assert pool.restarts == {"died": 1, "memory": 0}
+        assert pool.restarts == {"died": 1, "memory": 0, "node": 0}
         pool.drain()
     for chunks in read_streams(store).values():
         assert_whole(chunks)
@@ -148,7 +149,7 @@ def test_an_actor_that_grows_too_big_is_drained_and_replaced_and_nothing_is_lost
         results = poll_until_true(pool, lambda: pool.restarts["memory"] == 1 and len(pool.identities) == 1)
         results += pool.drain()
 
-    assert pool.restarts == {"died": 0, "memory": 1}
+    assert pool.restarts == {"died": 0, "memory": 1, "node": 0}
     streams = read_streams(store)
     for chunks in streams.values():
         assert_whole(chunks)
@@ -167,7 +168,7 @@ def test_an_actor_whose_own_code_fails_again_and_again_ends_the_run_with_its_rea
     plan = make_plan(make_store(), SimConfig(image_size=32), max_errors=1)
     with ActorPool(plan) as pool, pytest.raises(ActorFailedError, match=r"actor0 failed 2 times.*image of shape"):
         poll_until_true(pool, lambda: False)
-    assert pool.restarts == {"died": 0, "memory": 0}
+    assert pool.restarts == {"died": 0, "memory": 0, "node": 0}
 
 
 def test_an_error_in_a_call_leaves_the_actor_where_it_was(make_store, make_plan) -> None:
@@ -208,3 +209,52 @@ def test_draining_gives_up_after_its_time_and_says_so(make_store, make_plan, cap
         poll_until_true(pool, lambda: store.stats()["rows"] > 0)
         assert pool.drain() == []
     assert "actor0 did not drain within 0 s" in caplog.text
+
+
+def test_the_pool_grows_and_shrinks_and_loses_no_row(make_store, make_plan) -> None:
+    store = make_store()
+    with ActorPool(make_plan(store, count=1)) as pool:
+        results = poll_until(pool, lambda done: {stats.actor_id for stats in done} == {"actor0"})
+        pool.resize(3)
+        assert pool.size == 3
+        results += poll_until(pool, lambda done: {stats.actor_id for stats in done} == {"actor0", "actor1", "actor2"})
+        pool.resize(1)
+        assert pool.size == 1
+        results += poll_until_true(pool, lambda: len(pool.identities) == 1)
+        assert [identity.actor_id for identity in pool.identities] == ["actor0"]
+        pool.resize(2)
+        results += poll_until(pool, lambda done: "actor1" in {stats.actor_id for stats in done})
+        results += pool.drain()
+        assert sum(pool.restarts.values()) == 0
+
+    streams = read_streams(store)
+    assert {f"actor{actor}.0.0" for actor in range(3)} | {"actor1.1.0"} <= set(streams)
+    for chunks in streams.values():
+        assert_whole(chunks)
+        assert bool(chunks[-1].is_last[-1]), "actors that left have ended their streams"
+    assert store.stats()["rows"] == sum(stats.rows for stats in results)
+
+
+def test_actors_that_have_no_node_yet_are_the_first_to_go(make_store, make_plan) -> None:
+    with ActorPool(make_plan(make_store(), count=3, resource="never_there", num_cpus=0)) as pool:
+        pool.poll(timeout_s=0.5)
+        assert pool.stats()["running"] == 0
+        pool.resize(1)
+        assert (pool.size, len(pool._slots)) == (1, 1)
+
+
+def test_actors_leave_a_node_that_is_about_to_go_and_start_anew(make_store, make_plan) -> None:
+    store = make_store()
+    with ActorPool(make_plan(store, count=2)) as pool:
+        results = poll_until(pool, lambda done: {stats.actor_id for stats in done} == {"actor0", "actor1"})
+        (node,) = {identity.node_id for identity in pool.identities}
+        assert pool.leave_nodes(["another"]) == 0
+        assert pool.leave_nodes([node]) == 2
+        assert pool.leave_nodes([node]) == 0, "told only once"
+        results += poll_until(
+            pool, lambda done: {s.actor_id for s in done if s.incarnation == 1} == {"actor0", "actor1"}
+        )
+        results += pool.drain()
+        assert pool.restarts == {"died": 0, "memory": 0, "node": 2}
+    assert all(bool(chunks[-1].is_last[-1]) for chunks in read_streams(store).values())
+    assert store.stats()["rows"] == sum(stats.rows for stats in results)
