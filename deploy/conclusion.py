@@ -148,6 +148,7 @@ def _faults(run: RunDirectory, quarantined: int) -> Faults:
     return Faults(
         resumed=sum(event["event"] == "resumed" for event in events),
         restarts=restarts,
+        learner_restarts=sum(event["event"] == "learner_restart" for event in events),
         crashes=sum(int(event["count"]) for event in events if event["event"] == "environment_crash"),
         quarantined=quarantined,
         lost_rows=sum(int(event["lost_env_steps"]) for event in events if event["event"] == "resumed"),

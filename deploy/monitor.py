@@ -21,7 +21,13 @@ class RunMonitor:
     """Collects rollout statistics between two lines of metrics, and writes the lines."""
 
     def __init__(
-        self, metrics: MetricsWriter, display: ProgressDisplay, *, wall_seconds: float, env_steps: int
+        self,
+        metrics: MetricsWriter,
+        display: ProgressDisplay,
+        *,
+        wall_seconds: float,
+        env_steps: int,
+        actor_hours: float = 0.0,
     ) -> None:
         """Begins at the counters of a continued run, or at zero.
 
@@ -30,6 +36,7 @@ class RunMonitor:
             display: live display.
             wall_seconds: for which the run had run before.
             env_steps: environment steps so far.
+            actor_hours: that its actors had run before, added up.
         """
         self.env_steps = env_steps
         self._metrics, self._display = metrics, display
@@ -38,6 +45,12 @@ class RunMonitor:
         self._success = {driver: deque[bool](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
         self._return = {driver: deque[float](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
         self._waited = self._seconds = 0.0
+        self._actor_seconds = 3600.0 * actor_hours
+
+    @property
+    def actor_hours(self) -> float:
+        """Hours that actors of this run have run, added up."""
+        return self._actor_seconds / 3600.0
 
     @property
     def wall_seconds(self) -> float:
@@ -49,6 +62,7 @@ class RunMonitor:
         for stats in rollouts:
             self._waited += stats.waited_seconds
             self._seconds += stats.seconds
+            self._actor_seconds += stats.seconds
             for episode in stats.episodes:
                 self._success[episode.driver].append(episode.success)
                 self._return[episode.driver].append(episode.episode_return)
@@ -60,7 +74,7 @@ class RunMonitor:
         """Writes down that something happened: these lines are what the report counts."""
         self._metrics.write("event", self.env_steps, {"event": name, **values})
 
-    def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> None:
+    def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> float:
         """Writes one line of kind "train" and shows it.
 
         Args:
@@ -68,6 +82,9 @@ class RunMonitor:
             learner: since the line before.
             replay: `ReplayStore.stats()`.
             running: actors that run.
+
+        Returns:
+            Share of their time that actors have waited since the line before.
         """
         now = time.monotonic()
         seconds = max(now - self._last_line, 1e-6)
@@ -75,6 +92,7 @@ class RunMonitor:
             "run/wall_seconds": self.wall_seconds,
             "rate/env_steps": (env_steps - self._last_steps) / seconds,
             "actors/running": running,
+            "actors/hours": self.actor_hours,
             "wait/actors": self._waited / self._seconds if self._seconds > 0 else 0.0,
             "teacher/replay_ratio": learner.teacher_ratio,
             "student/replay_ratio": learner.student_ratio,
@@ -91,6 +109,7 @@ class RunMonitor:
         self._display.update(env_steps, values)
         self._last_line, self._last_steps = now, env_steps
         self._waited = self._seconds = 0.0
+        return values["wait/actors"]
 
     def _success_values(self) -> dict[str, float]:
         values = {}

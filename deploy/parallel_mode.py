@@ -3,18 +3,21 @@
 driver (this file)             waits for                          does
 ------------------             ---------                          ----
 every poll                     a rollout call to end, 0.5 s        hands its actor the next call
+every `DRAIN_SECONDS`          Ray's books                         actors leave nodes that are about to go
 every `weights_every_seconds`  the learner's copy of the weights   gives actors the new ones
-every `metrics_every_seconds`  the learner's status, Redis         a line of metrics
+every `metrics_every_seconds`  the learner's status, Redis         a line of metrics; a larger or smaller pool
 every `checkpoint_every_...`   the learner between two updates     a checkpoint
 every `snapshot_every_...`     the learner's copy of the weights   a snapshot, where they are asked for
 
-Actors end when `env_steps` are in. The learner ends when, after that, the teacher has made the updates that these rows
-ask for and the student has made `student_updates`, or as many as its limiter allows. A student that begins after the
-teacher (see `deploy.later_student`) is told when the rows are in.
+While the learner is waited for, or made anew, actors go on. They end when `env_steps` are in, or their hours are spent.
+The learner ends when, after that, the teacher has made the updates that these rows ask for and the student has made
+`student_updates`, or as many as its limiter allows. A student that begins after the teacher (see
+`deploy.later_student`) is told when the rows are in.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -25,16 +28,22 @@ import ray
 
 from actors.actor import ActorPlan
 from actors.pool import ActorPool
+from actors.scaling import PoolSizer
 from deploy.config import RunConfig
+from deploy.lasting_learner import LastingLearner
 from deploy.learner_actor import LearnerActor
 from deploy.learner_process import LearnerStatus, actor_limiters
 from deploy.monitor import RunMonitor
+from deploy.ray_session import draining_nodes
 from deploy.snapshots import Snapshots
 from learner.checkpoint import LearnerState
 from replay.schema import StreamSpec
 from replay.store import ReplayStore
 
+LOGGER = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.5
+DRAIN_SECONDS = 2.0
 
 
 @dataclass
@@ -62,15 +71,31 @@ class ParallelRun:
         replay_url: str,
         run_id: str,
         state: LearnerState | None,
+        newest: Callable[[], LearnerState | None],
     ) -> None:
-        """Starts the learner's process and the actors'; needs a `ray_session`."""
+        """Starts the learner's process; needs a `ray_session`.
+
+        Args:
+            config: of the run.
+            spec: of the run's observations.
+            store: the run's replay.
+            replay_url: where it is.
+            run_id: of the run.
+            state: the learner's, to continue from.
+            newest: reads the state of the newest checkpoint, for a learner that has to begin again.
+        """
         self._config, self._store = config, store
         gpus = 1 if config.learner.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
+        resources = {config.learner.resource: 1.0} if config.learner.resource else None
         actor: Any = ray.remote(LearnerActor)
-        # Its calls answer while others run: a status must not wait for a checkpoint.
-        self._learner: Any = actor.options(num_cpus=0, num_gpus=gpus, max_concurrency=4).remote(
-            config, spec.to_json(), replay_url, run_id, state
-        )
+
+        def make(state: LearnerState | None) -> Any:
+            # Its calls answer while others run: a status must not wait for a checkpoint.
+            options = actor.options(num_cpus=0, num_gpus=gpus, resources=resources, max_concurrency=4)
+            return options.remote(config, spec.to_json(), replay_url, run_id, state)
+
+        self._lost_learners: list[str] = []
+        self._learner = LastingLearner(make, state, newest, self._lost_learners.append)
         self._plan = ActorPlan(
             task=config.task,
             sim=config.sim,
@@ -106,55 +131,91 @@ class ParallelRun:
         Raises:
             RuntimeError: one of the learner's loops, or the actors, ended with an error.
         """
-        ray.get(self._learner.start.remote())
-        training = self._config.training
+        training, actors = self._config.training, self._config.actors
         metrics = _Every(training.metrics_every_seconds)
         weights, saving = _Every(training.weights_every_seconds), _Every(training.checkpoint_every_seconds)
-        taking = _Every(training.snapshot_every_seconds or math.inf)
+        taking, leaving = _Every(training.snapshot_every_seconds or math.inf), _Every(DRAIN_SECONDS)
         version, collecting = 0, True
+        self._learner.begin("start")
         with ActorPool(self._plan) as pool:
+            sizer = PoolSizer(actors, time.monotonic())
+
+            def go_on() -> None:
+                """What must not wait while the learner is waited for."""
+                if collecting:
+                    monitor.add(pool.poll(0.0))
+
             while True:
-                if collecting and env_steps() >= training.env_steps:
+                if collecting and (env_steps() >= training.env_steps or self._hours_are_spent(monitor)):
                     monitor.add(pool.drain())
                     collecting = False
-                    ray.get(self._learner.rows_are_in.remote())
+                    self._learner.begin("rows_are_in")
                 if collecting:
                     monitor.add(pool.poll(POLL_SECONDS))
-                    self._note_restarts(pool, monitor)
+                    if leaving.due():
+                        pool.leave_nodes(draining_nodes())
                     if weights.due():
-                        version = self._hand_over_weights(pool, version)
+                        version = self._hand_over_weights(pool, version, go_on)
                 else:
                     time.sleep(POLL_SECONDS)
                 if metrics.due():
-                    status: LearnerStatus = ray.get(self._learner.status.remote())
-                    monitor.line(env_steps(), status, self._store.stats(), pool.stats()["running"])
-                    if not collecting and _finished(status, training.student_updates):
+                    status: LearnerStatus = self._learner.call("status", go_on)
+                    self._note_restarts(pool, monitor)
+                    running = pool.stats()["running"]
+                    waited = monitor.line(env_steps(), status, self._store.stats(), running)
+                    if collecting:
+                        self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
+                    elif _finished(status, training.student_updates):
                         break
                 if taking.due():
-                    acting = ray.get(self._learner.capture_acting.remote())
+                    acting = self._learner.call("capture_acting", go_on)
                     snapshots.take(acting, env_steps(), monitor.wall_seconds)
                 if saving.due():
-                    save(env_steps(), ray.get(self._learner.capture.remote()))
-            ray.get(self._learner.stop.remote())
+                    save(env_steps(), self._learner.call("capture", go_on))
+                    self._learner.checkpointed()
+            self._learner.call("stop")
             # What the loops did until they stopped is in the checkpoint, so it is in the metrics and the report too.
-            status = ray.get(self._learner.status.remote())
+            status = self._learner.call("status")
             if status.teacher.updates or status.student.updates:
                 monitor.line(env_steps(), status, self._store.stats(), running=0)
-            state: LearnerState = ray.get(self._learner.capture.remote())
-        ray.kill(self._learner)
+            state: LearnerState = self._learner.call("capture")
+        self._learner.kill()
         return state
 
-    def _hand_over_weights(self, pool: ActorPool, version: int) -> int:
-        flat, newest = ray.get(self._learner.publish.remote())
-        if newest > version:
-            pool.set_weights(flat, newest)
+    def _hand_over_weights(self, pool: ActorPool, version: int, go_on: Callable[[], None]) -> int:
+        flat, newest = self._learner.call("publish", go_on)
+        if newest <= version:
+            return version  # a learner that began again has not caught up yet
+        pool.set_weights(flat, newest)
         return int(newest)
+
+    def _hours_are_spent(self, monitor: RunMonitor) -> bool:
+        cap = self._config.actors.max_hours
+        return cap > 0.0 and monitor.actor_hours >= cap
+
+    def _resize(
+        self, sizer: PoolSizer, pool: ActorPool, monitor: RunMonitor, actors_waited: float, learner_waited: float
+    ) -> None:
+        decision = sizer.decide(
+            time.monotonic(),
+            wanted=pool.size,
+            running=int(pool.stats()["running"]),
+            actors_waited=actors_waited,
+            learner_waited=learner_waited,
+        )
+        if decision is not None:
+            LOGGER.info("pool: %s", decision.reason)
+            monitor.event("pool_resized", actors=decision.actors, reason=decision.reason)
+            pool.resize(decision.actors)
 
     def _note_restarts(self, pool: ActorPool, monitor: RunMonitor) -> None:
         for cause, count in pool.restarts.items():
             for _ in range(count - self._restarts.get(cause, 0)):
                 monitor.event("actor_restart", cause=cause)
             self._restarts[cause] = count
+        for cause in self._lost_learners:
+            monitor.event("learner_restart", cause=cause)
+        self._lost_learners.clear()
 
 
 def _finished(status: LearnerStatus, student_updates: int) -> bool:

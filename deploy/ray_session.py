@@ -48,3 +48,13 @@ def ray_session(mode: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def draining_nodes() -> frozenset[str]:
+    """Ids of the nodes that Ray has been told will go soon (a spot node's notice, a drained Kubernetes pod).
+
+    There is no public call for it; Ray Train watches for preemption by the same one.
+    """
+    import ray._private.state
+
+    return frozenset(ray._private.state.state.get_draining_nodes())

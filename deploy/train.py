@@ -97,7 +97,9 @@ def _train(
 
     title = f"{config.task}, seed {config.seed}"
     display = ProgressDisplay(title, env_steps=training.env_steps, student_updates=training.student_updates)
-    monitor = RunMonitor(metrics, display, wall_seconds=at.wall_seconds, env_steps=env_steps())
+    monitor = RunMonitor(
+        metrics, display, wall_seconds=at.wall_seconds, env_steps=env_steps(), actor_hours=at.actor_hours
+    )
     arguments = config, spec, store, url, run.run_id, at.state
     with ExitStack() as stack:
         started: DebugRun | ParallelRun
@@ -109,13 +111,19 @@ def _train(
             stack.enter_context(ray_session(config.mode))
             from deploy.parallel_mode import ParallelRun  # imports Ray, which debug mode does without
 
-            started = ParallelRun(*arguments)
+            started = ParallelRun(*arguments, newest=lambda: _newest_state(run))
         stack.enter_context(display)
         snapshots = Snapshots(run.snapshots)
         state = started.train(env_steps, monitor, save, snapshots)
         if training.snapshot_every_updates if config.mode == "debug" else training.snapshot_every_seconds:
             snapshots.take(checkpoint.acting_part(state), env_steps(), monitor.wall_seconds)
         save(env_steps(), state, complete=lengths(config))
+
+
+def _newest_state(run: RunDirectory) -> LearnerState | None:
+    """The learner's state of the newest checkpoint, read anew; None where there is none."""
+    found = run.checkpoints.latest()
+    return None if found is None else checkpoint.read(found.path, found.document["learner"])
 
 
 @contextmanager

@@ -187,6 +187,9 @@ class LearnerConfig:
         },
     )
     threads: int = field(default=1, metadata={"help": "torch threads of each of the two loops on a CPU", "min": 1})
+    resource: str = field(
+        default="", metadata={"help": "custom Ray resource of which the learner takes one unit; empty for none"}
+    )
     rssm: RSSMConfig = field(default_factory=RSSMConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)

@@ -98,6 +98,59 @@ def assert_counters_go_on(before: Rows, after: Rows, *, kept_bytes: int, run: Pa
     assert (run / "logs" / "metrics_taken_out.jsonl").read_bytes().count(b"\n") == len(put_aside)
 
 
+# --- the learner killed -----------------------------------------------------------------------------------------------
+
+
+def test_a_learner_that_is_killed_begins_again_from_the_newest_checkpoint_and_actors_go_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Running(
+        tmp_path / "log", "train", "reach", *LOCAL, "training.env_steps=900", "--run-dir", str(run)
+    ) as running:
+        running.wait_until(lambda: is_past_a_checkpoint(run))
+        (victim,) = running.processes("ray::LearnerActor")
+        at_kill = of_kind("train", lines(run))[-1]
+        os.kill(victim, signal.SIGKILL)
+        running.wait()
+
+    found = report(run)
+    assert (found["learner_restarts"], found["restarts"], found["resumed"], found["lost_rows"]) == (1, {}, 0, 0)
+    assert found["env_steps"] >= 900
+    last = of_kind("train", lines(run))[-1]
+    assert last["teacher/updates"] == found["updates"]["teacher"] > at_kill["teacher/updates"]
+    # What it had replayed stays counted, so it owes the rows that came in, and no burst.
+    assert found["replay_ratios"]["teacher"] == pytest.approx(
+        RunDirectory.open(run).config.learner.teacher_samples_per_insert, rel=0.3
+    )
+
+
+# --- a pool that follows the learner ----------------------------------------------------------------------------------
+
+
+def test_the_pool_grows_while_the_learner_waits_and_says_why(tmp_path: Path) -> None:
+    """An update asks for so many rows that actors are what is lacking."""
+    run = tmp_path / "run"
+    slow = [setting for setting in LOCAL if "samples_per_insert" not in setting]
+    hungry = (
+        "learner.teacher_samples_per_insert=0.2",
+        "learner.student_samples_per_insert=0",
+        "training.env_steps=3000",
+    )
+    elastic = ("actors.max=2", "actors.resize_seconds=1")
+    completed("train", "reach", *slow, *hungry, *elastic, "--run-dir", str(run))
+    resized = [row for row in lines(run) if row.get("event") == "pool_resized"]
+    assert resized
+    assert "actors' time" in resized[0]["reason"]
+    assert max(row["actors/running"] for row in of_kind("train", lines(run))) <= 2
+
+
+def test_spent_actor_hours_end_the_collecting_and_not_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    completed("train", "reach", *LOCAL, "training.env_steps=100000", "actors.max_hours=0.001", "--run-dir", str(run))
+    found = report(run)
+    assert 150 <= found["env_steps"] < 50_000
+    assert of_kind("train", lines(run))[-1]["actors/hours"] >= 0.001
+
+
 # --- an actor killed --------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ class Faults:
     Attributes:
         resumed: how often the run was continued after it had ended early.
         restarts: actor processes that were replaced, by cause.
+        learner_restarts: learner processes that were lost and begun again from the newest checkpoint.
         crashes: environments that raised and were rebuilt.
         quarantined: chunks in the replay that failed their check and were set aside.
         lost_rows: replay rows that were written and are gone, other than by eviction.
@@ -43,6 +44,7 @@ class Faults:
 
     resumed: int = 0
     restarts: Mapping[str, int] = field(default_factory=dict)
+    learner_restarts: int = 0
     crashes: int = 0
     quarantined: int = 0
     lost_rows: int = 0
@@ -53,6 +55,7 @@ class Faults:
         return [
             ("times resumed", self.resumed),
             *(restarts or [("actors restarted", 0)]),
+            ("learner restarted", self.learner_restarts),
             ("environment crashes", self.crashes),
             ("chunks quarantined", self.quarantined),
             ("replay rows lost", self.lost_rows),
@@ -128,6 +131,7 @@ class Report:
             "waiting": _finite(self.waiting),
             "resumed": self.faults.resumed,
             "restarts": dict(self.faults.restarts),
+            "learner_restarts": self.faults.learner_restarts,
             "crashes": self.faults.crashes,
             "quarantined": self.faults.quarantined,
             "lost_rows": self.faults.lost_rows,
@@ -158,6 +162,7 @@ class Report:
                 faults=Faults(
                     resumed=document["resumed"],
                     restarts=document["restarts"],
+                    learner_restarts=document.get("learner_restarts", 0),  # reports of older versions have none
                     crashes=document["crashes"],
                     quarantined=document["quarantined"],
                     lost_rows=document["lost_rows"],
