@@ -25,7 +25,7 @@ class TeacherConfig:
 
     learning_rate: float = field(default=6e-4, metadata={"help": "Adam's step size", "min": 0.0})
     gradient_norm: float = field(default=100.0, metadata={"help": "gradients are clipped to this norm", "min": 0.0})
-    state_scale: float = field(default=10.0, metadata={"help": "weight of state reconstruction", "min": 0.0})
+    state_scale: float = field(default=1.0, metadata={"help": "weight of the state's reconstruction", "min": 0.0})
     reward_scale: float = field(default=1.0, metadata={"help": "weight of the reward's two-hot loss", "min": 0.0})
     continue_scale: float = field(default=1.0, metadata={"help": "weight of the continue flag's loss", "min": 0.0})
     dynamics_scale: float = field(default=0.5, metadata={"help": "weight of KL(sg(post) | prior)", "min": 0.0})

@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gaussian_nll_loss
 
 from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
 from learner.distributions import categorical_kl
 from learner.frames import Frames, random_shift
-from learner.networks import ImageEncoder, copy_parameters, frozen_parameters, squared_error
+from learner.networks import GaussianLoss, ImageEncoder, copy_parameters, frozen_parameters, squared_error
 from learner.rssm import RSSM, Latent, Observed
 from learner.teacher import Teacher, TensorBatch
 from replay.schema import StreamSpec
@@ -40,7 +39,7 @@ class Student(nn.Module):
         self.encoder = ImageEncoder(spec.image_shape, config.student.channels, size.hidden)
         self.rssm = RSSM(size, size.hidden, spec.action_dim)
         self.readout = nn.Linear(size.hidden, spec.state_dim)
-        self.readout_log_deviation = nn.Parameter(torch.full((spec.state_dim,), -1.0))
+        self.readout_loss = GaussianLoss(spec.state_dim, LEAST_DEVIATION)
         if self.tied:
             frozen_parameters(self.rssm.dynamics)
 
@@ -58,16 +57,6 @@ class Student(nn.Module):
     ) -> Observed:
         """Filters embedded images [B, T, E] with actions [B, T, A] to Observed [B, T, ...]."""
         return self.rssm.observe(embed, action, is_first, generator, feed)
-
-    def readout_loss(self, embed: Tensor, state: Tensor) -> Tensor:
-        """Of embedded images [..., E] and normalised states [..., S_dim], [...] nats.
-
-        Each dimension counts in its own learned deviation: a squared error would mostly be about what one image
-        cannot tell (speeds, the turn of a small cube), and little about where things are.
-        """
-        variance = (LEAST_DEVIATION + self.readout_log_deviation.exp()).square()
-        read = self.readout(embed).float()
-        return gaussian_nll_loss(read, state, variance.expand_as(read), reduction="none").sum(dim=-1)
 
 
 class Target(NamedTuple):
@@ -177,7 +166,7 @@ def student_losses(
         "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
         "state": squared_error(read_state, target.state),
         "action": squared_error(chosen, target.action),
-        "readout": student.readout_loss(embed, target.state)
+        "readout": student.readout_loss(student.readout(embed), target.state)
         if frames is None
         else _readout_of_frames(student, teacher, config, frames, generator),
     }
@@ -223,7 +212,8 @@ def _readout_of_frames(
     student: Student, teacher: Teacher, config: StudentConfig, frames: Frames, generator: torch.Generator
 ) -> Tensor:
     embed = student.encoder(random_shift(frames.image, config.shift_pixels, generator))
-    return student.readout_loss(embed, teacher.normalise(frames.state))
+    loss: Tensor = student.readout_loss(student.readout(embed), teacher.normalise(frames.state))
+    return loss
 
 
 def _choose_starts(

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from learner.config import LearnerConfig, TeacherConfig
 from learner.distributions import TwoHot, categorical_kl
-from learner.networks import MLP, squared_error
+from learner.networks import MLP, GaussianLoss
 from learner.rssm import RSSM, Latent, Observed
 from replay.schema import StreamSpec
 
 TensorBatch = dict[str, Tensor]
+
+LEAST_DEVIATION = 0.05
+"""Of a normalised state, whose range is 2: the latent is not to spend its few nats on millimetres."""
 
 
 class Teacher(nn.Module):
@@ -35,6 +38,7 @@ class Teacher(nn.Module):
         self.rssm = RSSM(size, size.hidden, spec.action_dim)
         feat = self.rssm.feat_size
         self.decoder = MLP(feat, size.hidden, spec.state_dim)
+        self.state_loss = GaussianLoss(spec.state_dim, LEAST_DEVIATION)
         self.reward = MLP(feat, size.hidden, self.two_hot.bins, output_scale=0.0)
         self.continues = MLP(feat, size.hidden, 1)
 
@@ -85,7 +89,7 @@ def teacher_losses(
     dynamics = categorical_kl(observed.post.detach(), observed.prior)
     representation = categorical_kl(observed.post, observed.prior.detach())
     losses = {
-        "state": squared_error(prediction, target),
+        "state": model.state_loss(prediction, target),
         "reward": model.two_hot.loss(model.reward(feat), batch["reward"]),
         "continue": F.binary_cross_entropy_with_logits(
             model.continues(feat).float().squeeze(-1), (~batch["is_terminal"]).float(), reduction="none"

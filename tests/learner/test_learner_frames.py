@@ -131,5 +131,5 @@ def test_the_readout_of_frames_learns_what_the_images_tell() -> None:
         )
         losses.append(learner.student_update({**batch, "image": shown.copy()})["loss_readout"].item())
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1.0
-    assert float(learner.student.readout_log_deviation.detach().exp().max()) < 0.3
+    assert float(learner.student.readout_loss.log_deviation.detach().exp().max()) < 0.3
     assert tiny_config().student.frames == 0 and SPEC.state_dim == 2

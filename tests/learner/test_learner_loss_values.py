@@ -88,7 +88,7 @@ def models_on_paper() -> tuple[Student, Teacher, Policy, Any]:
     with torch.no_grad():
         student.readout.weight.zero_()
         student.readout.bias.copy_(torch.tensor([0.75, 1.0]))
-        student.readout_log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
+        student.readout_loss.log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
     frozen_parameters(teacher)
     frozen_parameters(policy)
     return student, teacher, policy, config.student
@@ -191,7 +191,7 @@ def test_reward_loss_of_a_head_that_has_an_opinion() -> None:
 
 
 HEADS = {
-    "state": {"decoder"},
+    "state": {"decoder", "state_loss"},
     "reward": {"reward"},
     "continue": {"continues"},
     "dynamics": set(),

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from learner.networks import MLP, ImageEncoder, NormGRUCell, copy_parameters, frozen_parameters, squared_error
+from learner.networks import (
+    MLP,
+    GaussianLoss,
+    ImageEncoder,
+    NormGRUCell,
+    copy_parameters,
+    frozen_parameters,
+    squared_error,
+)
 from learner.optimiser import Optimiser, masked_mean
 
 
@@ -122,3 +130,25 @@ def test_the_optimiser_leaves_frozen_parameters_out() -> None:
     frozen_parameters(pair[0])
     optimiser = Optimiser(pair, learning_rate=0.1, gradient_norm=1.0)
     assert [id(x) for x in optimiser.parameters] == [id(x) for x in pair[1].parameters()]
+
+
+def test_each_dimension_is_judged_by_a_deviation_that_it_learns() -> None:
+    """Errors of 0.2 and 1: the likeliest deviations are these, the first above the least allowed, the second free."""
+    loss = GaussianLoss(2, least=0.1)
+    optimiser = torch.optim.Adam(loss.parameters(), lr=0.05)
+    errors = torch.tensor([[0.2, 1.0], [-0.2, -1.0]])
+    for _ in range(400):
+        optimiser.zero_grad()
+        loss(errors, torch.zeros(2, 2)).mean().backward()
+        optimiser.step()
+    learned = loss.least + loss.log_deviation.detach().exp()
+    torch.testing.assert_close(learned, torch.tensor([0.2, 1.0]), rtol=1e-2, atol=0.0)
+    expected = math.log(0.2) + math.log(1.0) + 2 * 0.5
+    torch.testing.assert_close(loss(errors, torch.zeros(2, 2)), torch.full((2,), expected), rtol=1e-3, atol=0.0)
+
+
+def test_no_deviation_falls_below_the_least() -> None:
+    loss = GaussianLoss(1, least=0.1)
+    with torch.no_grad():
+        loss.log_deviation.fill_(-100.0)
+    assert loss(torch.zeros(1, 1), torch.zeros(1, 1)).item() == pytest.approx(math.log(0.1))

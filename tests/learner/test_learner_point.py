@@ -55,7 +55,7 @@ def reward_error(learner: Learner, worth: Worth) -> float:
 def train(worth: Worth, student_updates: int) -> Trained:
     config = tiny_config(
         rssm={"deter": 32, "hidden": 32, "groups": 4, "classes": 4},
-        teacher={"learning_rate": 6e-3, "state_scale": 10.0, "free_nats": 0.1},
+        teacher={"learning_rate": 6e-3, "state_scale": 1.0, "free_nats": 0.1},
         behaviour={"horizon": 5, "starts": 32, "actor_learning_rate": 3e-3, "critic_learning_rate": 3e-3},
         student={
             "learning_rate": 3e-3,

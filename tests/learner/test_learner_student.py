@@ -112,7 +112,7 @@ def test_state_readout_and_action_losses_on_paper() -> None:
     with torch.no_grad():
         student.readout.weight.zero_()
         student.readout.bias.copy_(torch.tensor([0.75, 0.0]))
-        student.readout_log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
+        student.readout_loss.log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
     constant_output(policy.net, 0.0)
     batch = tensors(tiny_batch())
     batch["state"] = torch.tensor([0.25, 0.25]).expand(B, T, 2)  # 0.25 and 0.0 on the way from -1 to 1

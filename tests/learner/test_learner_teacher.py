@@ -10,7 +10,7 @@ from torch import Tensor
 
 from learner.config import LearnerConfig
 from learner.rssm import Latent
-from learner.teacher import Teacher, scales, teacher_losses
+from learner.teacher import LEAST_DEVIATION, Teacher, scales, teacher_losses
 
 POST = torch.tensor([0.7, 0.1, 0.1, 0.1])
 KL_TO_UNIFORM = GROUPS * (0.7 * math.log(2.8) + 0.3 * math.log(0.4))  # 1.338 nats
@@ -50,9 +50,13 @@ def test_the_bounds_of_the_state_become_minus_one_and_one() -> None:
 def test_state_loss_on_paper() -> None:
     model, config = make_teacher(), tiny_config()
     constant_output(model.decoder, torch.tensor([0.25, -0.5]))
+    with torch.no_grad():
+        model.state_loss.log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
     batch = tensors(tiny_batch(image=False))
     batch["state"] = torch.tensor([0.25, 0.25]).expand(B, T, 2)  # 0.25 and 0.0 of the way from -1 to 1
-    torch.testing.assert_close(losses_of(model, config, batch)["state"], torch.full((B, T), 0.5**2))
+    # log 0.5 + error^2 / (2 * 0.5^2) for each of the two, of which one is 0.5 off
+    expected = torch.full((B, T), 2 * math.log(0.5) + 0.5)
+    torch.testing.assert_close(losses_of(model, config, batch)["state"], expected)
 
 
 def test_reward_loss_of_an_untrained_head_is_that_of_61_equal_bins() -> None:

@@ -193,7 +193,7 @@ def test_each_term_moves_what_it_is_about(term: str) -> None:
     moved = moved_parts(learner, before)
     assert {"encoder.body", "encoder.output"} <= moved
     assert ("readout.weight" in moved) == (term == "readout")
-    assert ("readout_log_deviation" in moved) == (term == "readout")
+    assert ("readout_loss.log_deviation" in moved) == (term == "readout")
     assert ("rssm.cell" in moved) == (term != "readout")
     assert ("rssm.post_out" in moved) == (term != "readout")
     assert ("rssm.prior_out" in moved) == (term in ("prior", "imagination"))
