@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -29,6 +29,7 @@ from deploy.config import RunConfig
 from deploy.learner_actor import LearnerActor
 from deploy.learner_process import LearnerStatus, actor_limiters
 from deploy.monitor import RunMonitor
+from deploy.replay_address import ReplayUrls
 from deploy.snapshots import Snapshots
 from learner.checkpoint import LearnerState
 from replay.schema import StreamSpec
@@ -59,7 +60,7 @@ class ParallelRun:
         config: RunConfig,
         spec: StreamSpec,
         store: ReplayStore,
-        replay_url: str,
+        urls: ReplayUrls,
         run_id: str,
         state: LearnerState | None,
     ) -> None:
@@ -69,13 +70,13 @@ class ParallelRun:
         actor: Any = ray.remote(LearnerActor)
         # Its calls answer while others run: a status must not wait for a checkpoint.
         self._learner: Any = actor.options(num_cpus=0, num_gpus=gpus, max_concurrency=4).remote(
-            config, spec.to_json(), replay_url, run_id, state
+            replace(config, redis_url=None), spec.to_json(), urls.learner, run_id, state
         )
         self._plan = ActorPlan(
             task=config.task,
             sim=config.sim,
             spec_json=spec.to_json(),
-            replay_url=replay_url,
+            replay_url=urls.actor,
             replay=config.replay,
             learner=config.learner,
             actors=config.actors,
