@@ -30,6 +30,7 @@ commands:
   factors RUN   where it fails: success with colours, textures, light, ... held out one by one
   render TASK   a contact sheet of randomised worlds
   doctor        whether this machine has what is needed
+  redis-users   the rights that users of a Redis server need
   sweep FILE    trains what a TOML file describes: settings x tasks x seeds; the same command continues
   compare RUN.. tables and learning curves of several runs, with their spread over seeds
 
@@ -110,9 +111,10 @@ def _train(arguments: list[str]) -> int:
     parser.add_argument("--preset", metavar="NAME", help=f"a named set of settings. {presets}")
     parser.add_argument("--redis-url", metavar="URL", help=option_help("redis_url"))
     given = parser.parse_intermixed_args(arguments)
-    config = resolve(
-        given.task, given.preset, given.settings, mode=given.mode, seed=given.seed, redis_url=given.redis_url
-    )
+    from deploy.replay_address import given_url
+
+    url = given_url(given.redis_url)
+    config = resolve(given.task, given.preset, given.settings, mode=given.mode, seed=given.seed, redis_url=url)
     directory = given.run_dir or Path("runs", f"{config.task}-{config.seed}-{datetime.now():%Y%m%d-%H%M%S}")
 
     from deploy.run_directory import check_claimable
@@ -279,12 +281,29 @@ def _render(arguments: list[str]) -> int:
 
 def _doctor(arguments: list[str]) -> int:
     parser = _Parser("doctor", "Tries everything that training needs, and says what is missing.")
-    parser.add_argument("--redis-url", metavar="URL", help="also try this Redis server")
+    parser.add_argument("--redis-url", metavar="URL", help="also try this Redis server (default: TWIST_REDIS_URL)")
     given = parser.parse_args(arguments)
 
+    from deploy.replay_address import given_url
+
+    url = given_url(given.redis_url)
     from deploy.doctor import examine
 
-    return examine(given.redis_url)
+    return examine(url)
+
+
+def _redis_users(arguments: list[str]) -> int:
+    parser = _Parser(
+        "redis-users",
+        "Prints the commands that make a Redis user for each role, with the rights that it needs and no others.",
+        "Replace PASSWORD and give them to redis-cli; on a Redis Cluster, on every node.",
+    )
+    parser.parse_args(arguments)
+
+    from replay.access import setuser_commands
+
+    print("\n".join(setuser_commands()))
+    return 0
 
 
 def _sweep(arguments: list[str]) -> int:
@@ -346,6 +365,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "factors": _factors,
     "render": _render,
     "doctor": _doctor,
+    "redis-users": _redis_users,
     "sweep": _sweep,
     "compare": _compare,
 }

@@ -117,7 +117,11 @@ class RunConfig:
     )
     redis_url: str | None = field(
         default=None,
-        metadata={"help": "Redis server for the replay (redis://, rediss:// or unix://); none starts one of our own"},
+        repr=False,
+        metadata={
+            "help": "Redis server or cluster for the replay (redis://, rediss:// or unix://); none starts one of our "
+            "own. A URL with a password is given in the environment variable TWIST_REDIS_URL instead"
+        },
     )
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -11,6 +11,7 @@ from actors.worker import RolloutWorker
 from deploy.config import RunConfig
 from deploy.learner_process import LearnerProcess, actor_limiters
 from deploy.monitor import RunMonitor
+from deploy.replay_address import ReplayUrls
 from deploy.snapshots import Snapshots
 from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState
@@ -29,7 +30,7 @@ class DebugRun:
         config: RunConfig,
         spec: StreamSpec,
         store: ReplayStore,
-        replay_url: str,
+        urls: ReplayUrls,
         run_id: str,
         state: LearnerState | None,
     ) -> None:
@@ -37,7 +38,7 @@ class DebugRun:
         # The same sums in the same order on machines with more or fewer cores.
         torch.set_num_threads(config.learner.threads)
         self._config, self._store = config, store
-        self._learner = LearnerProcess(config, spec, replay_url, run_id, state)
+        self._learner = LearnerProcess(config, spec, urls.driver, run_id, state)
         self._worker = RolloutWorker(
             lambda: sim.make_env(config.task, config.sim),
             ActingPolicy(spec, config.learner, seed=config.seed),

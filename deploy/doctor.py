@@ -149,16 +149,22 @@ def _embedded_redis() -> Finding:
 
 
 def _given_redis(url: str) -> Finding:
-    from replay.connection import connect, redact
+    from replay.access import ALL_ROLES
+    from replay.address import redact
+    from replay.config import ReplayConfig
+    from replay.connection import connect, nodes
+    from replay.suitability import require_suitable
 
-    client = connect(url)
-    began = time.monotonic()
-    client.ping()
-    milliseconds = 1000 * (time.monotonic() - began)
-    version = client.info("server")["redis_version"]
-    client.close()
-    text = f"{redact(url)} answers in {milliseconds:.1f} ms, version {version}"
-    return Finding("server", Verdict.OK, text)
+    with connect(url) as client:
+        servers = nodes(client)
+        began = time.monotonic()
+        for server in servers.values():
+            server.ping()
+        milliseconds = 1000 * (time.monotonic() - began) / len(servers)
+        notes = require_suitable(client, ReplayConfig(), [ALL_ROLES])
+    kind = "answers" if len(servers) == 1 else f"is a cluster of {len(servers)} nodes that answer"
+    text = f"{redact(url)} {kind} in {milliseconds:.1f} ms, with room and rights for a replay of the default size"
+    return Finding("server", Verdict.NOTE if notes else Verdict.OK, "; ".join([text, *notes]))
 
 
 def _renderer() -> Finding:

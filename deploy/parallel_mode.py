@@ -21,7 +21,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -35,6 +35,7 @@ from deploy.learner_actor import LearnerActor
 from deploy.learner_process import LearnerStatus, actor_limiters
 from deploy.monitor import RunMonitor
 from deploy.ray_session import draining_nodes
+from deploy.replay_address import ReplayUrls
 from deploy.snapshots import Snapshots
 from learner.checkpoint import LearnerState
 from replay.schema import StreamSpec
@@ -68,7 +69,7 @@ class ParallelRun:
         config: RunConfig,
         spec: StreamSpec,
         store: ReplayStore,
-        replay_url: str,
+        urls: ReplayUrls,
         run_id: str,
         state: LearnerState | None,
         newest: Callable[[], LearnerState | None],
@@ -79,7 +80,7 @@ class ParallelRun:
             config: of the run.
             spec: of the run's observations.
             store: the run's replay.
-            replay_url: where it is.
+            urls: where it is, for each role.
             run_id: of the run.
             state: the learner's, to continue from.
             newest: reads the state of the newest checkpoint, for a learner that has to begin again.
@@ -92,7 +93,7 @@ class ParallelRun:
         def make(state: LearnerState | None) -> Any:
             # Its calls answer while others run: a status must not wait for a checkpoint.
             options = actor.options(num_cpus=0, num_gpus=gpus, resources=resources, max_concurrency=4)
-            return options.remote(config, spec.to_json(), replay_url, run_id, state)
+            return options.remote(replace(config, redis_url=None), spec.to_json(), urls.learner, run_id, state)
 
         self._lost_learners: list[str] = []
         self._learner = LastingLearner(make, state, newest, self._lost_learners.append)
@@ -100,7 +101,7 @@ class ParallelRun:
             task=config.task,
             sim=config.sim,
             spec_json=spec.to_json(),
-            replay_url=replay_url,
+            replay_url=urls.actor,
             replay=config.replay,
             learner=config.learner,
             actors=config.actors,

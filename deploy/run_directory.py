@@ -31,7 +31,7 @@ from deploy.config import RunConfig
 from deploy.errors import UserError
 from deploy.overrides import flatten, from_dict, to_dict
 from deploy.versions import versions
-from replay.connection import redact
+from replay.address import redact
 
 FORMAT = 1
 """Of config.json; raised when an older reader could not understand it."""

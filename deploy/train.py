@@ -17,9 +17,10 @@ from deploy.lengths import lengths
 from deploy.monitor import RunMonitor
 from deploy.progress import ProgressDisplay
 from deploy.ray_session import ray_session
+from deploy.replay_address import VARIABLE, ReplayUrls, require_one_server, require_replay
 from deploy.reporting.metrics import MetricsWriter
 from deploy.resume import Resumed, resume
-from deploy.run_directory import RunDirectory
+from deploy.run_directory import RunDirectory, check_claimable
 from deploy.snapshots import Snapshots
 from deploy.specification import stream_spec
 from learner import checkpoint
@@ -52,24 +53,29 @@ def train(config: RunConfig, directory: Path) -> int:
         with user_errors():
             choose_device(config.learner.device)
             if config.mode == "cluster" and config.redis_url is None:
-                raise UserError("--mode cluster needs --redis-url: other machines cannot reach an embedded server")
+                raise UserError(
+                    f"--mode cluster needs {VARIABLE} or --redis-url: other machines cannot reach an embedded server"
+                )
+            found_run, _ = check_claimable(directory, config)
+            notes: list[str] = []
             if config.redis_url is not None:
-                connect(config.redis_url).close()
+                notes = require_replay(config, found_run["run_id"] if found_run else None)
             run = stack.enter_context(RunDirectory.claim(directory, config))
             # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
             found = run.checkpoints.latest()
             spec = stream_spec(config)
-            url = stack.enter_context(_replay_url(config, run))
-            store = ReplayStore(connect(url), run.run_id, spec, config.replay)
+            urls = stack.enter_context(_replay_urls(config, run))
+            store = ReplayStore(connect(urls.driver), run.run_id, spec, config.replay)
+            require_one_server(urls, run.run_id)
         _log_to(run.logs / "driver.log")
         metrics = MetricsWriter(run.metrics, run.tensorboard)
         stack.callback(metrics.close)
         at = resume(run, metrics, store, found)
         console.print(_replay_needs(config), highlight=False)
-        for message in at.messages:
+        for message in (*notes, *at.messages):
             console.print(message, highlight=False)
         if not at.complete:
-            _train(config, run, spec, store, url, metrics, at)
+            _train(config, run, spec, store, urls, metrics, at)
         metrics.sync()
         conclude(config, run, metrics, store, console)
     return 0
@@ -80,7 +86,7 @@ def _train(
     run: RunDirectory,
     spec: StreamSpec,
     store: ReplayStore,
-    url: str,
+    urls: ReplayUrls,
     metrics: MetricsWriter,
     at: Resumed,
 ) -> None:
@@ -100,7 +106,7 @@ def _train(
     monitor = RunMonitor(
         metrics, display, wall_seconds=at.wall_seconds, env_steps=env_steps(), actor_hours=at.actor_hours
     )
-    arguments = config, spec, store, url, run.run_id, at.state
+    arguments = config, spec, store, urls, run.run_id, at.state
     with ExitStack() as stack:
         started: DebugRun | ParallelRun
         if config.mode == "debug":
@@ -127,13 +133,13 @@ def _newest_state(run: RunDirectory) -> LearnerState | None:
 
 
 @contextmanager
-def _replay_url(config: RunConfig, run: RunDirectory) -> Iterator[str]:
+def _replay_urls(config: RunConfig, run: RunDirectory) -> Iterator[ReplayUrls]:
     """The Redis server that was given, or an embedded one whose files lie in the run directory."""
     if config.redis_url is not None:
-        yield config.redis_url
+        yield ReplayUrls.of(config.redis_url)
         return
     with EmbeddedServer(run.replay, max_bytes=config.replay.memory_bytes, fsync=config.replay.append_fsync) as server:
-        yield server.url
+        yield ReplayUrls.embedded(server.url)
 
 
 def _replay_needs(config: RunConfig) -> str:

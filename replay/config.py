@@ -25,7 +25,12 @@ class ReplayConfig:
     )
     shards: int = field(
         default=1,
-        metadata={"help": "parts a Redis Cluster can spread; each has its share of capacity", "min": 1, "max": 256},
+        metadata={
+            "help": "parts of the replay, spread over the nodes of a Redis Cluster: as many as those, or a multiple; "
+            "each has its share of capacity",
+            "min": 1,
+            "max": 256,
+        },
     )
     compression_level: int = field(
         default=1,
@@ -61,9 +66,14 @@ class ReplayConfig:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that Redis needs to hold ``capacity_bytes``, and the least ``maxmemory`` that is accepted.
+        """Memory that Redis needs to hold ``capacity_bytes``, and the least ``maxmemory`` that is accepted."""
+        return self.memory_of(self.shards)
+
+    def memory_of(self, shards: int) -> int:
+        """Return the memory that a server needs to hold so many of the shards.
 
         Its allocator rounds a value up to the next of four sizes per doubling (at most 25 % more), and 128 MiB go to
         the index, the buffers of the connections and the quarantine.
         """
-        return self.capacity_bytes + self.capacity_bytes // 4 + 128 * _MIB
+        held = self.capacity_bytes * shards // self.shards
+        return held + held // 4 + 128 * _MIB

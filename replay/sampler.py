@@ -26,10 +26,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-import redis
 from numpy.typing import NDArray
 
 from replay.codec import StateRows
+from replay.connection import UNAVAILABLE
 from replay.index import ChunkIndex
 from replay.store import IndexName, ReplayStore
 
@@ -188,7 +188,7 @@ class TeacherSampler:
         try:
             self._store.refresh(self._index, self._index_name)
             chunks = self._draw()
-        except redis.RedisError as error:
+        except UNAVAILABLE as error:
             self._missing = f"Redis at {self._store.server} does not answer: {error}"
             self._closing.wait(_PAUSE_AFTER_ERROR_SECONDS)
             return None

@@ -1,6 +1,6 @@
 """The Lua scripts that change the replay. Redis runs each as one atomic step, so index and data never disagree.
 
-Keys of one shard, all with the hash tag ``{run_id:shard}`` and all named to the script, as Redis Cluster demands::
+Keys of one shard, all with the hash tag of `replay.shards` and all named to the script, as Redis Cluster demands::
 
     index         sorted set  chunk id -> sequence number of its insertion: the chunks held, oldest first
     image_index   sorted set  the same, of those chunks that have images
@@ -119,6 +119,21 @@ add('quarantined_rows', rows)
 return 1
 """
 )
+
+# Who comes first decides: sets those fields of a hash that are not there yet, all in one step; answers what is there.
+# KEYS: hash. ARGV: field, value, field, value ...
+SET_ONCE: Final = """
+local there = {}
+for place = 1, #ARGV, 2 do
+  local value = redis.call('HGET', KEYS[1], ARGV[place])
+  if not value then
+    value = ARGV[place + 1]
+    redis.call('HSET', KEYS[1], ARGV[place], value)
+  end
+  there[#there + 1] = value
+end
+return there
+"""
 
 # A limiter that begins, or whose setting was changed, starts in balance: what was inserted before asks for nothing.
 # KEYS: limiter. ARGV: samples per insert, rows before the first sample, rows inserted so far.

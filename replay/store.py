@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-import redis
 from numpy.typing import NDArray
 
 from replay.codec import CorruptChunkError, StateRows, decode_image, decode_state, encode_image, encode_state
 from replay.config import ReplayConfig
-from replay.connection import server_name
+from replay.connection import Client, server_name
 from replay.index import ChunkIndex, IndexUpdate
 from replay.schema import Chunk, StreamSpec, check_name
-from replay.scripts import PUT, QUARANTINE, SHARD_KEYS
+from replay.scripts import PUT, QUARANTINE, SET_ONCE, SHARD_KEYS
+from replay.shards import KEY_PREFIX, hash_tags
+from replay.suitability import require_room
 
 QUARANTINE_KEPT: Final = 8
 
@@ -72,7 +73,7 @@ class ReplayStore:
         server: Where the server is, for messages; without password.
     """
 
-    def __init__(self, client: redis.Redis, run_id: str, spec: StreamSpec, config: ReplayConfig) -> None:
+    def __init__(self, client: Client, run_id: str, spec: StreamSpec, config: ReplayConfig) -> None:
         """Open a run's replay, or begin it.
 
         Args:
@@ -93,18 +94,25 @@ class ReplayStore:
         self.client = client
         self._put = client.register_script(PUT)
         self._move = client.register_script(QUARANTINE)
+        self._set_once = client.register_script(SET_ONCE)
+        self._tags = hash_tags(run_id, config.shards)
         self._keys = [{name: self.key(name, shard) for name in SHARD_KEYS} for shard in range(config.shards)]
         self._index_lock = threading.Lock()
         self._indices: dict[IndexName, ChunkIndex] = {
             "index": ChunkIndex(config.shards),
             "image_index": ChunkIndex(config.shards),
         }
-        self._refuse_small_server()
+        require_room(client, config, self._tags)
         self._refuse_other_spec()
+
+    @staticmethod
+    def is_begun(client: Client, run_id: str) -> bool:
+        """Return whether a run's replay is there; one round trip, nothing is begun."""
+        return client.hget(_key(hash_tags(run_id, 1)[0], "run"), "spec") is not None
 
     def key(self, name: str, shard: int = 0) -> str:
         """Return the name of a Redis key of this run; all keys of a shard lie in one slot of a Redis Cluster."""
-        return f"twist:{{{self.run_id}:{shard}}}:{name}"
+        return _key(self._tags[shard], name)
 
     def put(self, chunk: Chunk) -> bool:
         """Store a chunk in one atomic step, evicting the oldest as needed.
@@ -117,7 +125,7 @@ class ReplayStore:
         Raises:
             ValueError: If it does not fit the spec, belongs to another run, overlaps its stream's newest chunk, or
                 is larger than the capacity alone.
-            redis.RedisError: If the server did not answer or refused.
+            redis.RedisError: If the server did not answer or refused; one of `replay.connection.UNAVAILABLE`.
         """
         chunk.check(self.spec)
         if chunk.meta.run_id != self.run_id:
@@ -233,9 +241,7 @@ class ReplayStore:
         Raises:
             ValueError: If the stream is another's.
         """
-        key = self.key("stream_owners")
-        self.client.hsetnx(key, stream_id, owner)
-        if self.client.hget(key, stream_id) != owner.encode():
+        if self._set_once(keys=[self.key("stream_owners")], args=[stream_id, owner]) != [owner.encode()]:
             raise ValueError(
                 f"stream {stream_id} of run {self.run_id} has a writer already: each incarnation of an actor needs "
                 f"its own stream ids (see claim_incarnation)"
@@ -300,29 +306,15 @@ class ReplayStore:
             chunks.append(Chunk(rows.state, image, *arrays, meta))
         return chunks
 
-    def _refuse_small_server(self) -> None:
-        try:
-            memory: dict[str, Any] = self.client.info("memory")
-        except redis.exceptions.NoPermissionError:
-            return  # A managed server that does not let us ask: its owner has sized it.
-        limit, needed = int(memory.get("maxmemory", 0)), self.config.memory_bytes
-        if 0 < limit < needed:
-            raise ValueError(
-                f"capacity_bytes is {self.config.capacity_bytes}, which needs a Redis with maxmemory of at least "
-                f"{needed}: {self.server} has {limit}"
-            )
-        policy = str(memory.get("maxmemory_policy", "noeviction"))
-        if limit and policy.startswith("allkeys"):
-            raise ValueError(f"maxmemory-policy of {self.server} is {policy}: it would delete chunks; use noeviction")
-
     def _refuse_other_spec(self) -> None:
         begun_with = {"spec": self.spec.to_json(), "shards": str(self.config.shards)}
-        pipeline = self.client.pipeline(transaction=True)
-        for name, value in begun_with.items():
-            pipeline.hsetnx(self.key("run"), name, value)
-        pipeline.hmget(self.key("run"), list(begun_with))
-        spec, shards = pipeline.execute()[-1]
+        named = [text for pair in begun_with.items() for text in pair]
+        spec, shards = self._set_once(keys=[self.key("run")], args=named)
         where = f"the replay of run {self.run_id} at {self.server}"
         self.spec.require_equal(StreamSpec.from_json(spec), where)
         if int(shards) != self.config.shards:
             raise ValueError(f"shards is {self.config.shards}: {where} was begun with {int(shards)}")
+
+
+def _key(tag: str, name: str) -> str:
+    return f"{KEY_PREFIX}{{{tag}}}:{name}"

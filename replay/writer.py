@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import redis
 
+from replay.connection import UNAVAILABLE
 from replay.schema import SCHEMA_VERSION, Chunk, ChunkMeta, EpisodeMeta, Step, StreamSpec, check_name
 from replay.store import ReplayStore
 
@@ -45,7 +45,7 @@ class StreamWriter:
 
         Raises:
             ValueError: If the stream was written before, or by another writer.
-            redis.RedisError: If the server does not answer.
+            redis.RedisError: If the server does not answer; one of `replay.connection.UNAVAILABLE`.
         """
         check_name("stream_id", stream_id)
         spec.require_equal(store.spec, "the store")
@@ -168,7 +168,7 @@ class StreamWriter:
                 # The stream is ours alone: "there already" means that only the reply to an earlier try was lost.
                 self._store.put(chunk)
                 return
-            except redis.RedisError as error:
+            except UNAVAILABLE as error:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     seconds = self._store.config.retry_seconds

@@ -1,7 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 from running import LOCAL, completed
+
+for variable in ("TWIST_REDIS_URL", "TWIST_ACTOR_REDIS_URL", "TWIST_LEARNER_REDIS_URL"):
+    os.environ.pop(variable, None)  # the tests' runs are not for the server of whoever runs the tests
 
 
 @pytest.fixture(scope="session")

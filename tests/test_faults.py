@@ -20,7 +20,7 @@ from deploy.specification import stream_spec
 from replay import Chunk, EmbeddedServer, ReplayStore, connect
 
 PASSWORD = "hunter2"
-NOWHERE = f"redis://me:{PASSWORD}@127.0.0.1:1/0"
+NOWHERE = "redis://127.0.0.1:1/0"
 
 Rows = list[dict[str, Any]]
 
@@ -219,9 +219,12 @@ def guarded_server(tmp_path: Path) -> Iterator[str]:
         yield f"{server.url}?password={PASSWORD}"
 
 
-def test_corrupt_chunks_are_set_aside_and_counted_and_the_run_ends_well(tmp_path: Path, guarded_server: str) -> None:
+def test_corrupt_chunks_are_set_aside_and_counted_and_the_run_ends_well(
+    tmp_path: Path, guarded_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
-    train = ("train", "reach", *LOCAL, "--redis-url", guarded_server, "--run-dir", str(run))
+    monkeypatch.setenv("TWIST_REDIS_URL", guarded_server)
+    train = ("train", "reach", *LOCAL, "--run-dir", str(run))
     with Running(tmp_path / "log", *train) as running:
         running.wait_until(lambda: any(row["teacher/updates"] > 0 for row in of_kind("train", lines(run))))
         store = opened_replay(run, guarded_server)
@@ -289,14 +292,25 @@ def test_a_corrupt_checkpoint_is_refused_with_its_name_and_a_way_out(
     [
         (("push", *LOCAL), "is a run with task = reach, not push; give another --run-dir"),
         (("reach", *LOCAL, "--seed", "5"), "is a run with seed = 0, not 5; give another --run-dir"),
-        (("reach", *LOCAL, "--redis-url", NOWHERE), "Redis at redis://***@127.0.0.1:1/0 does not answer"),
+        (("reach", *LOCAL, "--redis-url", NOWHERE), "Redis at redis://127.0.0.1:1/0 does not answer"),
+        (
+            ("reach", *LOCAL, "--redis-url", f"redis://me:{PASSWORD}@127.0.0.1"),
+            "redis://***@127.0.0.1 holds a password",
+        ),
         (
             ("reach", *LOCAL, "training.prefill_rows=601"),
             "training.prefill_rows is 601: allowed are 1 to training.env_",
         ),
         (("reach", *LOCAL, "actors.state_only_envs=2"), "actors.state_only_envs is 2: it must be below"),
     ],
-    ids=["another task", "another seed", "no Redis there", "nothing to learn from", "no images"],
+    ids=[
+        "another task",
+        "another seed",
+        "no Redis there",
+        "a password for all to see",
+        "nothing to learn from",
+        "no images",
+    ],
 )
 def test_a_run_is_not_touched_by_what_cannot_be(finished: Path, changes: Sequence[str], message: str) -> None:
     said = refusal(finished, "train", *changes, "--run-dir", str(finished))
@@ -304,8 +318,10 @@ def test_a_run_is_not_touched_by_what_cannot_be(finished: Path, changes: Sequenc
     assert PASSWORD not in said
 
 
-def test_a_wrong_password_is_refused_and_not_printed(finished: Path, guarded_server: str) -> None:
-    url = guarded_server.replace(PASSWORD, "letmein")
-    said = refusal(finished, "train", "reach", *LOCAL, "--redis-url", url, "--run-dir", str(finished))
-    assert "?password=*** does not answer" in said
+def test_a_wrong_password_is_refused_and_not_printed(
+    finished: Path, guarded_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWIST_REDIS_URL", guarded_server.replace(PASSWORD, "letmein"))
+    said = refusal(finished, "train", "reach", *LOCAL, "--run-dir", str(finished))
+    assert "?password=*** refuses user or password" in said
     assert "letmein" not in said

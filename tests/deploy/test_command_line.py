@@ -108,9 +108,11 @@ def test_a_run_that_is_being_driven_is_refused(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_redis_that_does_not_answer_is_refused_without_its_password(tmp_path: Path) -> None:
-    url = "redis://me:secret@127.0.0.1:1/0"
-    done = twist("train", "reach", "--preset", "debug", "--redis-url", url, "--run-dir", "run", cwd=tmp_path)
+def test_a_redis_that_does_not_answer_is_refused_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWIST_REDIS_URL", "redis://me:secret@127.0.0.1:1/0")
+    done = twist("train", "reach", "--preset", "debug", "--run-dir", "run", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "127.0.0.1:1" in done.stderr
     assert "does not answer" in done.stderr
@@ -154,7 +156,7 @@ def test_render_writes_a_contact_sheet(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["worlds.png"]
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "factors", "render", "doctor"])
+@pytest.mark.parametrize("command", ["train", "eval", "factors", "render", "doctor", "redis-users"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])

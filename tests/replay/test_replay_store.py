@@ -282,11 +282,15 @@ def test_a_server_smaller_than_the_capacity_is_refused(client: redis.Redis) -> N
 
 def test_a_server_that_would_delete_chunks_by_itself_is_refused(client: redis.Redis, open_store: Open) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
-    try:
-        with pytest.raises(ValueError, match="is allkeys-lru: it would delete chunks; use noeviction"):
-            open_store()
-    finally:
-        client.config_set("maxmemory-policy", "noeviction")
+    with pytest.raises(
+        ValueError, match=r"maxmemory-policy of unix://.* is allkeys-lru: it would delete chunks; use noev"
+    ):
+        open_store()
+    client.config_set("maxmemory", 0)
+    with pytest.raises(ValueError, match="is allkeys-lru"):
+        open_store()
+    client.config_set("maxmemory-policy", "volatile-lru")  # nothing of ours is volatile
+    open_store()
 
 
 def test_incarnations_of_an_actor_are_never_given_twice(open_store: Open) -> None:

@@ -1,0 +1,51 @@
+"""Where the parts of a replay lie: the hash tags of its shards, spread evenly over the slots of a Redis Cluster."""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from itertools import count
+from typing import Final
+
+KEY_PREFIX: Final = "twist:"
+"""Of every key that we touch."""
+
+SLOTS: Final = 16384
+"""Of every Redis Cluster; each node has some of them, as a rule one unbroken range of equal length."""
+
+
+def hash_tags(run_id: str, shards: int) -> list[str]:
+    """Return what stands in the braces of the keys of each shard: ``RUN:SHARD`` or ``RUN:SHARD.SALT``.
+
+    The slots fall into as many equal ranges as there are shards, and each shard into a range of its own. So on a
+    cluster whose nodes have equal ranges all nodes have equally many shards, if their number is a multiple of the
+    nodes'. Left to chance, two shards of three would often share a node. The tags follow from the arguments alone,
+    wherever the slots are.
+
+    Args:
+        run_id: The run.
+        shards: How many there are. The tag of the first never depends on it.
+
+    Returns:
+        One tag per shard.
+    """
+    first = slot_range(slot_of(f"{run_id}:0"), shards)
+    return [_tag_in(f"{run_id}:{shard}", (first + shard) % shards, shards) for shard in range(shards)]
+
+
+def slot_of(tag: str) -> int:
+    """Return the slot in which keys with this hash tag lie: its CRC-16, modulo the number of slots."""
+    return crc_hqx(tag.encode(), 0) % SLOTS
+
+
+def slot_range(slot: int, ranges: int) -> int:
+    """Return in which of so many equal ranges of slots this one lies."""
+    return slot * ranges // SLOTS
+
+
+def _tag_in(name: str, wanted: int, ranges: int) -> str:
+    if slot_range(slot_of(name), ranges) == wanted:
+        return name
+    # A CRC can be continued: with 256 shards, several hundred thousand salts are tried in all.
+    begun = crc_hqx(f"{name}.".encode(), 0)
+    fits = (salt for salt in count(1) if slot_range(crc_hqx(b"%d" % salt, begun) % SLOTS, ranges) == wanted)
+    return f"{name}.{next(fits)}"

@@ -1,0 +1,114 @@
+"""The smallest real run on a Redis Cluster behind TLS, each role as a user of its own; nobody sees the passwords."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from redis_servers import LOOPBACK, make_user, redis_cluster
+from running import LOCAL, Running, lines, of_kind, report
+from tls_proxy import TlsProxy
+
+from replay import connect
+from replay.access import acl_rules
+
+ADMIN, SECRET = "swordfish", "Zq7hunter2"
+VARIABLES = {
+    "driver": "TWIST_REDIS_URL",
+    "actor": "TWIST_ACTOR_REDIS_URL",
+    "learner": "TWIST_LEARNER_REDIS_URL",
+}
+
+
+@pytest.fixture
+def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A cluster of three nodes, by role; each role's password begins with `SECRET`."""
+    authority = Authority(tmp_path / "certificates")
+    with ExitStack() as stack:
+        proxies = [stack.enter_context(TlsProxy(authority.issue("server"))) for _ in range(3)]
+        ports = [proxy.port for proxy in proxies]
+        servers = stack.enter_context(redis_cluster(tmp_path / "redis", password=ADMIN, announced=ports))
+        for proxy, server in zip(proxies, servers, strict=True):
+            proxy.lead_to(server.port)
+        found = {}
+        for role in VARIABLES:
+            make_user(servers, f"the-{role}", SECRET + role, acl_rules(role))
+            login = f"the-{role}:{SECRET}{role}"
+            found[role] = f"rediss://{login}@{LOOPBACK}:{ports[0]}?ssl_ca_certs={authority.file}"
+        yield found
+
+
+@pytest.fixture
+def ray_files() -> Iterator[Path]:
+    """Where Ray puts its files; the path is short, as there will be sockets in it."""
+    directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+class CommandLines:
+    """Collects what everybody can read of a command's processes, for as long as it runs."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.seen: set[bytes] = set()
+
+    def __enter__(self) -> CommandLines:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.5):
+            for pid in self._running.processes():
+                try:
+                    self.seen.add(Path(f"/proc/{pid}/cmdline").read_bytes())
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+
+
+def files_with(secret: str, directory: Path) -> list[Path]:
+    return [
+        file
+        for file in directory.rglob("*")
+        if file.is_file() and not file.is_symlink() and secret.encode() in file.read_bytes()
+    ]
+
+
+def test_a_run_on_a_cluster_with_a_user_for_each_role_shows_no_password(
+    urls: dict[str, str], ray_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    for role, variable in VARIABLES.items():
+        monkeypatch.setenv(variable, urls[role])
+    monkeypatch.setenv("RAY_TMPDIR", str(ray_files))
+    command = ("train", "reach", *LOCAL, "--run-dir", str(run), "replay.shards=3")
+    with Running(tmp_path / "log", *command) as running, CommandLines(running) as command_lines:
+        said = running.wait()
+    found = report(run)
+    assert found["env_steps"] >= 600
+    assert min(found["updates"].values()) >= 10
+    assert of_kind("train", lines(run))[-1]["replay/rows"] > 0
+    assert SECRET not in said
+    assert any(b"ray::RolloutActor" in line for line in command_lines.seen)
+    assert [line for line in command_lines.seen if SECRET.encode() in line] == []
+    assert files_with("the-run-id-of-nothing", run) == []
+    assert files_with(str(found["env_steps"]), run) != []  # it does find what is there
+    assert files_with(SECRET, run) == files_with("the-driver", run) == []
+    assert list(ray_files.rglob("*.log")) != []
+    assert files_with(SECRET, ray_files) == []
+    with connect(urls["driver"]) as client:
+        assert client.ping()
+    assert SECRET in os.environ["TWIST_REDIS_URL"]
