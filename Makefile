@@ -24,16 +24,19 @@ PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --prefer-bi
 SOURCES := pyproject.toml constraints.txt
 PACKAGES := actors learner replay sim deploy
 
-.PHONY: help demo test lint format types imports ci lock clean
+.PHONY: help demo test test-cluster lint format types imports ci lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 demo: .venv/installed ## install, train teacher and student on reach, and report
 	$(BIN)/twist train reach --run-dir $(RUN_DIR) --seed $(SEED)
 
 test: .venv/installed-dev ## everything that can be tested without a GPU or a cloud
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-cluster: .venv/installed-dev ## what needs a Ray cluster: starts small ones of its own on this machine; minutes
+	$(BIN)/pytest -m cluster $(PYTEST_ARGS)
 
 lint: .venv/installed-dev ## style, and whether the formatter would change anything
 	$(BIN)/ruff check .

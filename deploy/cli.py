@@ -1,4 +1,4 @@
-"""The command line: `twist train`, `twist eval`, `twist render`, `twist doctor`.
+"""The command line: `twist train`, `twist submit`, `twist eval`, `twist render`, `twist doctor`, ...
 
 Everything heavy (torch, Ray, the simulator) is imported by the command that needs it, so that `twist --help` is quick.
 What the user got wrong ends in one line on stderr and exit code 2.
@@ -11,10 +11,9 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
 
+from deploy.commands.parser import Parser
 from deploy.errors import UserError, user_errors
 
 _DESCRIPTION = """\
@@ -24,6 +23,7 @@ Trains a robot policy that sees only camera images, by distilling a teacher that
 
 commands:
   train TASK    train teacher and student, and report; the same command with the same --run-dir continues
+  submit TASK   the same as a job of a Ray cluster; follows its log
   eval RUN      success of a trained policy, in training or in unseen visual worlds
   pack RUN DIR  what a finished run needs to act, in one small directory
   curve RUN     success of a run's snapshots over time and steps
@@ -77,56 +77,20 @@ def _dispatch(arguments: list[str]) -> int:
     return _COMMANDS[name](rest)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
-
-    def __init__(self, command: str, description: str, epilog: str = "") -> None:
-        super().__init__(
-            prog=f"twist {command}",
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} ({self.prog} --help)")
-
-
 def _train(arguments: list[str]) -> int:
-    from deploy.presets import PRESET_HELP, resolve
-    from deploy.settings_help import describe_settings, option_help
+    from deploy.commands.train import train_command
 
-    parser = _Parser(
-        "train",
-        "Trains teacher and student side by side, evaluates both and writes a report.",
-        "settings, written key=value:\n" + describe_settings(),
-    )
-    presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
-    parser.add_argument("task", metavar="TASK", help=option_help("task") + " (reach, push or lift)")
-    parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
-    parser.add_argument("--mode", metavar="MODE", help=option_help("mode"))
-    parser.add_argument("--run-dir", metavar="DIR", type=Path, help="default: runs/TASK-SEED-DATE-TIME")
-    parser.add_argument("--seed", metavar="N", help=option_help("seed"))
-    parser.add_argument("--preset", metavar="NAME", help=f"a named set of settings. {presets}")
-    parser.add_argument("--redis-url", metavar="URL", help=option_help("redis_url"))
-    given = parser.parse_intermixed_args(arguments)
-    from deploy.replay_address import given_url
+    return train_command(arguments)
 
-    url = given_url(given.redis_url)
-    config = resolve(given.task, given.preset, given.settings, mode=given.mode, seed=given.seed, redis_url=url)
-    directory = given.run_dir or Path("runs", f"{config.task}-{config.seed}-{datetime.now():%Y%m%d-%H%M%S}")
 
-    from deploy.run_directory import check_claimable
+def _submit(arguments: list[str]) -> int:
+    from deploy.commands.submit import submit_command
 
-    check_claimable(directory, config)  # before torch and Ray are imported, so that the answer comes at once
-    from deploy.train import train
-
-    return train(config, directory)
+    return submit_command(arguments)
 
 
 def _eval(arguments: list[str]) -> int:
-    parser = _Parser("eval", "Success of a trained policy, with its 95 % interval.")
+    parser = Parser("eval", "Success of a trained policy, with its 95 % interval.")
     parser.add_argument("run", metavar="RUN", help="directory of a run or of a packed policy, or pretrained/NAME")
     parser.add_argument(
         "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
@@ -170,7 +134,7 @@ def _eval(arguments: list[str]) -> int:
 
 
 def _pack(arguments: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "pack",
         "Writes what a finished run needs to act, and nothing else, into one small directory for `twist eval DIR`.",
         "A policy for the package goes into deploy/pretrained/TASK, and its name into PRETRAINED in "
@@ -188,7 +152,7 @@ def _pack(arguments: list[str]) -> int:
 
 
 def _curve(arguments: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "curve",
         "Evaluates the snapshots of a run (training.snapshot_every_seconds; in mode debug snapshot_every_updates) and\n"
         "writes RUN/learning_curve.csv and RUN/learning_curve.png. The same command goes on where it was interrupted.",
@@ -225,7 +189,7 @@ def _curve(arguments: list[str]) -> int:
 
 
 def _factors(arguments: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "factors",
         "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, and "
         "in held-out visuals, over the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
@@ -254,7 +218,7 @@ def _render(arguments: list[str]) -> int:
     from deploy.presets import resolve
     from deploy.settings_help import describe_settings
 
-    parser = _Parser(
+    parser = Parser(
         "render",
         "Writes a contact sheet of randomised worlds as PNG, training domain and held-out domain.",
         "settings, written key=value:\n" + describe_settings("sim."),
@@ -280,7 +244,7 @@ def _render(arguments: list[str]) -> int:
 
 
 def _doctor(arguments: list[str]) -> int:
-    parser = _Parser("doctor", "Tries everything that training needs, and says what is missing.")
+    parser = Parser("doctor", "Tries everything that training needs, and says what is missing.")
     parser.add_argument("--redis-url", metavar="URL", help="also try this Redis server (default: TWIST_REDIS_URL)")
     given = parser.parse_args(arguments)
 
@@ -293,7 +257,7 @@ def _doctor(arguments: list[str]) -> int:
 
 
 def _redis_users(arguments: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "redis-users",
         "Prints the commands that make a Redis user for each role, with the rights that it needs and no others.",
         "Replace PASSWORD and give them to redis-cli; on a Redis Cluster, on every node.",
@@ -307,7 +271,7 @@ def _redis_users(arguments: list[str]) -> int:
 
 
 def _sweep(arguments: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "sweep",
         "Runs the trainings that a TOML file describes (settings x tasks x seeds), each in a process of its own.\n"
         "The same command goes on where it was interrupted: finished runs are left alone.",
@@ -335,7 +299,7 @@ def _sweep(arguments: list[str]) -> int:
 
 
 def _compare(arguments: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "compare",
         "Puts runs side by side, those with the same settings and other seeds as one: compare.md, compare.csv,\n"
         "compare.png and compare_curves.csv. Runs may be under way.",
@@ -359,6 +323,7 @@ def _compare(arguments: list[str]) -> int:
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
+    "submit": _submit,
     "eval": _eval,
     "pack": _pack,
     "curve": _curve,

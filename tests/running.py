@@ -96,21 +96,21 @@ class Running:
 
     def processes(self, title: str = "") -> list[int]:
         """Its own process and all those below it whose title begins so."""
-        return [pid for pid in _tree(self._process.pid) if _title(pid).startswith(title)]
+        return [pid for pid in tree(self._process.pid) if _title(pid).startswith(title)]
 
     def kill(self) -> None:
         """SIGKILL for it and all below it, and none of them lives when this returns."""
         self._process.send_signal(signal.SIGSTOP)  # so that it starts no other one meanwhile
-        doomed = _tree(self._process.pid)
+        doomed = tree(self._process.pid)
         for pid in doomed:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
-        while any(map(_is_alive, doomed)):
+        while any(map(is_alive, doomed)):
             time.sleep(0.02)
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
     """A process and its descendants, parents first."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
@@ -131,7 +131,8 @@ def _stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
     stat = _stat(pid)
     return stat is not None and stat[0] not in "ZX"
 

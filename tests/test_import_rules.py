@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "actors": {"numpy", "gymnasium", "ray", "torch", "learner", "replay", "sim"},
     "deploy": {
         *("numpy", "gymnasium", "torch", "ray", "matplotlib", "PIL", "rich", "jinja2", "tensorboard"),
+        "pathspec",
         *("tomli", "tomllib"),  # the second is Python's own from 3.11 on
         *("actors", "learner", "replay", "sim"),
     },

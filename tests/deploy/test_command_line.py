@@ -36,7 +36,7 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 BAD_INPUT = {
-    "unknown command": (["trian"], "unknown command 'trian': there are train, eval, "),
+    "unknown command": (["trian"], "unknown command 'trian': there are train, submit, eval, "),
     "no task": (["train"], "the following arguments are required: TASK"),
     "unknown task": (["train", "raech"], "unknown task 'raech': did you mean reach?"),
     "unknown option": (["train", "reach", "--sede", "3"], "unrecognized arguments: --sede"),
@@ -134,7 +134,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
-    for command in ("train", "eval", "factors", "render", "doctor"):
+    for command in ("train", "submit", "eval", "factors", "render", "doctor"):
         assert command in done.stdout
 
 
@@ -156,7 +156,7 @@ def test_render_writes_a_contact_sheet(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["worlds.png"]
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "factors", "render", "doctor", "redis-users"])
+@pytest.mark.parametrize("command", ["train", "submit", "eval", "factors", "render", "doctor", "redis-users"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
