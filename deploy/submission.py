@@ -17,6 +17,7 @@ import os
 import shlex
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -65,8 +66,7 @@ def find_address(given: str | None, environment: Mapping[str, str]) -> str:
         if address is None and environment.get(name):
             source, address = name, environment[name]
     address = address or DEFAULT_ADDRESS
-    scheme, separator, rest = address.partition("://")
-    if scheme not in ("http", "https") or not separator or not rest.strip("/"):
+    if not _is_url(address):
         raise UserError(
             f"{source} {redact(address)} is not allowed: the URL of the cluster's Ray dashboard, for example "
             f"{DEFAULT_ADDRESS}"
@@ -226,6 +226,14 @@ class JobServer:
             raise UserError(f"the Ray dashboard at {self.address} refuses: {_last_line(error)}") from error
 
 
+def _is_url(address: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        return False
+
+
 async def _piece(log: AsyncGenerator[str, None]) -> str | None:
     try:
         return await anext(log, None)
@@ -238,7 +246,8 @@ def _check_dashboard(address: str) -> None:
     missing = f"no Ray dashboard answers at {redact(address)}"
     try:
         with urllib.request.urlopen(f"{address}/api/version", timeout=CONNECT_SECONDS) as answer:
-            known = "ray_version" in json.load(answer)
+            version = json.load(answer)
+            known = isinstance(version, dict) and "ray_version" in version
     except urllib.error.HTTPError as error:
         known = error.code in (401, 403)  # wants a token, which Ray's client has if anybody has
     except urllib.error.URLError as error:

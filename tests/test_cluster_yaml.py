@@ -109,3 +109,21 @@ def test_the_heads_commands_start_redis_with_a_password(cluster: dict[str, Any],
         started = tmp_path / "twist-redis" / "redis.pid"
         if started.exists():
             os.kill(int(started.read_text()), signal.SIGTERM)
+
+
+def test_jobs_on_the_head_find_our_python_and_the_url_of_redis(cluster: dict[str, Any], tmp_path: Path) -> None:
+    (start,) = [command for command in cluster["head_start_ray_commands"] if "ray start" in command]
+    binaries = tmp_path / "twist-venv" / "bin"
+    binaries.mkdir(parents=True)
+    (tmp_path / "twist-redis").mkdir()
+    (tmp_path / "twist-redis" / "url").write_text("redis://default:hunter2@10.0.0.1:6380/0\n")
+    # Instead of Ray, which hands its environment down to the jobs on its node: what would be handed down.
+    (binaries / "ray").write_text('#!/bin/sh\ncommand -v python\necho "$TWIST_REDIS_URL $RAY_AUTH_MODE $@"\n')
+    (binaries / "python").write_text("#!/bin/sh\n")
+    for name in ("ray", "python"):
+        (binaries / name).chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", start], env=environment, capture_output=True, text=True, check=True)
+    python, given = done.stdout.splitlines()
+    assert python == str(binaries / "python")
+    assert given.startswith("redis://default:hunter2@10.0.0.1:6380/0 token start --head ")

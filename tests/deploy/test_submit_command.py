@@ -115,6 +115,12 @@ def test_the_address_given_comes_before_rays_variables(
     assert find_address(given, environment) == expected
 
 
+@pytest.mark.parametrize("address", ["ray://h:1", "http://", "http://h:x", "http://[h", "http://:8265", "h:8265"])
+def test_an_address_is_a_url_with_a_host(address: str) -> None:
+    with pytest.raises(UserError, match="--address .* is not allowed: the URL of"):
+        find_address(address, {})
+
+
 def test_a_variable_that_is_no_url_is_named() -> None:
     with pytest.raises(UserError, match=r"^RAY_ADDRESS auto is not allowed: the URL of the cluster's Ray dashboard"):
         find_address(None, {"RAY_ADDRESS": "auto"})
