@@ -86,18 +86,27 @@ class ActorIdentity:
 class RolloutActor:
     """What Ray starts, and starts again after a crash, with the same arguments.
 
-    Each start draws a new incarnation from replay: streams and seeds of the process before are not used again.
+    Nothing is built before `ready` is called: an error of that call is told as it is, and the call can be made again,
+    while one raised here would cost the process.
 
     Args:
         plan: of all actors of the run.
         actor_id: of this one.
-
-    Raises:
-        ConnectionError: Redis does not answer.
-        ValueError: the environment does not fit the run's spec.
     """
 
     def __init__(self, plan: ActorPlan, actor_id: str) -> None:
+        self._plan, self._actor_id = plan, actor_id
+
+    def ready(self) -> ActorIdentity:
+        """Builds the worker, and answers once it is built.
+
+        It draws a new incarnation from replay: streams and seeds of a process before are not used again.
+
+        Raises:
+            ConnectionError: Redis does not answer.
+            ValueError: the environment does not fit the run's spec.
+        """
+        plan, actor_id = self._plan, self._actor_id
         # Many actors share a machine, and a policy step is too small to be split.
         torch.set_num_threads(1)
         spec = StreamSpec.from_json(plan.spec_json)
@@ -121,13 +130,9 @@ class RolloutActor:
             incarnation=incarnation,
             make_state_only_env=functools.partial(make_env, plan.task, plan.sim, views=0),
         )
-        node_id = ray.get_runtime_context().get_node_id()
-        self._identity = ActorIdentity(actor_id, incarnation, os.getpid(), node_id, resident_memory_mb())
         self._idle_since = time.monotonic()
-
-    def ready(self) -> ActorIdentity:
-        """Answers once the worker is built."""
-        return self._identity
+        node_id = ray.get_runtime_context().get_node_id()
+        return ActorIdentity(actor_id, incarnation, os.getpid(), node_id, resident_memory_mb())
 
     def collect(self, weights: Floats | None, version: int, rows: int, timeout_s: float) -> RolloutStats:
         """Loads the weights if they are newer, then collects; see `RolloutWorker.collect`.

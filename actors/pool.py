@@ -38,10 +38,14 @@ from actors.actor import ActorIdentity, ActorPlan, RolloutActor
 from actors.config import ActorsConfig
 from actors.rollout_stats import RolloutStats
 from actors.stream import Floats
+from replay.connection import AWAY
 
 LOGGER = logging.getLogger(__name__)
 
 STARTING, COLLECTING, DRAINING = "starting", "collecting", "draining"
+
+OUTAGE_PAUSE_SECONDS = 2.0
+"""Before an actor that could not reach Redis tries again; by itself it has tried for `replay.retry_seconds`."""
 
 MEMORY, NODE, NOT_NEEDED = "memory", "node", "not needed"
 """Why an actor drains."""
@@ -339,7 +343,14 @@ class ActorPool:
         self._pause(slot)
 
     def _failed(self, slot: _Slot, error: RayTaskError) -> None:
-        """Our own code raised in an actor, which lives on."""
+        """Our own code raised in an actor, which lives on; what it holds is not lost.
+
+        That Redis is away is nobody's error and may last: whoever watches over the run says when it is too long.
+        """
+        if isinstance(error.cause, (ConnectionError, *AWAY)):
+            LOGGER.warning("%s waits for Redis: %s", slot.actor_id, _last_line(error))
+            slot.retry_at = time.monotonic() + OUTAGE_PAUSE_SECONDS
+            return
         self._count_error(slot, error)
         self._pause(slot)
 

@@ -1,7 +1,7 @@
 """The command line: `twist train`, `twist submit`, `twist eval`, `twist render`, `twist doctor`, ...
 
 Everything heavy (torch, Ray, the simulator) is imported by the command that needs it, so that `twist --help` is quick.
-What the user got wrong ends in one line on stderr and exit code 2.
+What the user got wrong ends in one line on stderr and exit code 2; a run that cannot go on, with exit code 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.commands.parser import Parser
-from deploy.errors import UserError, user_errors
+from deploy.errors import RunEndedError, UserError, user_errors
 
 _DESCRIPTION = """\
 usage: twist COMMAND ...
@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"twist: {error}", file=sys.stderr)
         return 2
+    except RunEndedError as error:
+        print(f"twist: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("twist: interrupted", file=sys.stderr)
         return _INTERRUPTED

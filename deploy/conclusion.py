@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,12 +135,12 @@ def _report(config: RunConfig, run: RunDirectory, store: ReplayStore, results: t
         updates={name: int(last.get(f"{name}/updates", 0)) for name in loops},
         replay_ratios={name: float(last.get(f"{name}/replay_ratio", float("nan"))) for name in loops},
         waiting={name: mean(f"wait/{name}") for name in (*loops, "actors")},
-        faults=_faults(run, int(replay["quarantined_chunks"])),
+        faults=_faults(run, last, int(replay["quarantined_chunks"])),
         versions=versions(),
     )
 
 
-def _faults(run: RunDirectory, quarantined: int) -> Faults:
+def _faults(run: RunDirectory, last: Mapping[str, Any], quarantined: int) -> Faults:
     events = list(read_metrics(run.metrics, "event"))
     restarts: dict[str, int] = {}
     for event in events:
@@ -150,8 +151,10 @@ def _faults(run: RunDirectory, quarantined: int) -> Faults:
         restarts=restarts,
         learner_restarts=sum(event["event"] == "learner_restart" for event in events),
         crashes=sum(int(event["count"]) for event in events if event["event"] == "environment_crash"),
+        replay_outages=sum(event["event"] == "replay_away" for event in events),
+        stalled_seconds=float(last.get("run/stalled_seconds", 0.0)),
         quarantined=quarantined,
-        lost_rows=sum(int(event["lost_env_steps"]) for event in events if event["event"] == "resumed"),
+        lost_rows=sum(int(event.get("lost_env_steps", 0)) for event in events),
     )
 
 

@@ -12,11 +12,11 @@ from deploy.config import RunConfig
 from deploy.learner_process import LearnerProcess, actor_limiters
 from deploy.monitor import RunMonitor
 from deploy.replay_address import ReplayUrls
+from deploy.replay_watch import ReplayWatch
 from deploy.snapshots import Snapshots
 from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState
 from replay.limiter import SamplesPerInsert
-from replay.schema import StreamSpec
 from replay.store import ReplayStore
 
 ACTOR = "actor0"
@@ -28,16 +28,15 @@ class DebugRun:
     def __init__(
         self,
         config: RunConfig,
-        spec: StreamSpec,
         store: ReplayStore,
         urls: ReplayUrls,
-        run_id: str,
         state: LearnerState | None,
     ) -> None:
         """Assembles learner and worker."""
         # The same sums in the same order on machines with more or fewer cores.
         torch.set_num_threads(config.learner.threads)
-        self._config, self._store = config, store
+        self._config = config
+        spec, run_id = store.spec, store.run_id
         self._learner = LearnerProcess(config, spec, urls.driver, run_id, state)
         self._worker = RolloutWorker(
             lambda: sim.make_env(config.task, config.sim),
@@ -62,7 +61,7 @@ class DebugRun:
 
     def train(
         self,
-        env_steps: Callable[[], int],
+        replay: ReplayWatch,
         monitor: RunMonitor,
         save: Callable[[int, LearnerState], None],
         snapshots: Snapshots,
@@ -73,16 +72,16 @@ class DebugRun:
         def look() -> None:
             updates = self._progress()
             if self._lines.crossed(updates):
-                self._write_line(env_steps(), monitor)
+                self._write_line(replay, monitor)
             if self._saves.crossed(updates):
-                save(env_steps(), self._learner.capture())
+                save(replay.env_steps(), self._learner.capture())
             if self._snapshots.crossed(updates):
-                snapshots.take(self._learner.capture_acting(), env_steps(), monitor.wall_seconds)
+                snapshots.take(self._learner.capture_acting(), replay.env_steps(), monitor.wall_seconds)
 
-        while env_steps() < training.env_steps:
+        while replay.env_steps() < training.env_steps:
             self._worker.set_weights(*self._learner.publish())
             monitor.add([self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)])
-            if env_steps() >= training.env_steps:
+            if replay.env_steps() >= training.env_steps:
                 monitor.add([self._worker.drain()])
             while self._learner.update_in_turn():
                 look()
@@ -92,7 +91,7 @@ class DebugRun:
         self._learner.rows_are_in()
         while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
             look()
-        self._write_line(env_steps(), monitor)
+        self._write_line(replay, monitor)
         state = self._learner.capture()
         self._learner.stop()
         return state
@@ -102,11 +101,12 @@ class DebugRun:
         updates = self._learner.teacher_updates, self._learner.student_updates
         return sum(updates) if self._config.student_waits else max(updates)
 
-    def _write_line(self, env_steps: int, monitor: RunMonitor) -> None:
+    def _write_line(self, replay: ReplayWatch, monitor: RunMonitor) -> None:
         """A line of metrics, unless the last one says the same."""
+        env_steps = replay.env_steps()
         at = env_steps, self._learner.teacher_updates, self._learner.student_updates
         if at != self._line_at:
-            monitor.line(env_steps, self._learner.status(), self._store.stats(), running=1)
+            monitor.line(env_steps, self._learner.status(), replay.stats(), running=1)
             self._line_at = at
 
 

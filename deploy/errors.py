@@ -14,6 +14,14 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class RunEndedError(RuntimeError):
+    """A run that was under way cannot go on; the message says why in one line. What it has is kept; exit code 1."""
+
+    def __init__(self, message: str) -> None:
+        """As `UserError`."""
+        super().__init__(" ".join(message.split()))
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turns the errors that the packages raise about what they were given into a `UserError`.

@@ -18,6 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
+from deploy.errors import RunEndedError
 from learner.checkpoint import LearnerState
 
 LOGGER = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ MOST_LOSSES_IN_A_ROW = 6
 one that needs more memory than there is, would otherwise die for ever."""
 
 
-class LearnerLostError(RuntimeError):
+class LearnerLostError(RunEndedError):
     """The learner's process is lost again and again; the message names how often, and the last cause."""
 
 

@@ -15,10 +15,10 @@ from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.learner import Learner
 from learner.loops import Loop, LoopReport, LoopThread
+from replay.connection import connect_in_time
 from replay.limiter import SamplesPerInsert
 from replay.sampler import StudentSampler, TeacherSampler
 from replay.schema import StreamSpec
-from replay.server import connect
 from replay.store import ReplayStore
 
 
@@ -83,7 +83,9 @@ class LearnerProcess:
         self._learner = Learner(spec, config.learner, config.seed)
         if state is not None:
             checkpoint.restore(self._learner, state)
-        store = ReplayStore(connect(replay_url), run_id, spec, config.replay)
+        # A learner that begins again may do so while Redis is away.
+        client = connect_in_time(replay_url, config.replay.outage_seconds)
+        store = ReplayStore(client, run_id, spec, config.replay)
         prefetch = 0 if config.mode == "debug" else config.replay.prefetch
         updates = self._learner.teacher_updates, self._learner.student_updates
         # A resumed run draws other batches than the ones it has had, and the same ones whenever it is resumed here.

@@ -28,6 +28,7 @@ class RunMonitor:
         wall_seconds: float,
         env_steps: int,
         actor_hours: float = 0.0,
+        stalled_seconds: float = 0.0,
     ) -> None:
         """Begins at the counters of a continued run, or at zero.
 
@@ -37,6 +38,7 @@ class RunMonitor:
             wall_seconds: for which the run had run before.
             env_steps: environment steps so far.
             actor_hours: that its actors had run before, added up.
+            stalled_seconds: that it had made no progress before.
         """
         self.env_steps = env_steps
         self._metrics, self._display = metrics, display
@@ -46,6 +48,8 @@ class RunMonitor:
         self._return = {driver: deque[float](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
         self._waited = self._seconds = 0.0
         self._actor_seconds = 3600.0 * actor_hours
+        self._stalled_seconds = stalled_seconds
+        self._moving = False
 
     @property
     def actor_hours(self) -> float:
@@ -90,6 +94,7 @@ class RunMonitor:
         seconds = max(now - self._last_line, 1e-6)
         values: dict[str, float] = {
             "run/wall_seconds": self.wall_seconds,
+            "run/stalled_seconds": self._stalled(seconds, env_steps, learner),
             "rate/env_steps": (env_steps - self._last_steps) / seconds,
             "actors/running": running,
             "actors/hours": self.actor_hours,
@@ -110,6 +115,14 @@ class RunMonitor:
         self._last_line, self._last_steps = now, env_steps
         self._waited = self._seconds = 0.0
         return values["wait/actors"]
+
+    def _stalled(self, seconds: float, env_steps: int, learner: LearnerStatus) -> float:
+        """Seconds since the run's first step in which neither steps came nor updates were made, line by line."""
+        moved = env_steps > self._last_steps or learner.teacher.updates + learner.student.updates > 0
+        self._moving |= moved
+        if self._moving and not moved:
+            self._stalled_seconds += seconds
+        return self._stalled_seconds
 
     def _success_values(self) -> dict[str, float]:
         values = {}

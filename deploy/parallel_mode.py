@@ -36,9 +36,9 @@ from deploy.learner_process import LearnerStatus, actor_limiters
 from deploy.monitor import RunMonitor
 from deploy.ray_session import draining_nodes
 from deploy.replay_address import ReplayUrls
+from deploy.replay_watch import ReplayWatch
 from deploy.snapshots import Snapshots
 from learner.checkpoint import LearnerState
-from replay.schema import StreamSpec
 from replay.store import ReplayStore
 
 LOGGER = logging.getLogger(__name__)
@@ -67,10 +67,8 @@ class ParallelRun:
     def __init__(
         self,
         config: RunConfig,
-        spec: StreamSpec,
         store: ReplayStore,
         urls: ReplayUrls,
-        run_id: str,
         state: LearnerState | None,
         newest: Callable[[], LearnerState | None],
     ) -> None:
@@ -78,14 +76,13 @@ class ParallelRun:
 
         Args:
             config: of the run.
-            spec: of the run's observations.
             store: the run's replay.
             urls: where it is, for each role.
-            run_id: of the run.
             state: the learner's, to continue from.
             newest: reads the state of the newest checkpoint, for a learner that has to begin again.
         """
-        self._config, self._store = config, store
+        self._config = config
+        spec, run_id = store.spec, store.run_id
         gpus = 1 if config.learner.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
         resources = {config.learner.resource: 1.0} if config.learner.resource else None
         actor: Any = ray.remote(LearnerActor)
@@ -113,7 +110,7 @@ class ParallelRun:
 
     def train(
         self,
-        env_steps: Callable[[], int],
+        replay: ReplayWatch,
         monitor: RunMonitor,
         save: Callable[[int, LearnerState], None],
         snapshots: Snapshots,
@@ -121,7 +118,7 @@ class ParallelRun:
         """Runs until the configured lengths are reached.
 
         Args:
-            env_steps: environment steps of the run so far.
+            replay: the replay's counters.
             monitor: takes every report.
             save: writes a checkpoint on the way.
             snapshots: take some on the way, where they are asked for.
@@ -130,7 +127,7 @@ class ParallelRun:
             The learner's last state, for the last checkpoint.
 
         Raises:
-            RuntimeError: one of the learner's loops, or the actors, ended with an error.
+            RuntimeError: one of the learner's loops, or the actors, ended with an error; learner or Redis are lost.
         """
         training, actors = self._config.training, self._config.actors
         metrics = _Every(training.metrics_every_seconds)
@@ -147,7 +144,7 @@ class ParallelRun:
                     monitor.add(pool.poll(0.0))
 
             while True:
-                if collecting and (env_steps() >= training.env_steps or self._hours_are_spent(monitor)):
+                if collecting and (replay.env_steps() >= training.env_steps or self._hours_are_spent(monitor)):
                     monitor.add(pool.drain())
                     collecting = False
                     self._learner.begin("rows_are_in")
@@ -163,22 +160,22 @@ class ParallelRun:
                     status: LearnerStatus = self._learner.call("status", go_on)
                     self._note_restarts(pool, monitor)
                     running = pool.stats()["running"]
-                    waited = monitor.line(env_steps(), status, self._store.stats(), running)
+                    waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
                     if collecting:
                         self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
                     elif _finished(status, training.student_updates):
                         break
                 if taking.due():
                     acting = self._learner.call("capture_acting", go_on)
-                    snapshots.take(acting, env_steps(), monitor.wall_seconds)
+                    snapshots.take(acting, replay.env_steps(), monitor.wall_seconds)
                 if saving.due():
-                    save(env_steps(), self._learner.call("capture", go_on))
+                    save(replay.env_steps(), self._learner.call("capture", go_on))
                     self._learner.checkpointed()
             self._learner.call("stop")
             # What the loops did until they stopped is in the checkpoint, so it is in the metrics and the report too.
             status = self._learner.call("status")
             if status.teacher.updates or status.student.updates:
-                monitor.line(env_steps(), status, self._store.stats(), running=0)
+                monitor.line(replay.env_steps(), status, replay.stats(), running=0)
             state: LearnerState = self._learner.call("capture")
         self._learner.kill()
         return state

@@ -24,6 +24,8 @@ class Resumed:
         complete: whether the run had reached its lengths, so that nothing is left to train.
         wall_seconds: for which the run had run.
         actor_hours: that its actors had run, added up.
+        stalled_seconds: in which it had made no progress.
+        env_steps: of the run so far.
         lost_env_steps: environment steps that the checkpoint counts and the replay does not have (any more): they stay
             counted.
         messages: what to tell the person at the terminal.
@@ -33,6 +35,8 @@ class Resumed:
     complete: bool
     wall_seconds: float
     actor_hours: float
+    stalled_seconds: float
+    env_steps: int
     lost_env_steps: int
     messages: tuple[str, ...]
 
@@ -50,7 +54,7 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
         UserError: the checkpoint's files cannot be read.
     """
     if not run.resumed:
-        return Resumed(None, False, 0.0, 0.0, 0, ())
+        return Resumed(None, False, 0.0, 0.0, 0.0, 0, 0, ())
     stats = store.stats()
     in_replay = int(stats["env_steps"])
     at_checkpoint = found.step if found is not None else 0
@@ -58,8 +62,9 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     step = in_replay + lost
     # Read before lines are taken out: the time was spent, whatever of its work is kept.
     told = list(read_metrics(run.metrics, "train"))
-    wall, hours = (
-        max((row.get(key, 0.0) for row in told), default=0.0) for key in ("run/wall_seconds", "actors/hours")
+    wall, hours, stalled = (
+        max((row.get(key, 0.0) for row in told), default=0.0)
+        for key in ("run/wall_seconds", "actors/hours", "run/stalled_seconds")
     )
     offset = int(found.document["metrics_offset"]) if found is not None else 0
     metrics.rewind(offset, step, run.logs / "metrics_taken_out.jsonl")
@@ -70,9 +75,9 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     changed = (f"{key} was {show(before)}, is now {show(now)}" for key, (before, now) in run.changed.items())
     if found is not None and found.document.get("complete") == lengths(run.config):
         message = f"{run.path} is complete at {step:,} environment steps: evaluating it again"
-        return Resumed(state, True, wall, hours, lost, (message, *changed))
+        return Resumed(state, True, wall, hours, stalled, step, lost, (message, *changed))
     metrics.write("event", step, {"event": "resumed", "lost_env_steps": lost, "rows_in_replay": stats["rows"]})
     learned = "no checkpoint yet" if found is None else f"checkpoint {found.path.name}"
     replay = f"{int(stats['rows']):,} rows in replay, " + (f"{lost:,} environment steps lost" if lost else "none lost")
     message = f"continuing {run.path} at {step:,} environment steps: {learned}; {replay}"
-    return Resumed(state, False, wall, hours, lost, (message, *changed))
+    return Resumed(state, False, wall, hours, stalled, step, lost, (message, *changed))

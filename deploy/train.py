@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from deploy.monitor import RunMonitor
 from deploy.progress import ProgressDisplay
 from deploy.ray_session import ray_session
 from deploy.replay_address import VARIABLE, ReplayUrls, require_one_server, require_replay
+from deploy.replay_watch import ReplayWatch
 from deploy.reporting.metrics import MetricsWriter
 from deploy.resume import Resumed, resume
 from deploy.run_directory import RunDirectory, check_claimable
@@ -26,7 +27,6 @@ from deploy.specification import stream_spec
 from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.learner import choose_device
-from replay.schema import StreamSpec
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
 
@@ -63,9 +63,8 @@ def train(config: RunConfig, directory: Path) -> int:
             run = stack.enter_context(RunDirectory.claim(directory, config))
             # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
             found = run.checkpoints.latest()
-            spec = stream_spec(config)
-            urls = stack.enter_context(_replay_urls(config, run))
-            store = ReplayStore(connect(urls.driver), run.run_id, spec, config.replay)
+            urls, revive = stack.enter_context(_replay_server(config, run))
+            store = ReplayStore(connect(urls.driver), run.run_id, stream_spec(config), config.replay)
             require_one_server(urls, run.run_id)
         _log_to(run.logs / "driver.log")
         metrics = MetricsWriter(run.metrics, run.tensorboard)
@@ -75,7 +74,7 @@ def train(config: RunConfig, directory: Path) -> int:
         for message in (*notes, *at.messages):
             console.print(message, highlight=False)
         if not at.complete:
-            _train(config, run, spec, store, urls, metrics, at)
+            _train(config, run, store, urls, revive, metrics, at)
         metrics.sync()
         conclude(config, run, metrics, store, console)
     return 0
@@ -84,17 +83,14 @@ def train(config: RunConfig, directory: Path) -> int:
 def _train(
     config: RunConfig,
     run: RunDirectory,
-    spec: StreamSpec,
     store: ReplayStore,
     urls: ReplayUrls,
+    revive: Callable[[], bool] | None,
     metrics: MetricsWriter,
     at: Resumed,
 ) -> None:
     """The training itself."""
     training = config.training
-
-    def env_steps() -> int:
-        return int(store.stats()["env_steps"]) + at.lost_env_steps
 
     def save(step: int, state: LearnerState, **more: object) -> None:
         metrics.sync()
@@ -104,9 +100,21 @@ def _train(
     title = f"{config.task}, seed {config.seed}"
     display = ProgressDisplay(title, env_steps=training.env_steps, student_updates=training.student_updates)
     monitor = RunMonitor(
-        metrics, display, wall_seconds=at.wall_seconds, env_steps=env_steps(), actor_hours=at.actor_hours
+        metrics,
+        display,
+        wall_seconds=at.wall_seconds,
+        env_steps=at.env_steps,
+        actor_hours=at.actor_hours,
+        stalled_seconds=at.stalled_seconds,
     )
-    arguments = config, spec, store, urls, run.run_id, at.state
+    replay = ReplayWatch(
+        store,
+        lost_env_steps=at.lost_env_steps,
+        outage_seconds=config.replay.outage_seconds,
+        event=monitor.event,
+        revive=revive,
+    )
+    arguments = config, store, urls, at.state
     with ExitStack() as stack:
         started: DebugRun | ParallelRun
         if config.mode == "debug":
@@ -120,10 +128,10 @@ def _train(
             started = ParallelRun(*arguments, newest=lambda: _newest_state(run))
         stack.enter_context(display)
         snapshots = Snapshots(run.snapshots)
-        state = started.train(env_steps, monitor, save, snapshots)
+        state = started.train(replay, monitor, save, snapshots)
         if training.snapshot_every_updates if config.mode == "debug" else training.snapshot_every_seconds:
-            snapshots.take(checkpoint.acting_part(state), env_steps(), monitor.wall_seconds)
-        save(env_steps(), state, complete=lengths(config))
+            snapshots.take(checkpoint.acting_part(state), replay.env_steps(), monitor.wall_seconds)
+        save(replay.env_steps(), state, complete=lengths(config))
 
 
 def _newest_state(run: RunDirectory) -> LearnerState | None:
@@ -133,13 +141,13 @@ def _newest_state(run: RunDirectory) -> LearnerState | None:
 
 
 @contextmanager
-def _replay_urls(config: RunConfig, run: RunDirectory) -> Iterator[ReplayUrls]:
-    """The Redis server that was given, or an embedded one whose files lie in the run directory."""
+def _replay_server(config: RunConfig, run: RunDirectory) -> Iterator[tuple[ReplayUrls, Callable[[], bool] | None]]:
+    """The Redis server that was given, or an embedded one in the run directory, with what starts that one again."""
     if config.redis_url is not None:
-        yield ReplayUrls.of(config.redis_url)
+        yield ReplayUrls.of(config.redis_url), None
         return
     with EmbeddedServer(run.replay, max_bytes=config.replay.memory_bytes, fsync=config.replay.append_fsync) as server:
-        yield ReplayUrls.embedded(server.url)
+        yield ReplayUrls.embedded(server.url), server.revive
 
 
 def _replay_needs(config: RunConfig) -> str:

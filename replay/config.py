@@ -38,7 +38,19 @@ class ReplayConfig:
     )
     retry_seconds: float = field(
         default=60.0,
-        metadata={"help": "seconds for which a writer keeps trying to reach Redis", "min": 0.0, "max": 86_400.0},
+        metadata={
+            "help": "seconds for which an actor tries by itself to write a chunk before it says so",
+            "min": 0.0,
+            "max": 86_400.0,
+        },
+    )
+    outage_seconds: float = field(
+        default=1800.0,
+        metadata={
+            "help": "seconds without an answer from Redis after which a run ends; until then all wait for it",
+            "min": 0.0,
+            "max": 10.0**7,
+        },
     )
     prefetch: int = field(
         default=2,

@@ -10,22 +10,26 @@ from typing import Final, TypeAlias
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import NoPermissionError, RedisClusterException
+from redis.exceptions import ClusterDownError, NoPermissionError, RedisClusterException
 from redis.retry import Retry
 
 from replay.address import Address, redact
 
-__all__ = ["UNAVAILABLE", "Client", "connect", "nodes", "redact", "server_name"]
+__all__ = ["AWAY", "UNAVAILABLE", "Client", "connect", "connect_in_time", "nodes", "redact", "server_name"]
 
 Client: TypeAlias = redis.Redis | RedisCluster
 
 UNAVAILABLE: Final = (redis.RedisError, RedisClusterException)
 """What a command raises that the server did not take: the second is none of the first, and means the whole cluster."""
 
+AWAY: Final = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, RedisClusterException)
+"""Of these, what means that no server answers and that it may be back: everything else is a refusal, and stays one."""
+
 # redis-py's own defaults (5 s per answer, ten retries) turn a dead server into a minute of silence.
 CONNECT_SECONDS: Final = 3.0
-ANSWER_SECONDS: Final = 20.0
+ANSWER_SECONDS: Final = 10.0
 RETRIES: Final = 3
+_PAUSE_SECONDS: Final = 1.0
 
 # OpenSSL's numbers of what can be wrong with a certificate, and the way out.
 _UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)
@@ -58,6 +62,23 @@ def connect(url: str) -> Client:
         health_check_interval=30,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES),
     )
+
+
+def connect_in_time(url: str, seconds: float) -> Client:
+    """Connect as `connect` does, and while the server does not answer try again, for so many seconds.
+
+    Raises:
+        ValueError: As `connect`.
+        ConnectionError: If it does not answer for so long.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return connect(url)
+        except ConnectionError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def server_name(client: Client) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Final
 
+from replay.connection import AWAY
 from replay.schema import check_name
 from replay.scripts import BALANCE
 from replay.store import ReplayStore
@@ -30,6 +32,9 @@ class SamplesPerInsert:
     Both counts live in Redis with the replay, so that a learner or an actor that comes back goes on where the run was
     and owes nothing. For the same reason a limiter that is added later, or whose setting was changed, starts with a
     balance of 0: ``min_rows`` and the 0 before the first sample are then replaced by I and N of that moment.
+
+    While Redis does not answer, the limiter goes by the counts that it saw last: actors go on until their chunks are
+    full, the learner until its batches are used up. What is sampled meanwhile is counted when Redis is back.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class SamplesPerInsert:
         self._min_rows = min_rows
         self._tolerance_rows = tolerance_rows
         self._waited_seconds = 0.0
+        self._unrecorded = 0  # rows sampled that Redis has not been told of
         self._key = store.key(f"limiter:{name}")
         inserted = int(store.stats()["inserted_rows"])
         script = store.client.register_script(BALANCE)
@@ -66,6 +72,7 @@ class SamplesPerInsert:
         start = dict(zip(fields[::2], fields[1::2], strict=True))
         self._inserted_at_balance = int(start[b"balanced_inserted"])
         self._sampled_at_balance = int(start[b"balanced_sampled"])
+        self._seen = self._ask()
 
     def can_sample(self) -> bool:
         """Return whether a batch may be sampled now; one round trip."""
@@ -105,7 +112,12 @@ class SamplesPerInsert:
 
         A reply that is lost may count a batch twice: too few samples, never a burst.
         """
-        self._store.client.hincrby(self._key, "sampled_rows", rows)
+        self._unrecorded += rows
+        try:
+            self._store.client.hincrby(self._key, "sampled_rows", self._unrecorded)
+        except AWAY:
+            return
+        self._unrecorded = 0
 
     def explain(self) -> str:
         """Return in one line where the limiter stands, for the message of who waits for it."""
@@ -135,6 +147,13 @@ class SamplesPerInsert:
         }
 
     def _counts(self) -> tuple[int, int]:
+        """Rows inserted and rows sampled; the last ones seen while Redis does not answer."""
+        with contextlib.suppress(*AWAY):
+            self._seen = self._ask()
+        inserted, sampled = self._seen
+        return inserted, sampled + self._unrecorded
+
+    def _ask(self) -> tuple[int, int]:
         pipeline = self._store.client.pipeline(transaction=False)
         pipeline.hget(self._key, "sampled_rows")
         for shard in range(self._store.config.shards):

@@ -127,6 +127,22 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
+    def revive(self) -> bool:
+        """Start the server again if it has ended by itself: where it was, with all that its log has.
+
+        Returns:
+            Whether it had ended.
+
+        Raises:
+            RuntimeError: If it does not start.
+        """
+        if self._process is None or self._process.poll() is None:
+            return False
+        self._process = self._launch(find_redis_server())
+        self._note_owner()
+        self._wait_until_ready()
+        return True
+
     def stop(self) -> None:
         """End the server, with all its data on disk; does nothing if it has ended."""
         if self._process is not None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from replay.connection import UNAVAILABLE
+from replay.connection import AWAY, UNAVAILABLE
 from replay.schema import SCHEMA_VERSION, Chunk, ChunkMeta, EpisodeMeta, Step, StreamSpec, check_name
 from replay.store import ReplayStore
 
@@ -76,7 +76,8 @@ class StreamWriter:
 
         Raises:
             ValueError: If the row does not fit the spec or cannot follow the row before.
-            ConnectionError: If the server did not take a chunk within ``retry_seconds``.
+            ConnectionError: If the server did not answer for ``retry_seconds``.
+            RuntimeError: If it answered, and refused a chunk for so long; what holds for a ConnectionError holds here.
         """
         self._check(step, episode)
         if episode is not None:
@@ -172,7 +173,8 @@ class StreamWriter:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     seconds = self._store.config.retry_seconds
-                    raise ConnectionError(
+                    kind = ConnectionError if isinstance(error, AWAY) else RuntimeError
+                    raise kind(
                         f"Redis at {self._store.server} took no chunk of stream {self._stream_id} for {seconds:g} s: "
                         f"{error}"
                     ) from error

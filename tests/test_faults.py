@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -121,6 +122,26 @@ def test_a_learner_that_is_killed_begins_again_from_the_newest_checkpoint_and_ac
     assert found["replay_ratios"]["teacher"] == pytest.approx(
         RunDirectory.open(run).config.learner.teacher_samples_per_insert, rel=0.3
     )
+
+
+# --- Redis killed -----------------------------------------------------------------------------------------------------
+
+
+def test_a_redis_server_that_is_killed_is_waited_for_and_started_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Running(
+        tmp_path / "log", "train", "reach", *LOCAL, "training.env_steps=900", "--run-dir", str(run)
+    ) as running:
+        running.wait_until(lambda: any(row["teacher/updates"] > 0 for row in of_kind("train", lines(run))))
+        os.kill(json.loads((run / "replay" / "server.json").read_text())["server_pid"], signal.SIGKILL)
+        running.wait()
+
+    found = report(run)
+    assert (found["replay_outages"], found["lost_rows"], found["restarts"], found["learner_restarts"]) == (1, 0, {}, 0)
+    events = [row["event"] for row in of_kind("event", lines(run))]
+    assert events == ["replay_away", "replay_back"]
+    assert found["env_steps"] >= 900
+    assert of_kind("train", lines(run))[-1]["replay/env_steps"] == found["env_steps"]
 
 
 # --- a pool that follows the learner ----------------------------------------------------------------------------------

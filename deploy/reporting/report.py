@@ -38,6 +38,8 @@ class Faults:
         restarts: actor processes that were replaced, by cause.
         learner_restarts: learner processes that were lost and begun again from the newest checkpoint.
         crashes: environments that raised and were rebuilt.
+        replay_outages: times that Redis did not answer and the run waited for it.
+        stalled_seconds: in which neither steps came nor updates were made, to the grain of the metrics' lines.
         quarantined: chunks in the replay that failed their check and were set aside.
         lost_rows: replay rows that were written and are gone, other than by eviction.
     """
@@ -46,6 +48,8 @@ class Faults:
     restarts: Mapping[str, int] = field(default_factory=dict)
     learner_restarts: int = 0
     crashes: int = 0
+    replay_outages: int = 0
+    stalled_seconds: float = 0.0
     quarantined: int = 0
     lost_rows: int = 0
 
@@ -57,6 +61,8 @@ class Faults:
             *(restarts or [("actors restarted", 0)]),
             ("learner restarted", self.learner_restarts),
             ("environment crashes", self.crashes),
+            ("Redis away", self.replay_outages),
+            ("seconds without progress", round(self.stalled_seconds)),
             ("chunks quarantined", self.quarantined),
             ("replay rows lost", self.lost_rows),
         ]
@@ -133,6 +139,8 @@ class Report:
             "restarts": dict(self.faults.restarts),
             "learner_restarts": self.faults.learner_restarts,
             "crashes": self.faults.crashes,
+            "replay_outages": self.faults.replay_outages,
+            "stalled_seconds": round(self.faults.stalled_seconds, 1),
             "quarantined": self.faults.quarantined,
             "lost_rows": self.faults.lost_rows,
             "versions": dict(self.versions),
@@ -162,7 +170,10 @@ class Report:
                 faults=Faults(
                     resumed=document["resumed"],
                     restarts=document["restarts"],
-                    learner_restarts=document.get("learner_restarts", 0),  # reports of older versions have none
+                    # Reports of older versions have none of these.
+                    learner_restarts=document.get("learner_restarts", 0),
+                    replay_outages=document.get("replay_outages", 0),
+                    stalled_seconds=document.get("stalled_seconds", 0.0),
                     crashes=document["crashes"],
                     quarantined=document["quarantined"],
                     lost_rows=document["lost_rows"],

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted,
 
 from actors import ActorsConfig, RolloutStats
 from actors.actor import ActorPlan, LimiterPlan
-from actors.pool import ActorFailedError, ActorPool
+from actors.pool import OUTAGE_PAUSE_SECONDS, ActorFailedError, ActorPool
 from learner.acting import ActingPolicy
 from learner.config import LearnerConfig
 from learner.weights import flatten
-from replay import EmbeddedServer, ReplayStore, SamplesPerInsert
+from replay import EmbeddedServer, ReplayConfig, ReplayStore, SamplesPerInsert, connect
 from sim import SimConfig
 
 LEARNER = LearnerConfig()
@@ -185,6 +186,29 @@ def test_an_error_in_a_call_leaves_the_actor_where_it_was(make_store, make_plan)
     assert set(streams) == {f"actor0.0.{env}" for env in range(3)}
     for chunks in streams.values():
         assert_whole(chunks)
+
+
+def test_actors_wait_for_a_server_that_is_away_and_nothing_is_lost(tmp_path, make_plan) -> None:
+    """Also one that is started meanwhile; however long it takes, that is no error of theirs."""
+    with EmbeddedServer(tmp_path, max_bytes=ReplayConfig().memory_bytes) as own:
+        store = ReplayStore(connect(own.url), "run", counting_spec(), ReplayConfig(retry_seconds=0.1))
+        plan = replace(make_plan(store, max_errors=0), replay_url=own.url)
+        with ActorPool(plan) as pool:
+            results = poll_until(pool, bool)
+            os.kill(own.pid, signal.SIGKILL)
+            poll_until_true(pool, lambda: pool._slots[0].call is None)  # it has reported, and pauses
+            pool.resize(2)
+            began = time.monotonic()
+            poll_until_true(pool, lambda: time.monotonic() > began + 3 * OUTAGE_PAUSE_SECONDS)
+            assert own.revive()
+            results += poll_until(pool, lambda done: {stats.actor_id for stats in done} == {"actor0", "actor1"})
+            results += pool.drain()
+            assert (pool.stats()["errors"], pool.restarts["died"]) == (0, 0)
+        streams = read_streams(store)
+        assert set(streams) == {f"actor{actor}.0.{env}" for actor in range(2) for env in range(3)}
+        for chunks in streams.values():
+            assert_whole(chunks)
+        assert store.stats()["rows"] == sum(stats.rows for stats in results)
 
 
 def test_actors_wait_for_the_limiter_that_their_plan_names(make_store, make_plan) -> None:

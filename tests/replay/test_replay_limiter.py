@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
 from chunk_making import make_chunk
 
-from replay import ReplayStore, SamplesPerInsert
+from replay import EmbeddedServer, ReplayStore, SamplesPerInsert
 
 Open = Callable[..., ReplayStore]
 
@@ -169,3 +171,28 @@ def test_impossible_numbers_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         SamplesPerInsert(store, "teacher", samples_per_insert, min_rows, tolerance_rows)
+
+
+def test_while_redis_is_away_the_counts_seen_last_hold_and_nothing_sampled_is_forgotten(
+    server: EmbeddedServer, store: ReplayStore, inserter: Inserter
+) -> None:
+    limiter = make_limiter(store)
+    inserter.insert(60)
+    assert limiter.can_sample()
+    kill(server)
+    assert (limiter.can_sample(), limiter.can_insert()) == (True, False)
+    limiter.record_sampled(30)
+    limiter.record_sampled(12)
+    stats = limiter.stats()
+    assert (stats["inserted_rows"], stats["sampled_rows"], stats["balance_rows"]) == (60, 42, -2)
+    assert limiter.can_insert()
+
+    assert server.revive()
+    limiter.record_sampled(1)
+    assert make_limiter(store).stats()["sampled_rows"] == limiter.stats()["sampled_rows"] == 43
+
+
+def kill(server: EmbeddedServer) -> None:
+    """As the kernel does when memory is short; waits until it is gone."""
+    os.kill(server.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)

@@ -103,6 +103,19 @@ def test_sigkill_of_the_server_loses_nothing_that_was_acknowledged(tmp_path: Pat
         assert SamplesPerInsert(store, "teacher", 1.0, 0, 10.0).stats()["sampled_rows"] == 77
 
 
+def test_a_server_that_was_killed_is_started_again_where_it_was(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, max_bytes=2**30) as server:
+        client = connect(server.url)
+        client.set("twist:kept", "yes")
+        assert not server.revive(), "it runs"
+        killed = server.pid
+        os.kill(killed, signal.SIGKILL)
+        os.waitid(os.P_PID, killed, os.WEXITED | os.WNOWAIT)
+        assert server.revive()
+        assert server.pid != killed
+        assert client.get("twist:kept") == b"yes"
+
+
 def test_a_log_that_was_cut_in_mid_write_loads_up_to_the_last_whole_put(tmp_path: Path) -> None:
     with serve(tmp_path) as server:
         store = open_store(server)
