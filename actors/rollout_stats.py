@@ -27,6 +27,25 @@ class EpisodeResult:
 
 
 @dataclass(frozen=True)
+class Crash:
+    """An environment that raised, or returned what cannot be stored.
+
+    Attributes:
+        seed: of the episode; no other one begins with it.
+        renders: whether the environment gave images.
+        actions: all that the episode was given until then, the one that it did not survive included.
+        error: what was raised, in one line.
+        traceback: the same in full.
+    """
+
+    seed: int
+    renders: bool
+    actions: tuple[tuple[float, ...], ...]
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True)
 class RolloutStats:
     """What one call did, and how the worker stands.
 
@@ -37,6 +56,7 @@ class RolloutStats:
         env_steps: the same without the resets.
         episodes: those that finished in this call.
         crashes: environments that raised in this call and were rebuilt.
+        first_crashes: the first few of them in full.
         waited_seconds: of `seconds`, what passed waiting for the limiters, for Redis and (in a Ray actor) for the call.
         seconds: length of the call and, in a Ray actor, of the pause before it.
         policy_version: the weights in use at the end; 0 for none yet.
@@ -49,6 +69,7 @@ class RolloutStats:
     env_steps: int
     episodes: tuple[EpisodeResult, ...]
     crashes: int
+    first_crashes: tuple[Crash, ...]
     waited_seconds: float
     seconds: float
     policy_version: int

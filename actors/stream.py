@@ -6,6 +6,7 @@ environment is closed and built anew for the next episode, and the stream goes o
 """
 
 import contextlib
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from actors.rollout_stats import EpisodeResult
+from actors.rollout_stats import Crash, EpisodeResult
 from replay.schema import EpisodeMeta, Step, StreamSpec
 from replay.writer import StreamWriter
 
@@ -25,7 +26,19 @@ Image = npt.NDArray[np.uint8]
 
 
 class EnvironmentCrashError(RuntimeError):
-    """An environment raised, or returned what cannot be stored; the message names episode seed, step and cause."""
+    """An environment raised, or returned what cannot be stored; the message names episode seed, step and cause.
+
+    Attributes:
+        crash: what it takes to see it again.
+    """
+
+    def __init__(self, message: str, crash: Crash) -> None:
+        super().__init__(message)
+        self.crash = crash
+
+    def __reduce__(self) -> tuple[type, tuple[str, Crash]]:
+        """Both arguments, for the way to another process."""
+        return type(self), (str(self), self.crash)
 
 
 @dataclass
@@ -93,6 +106,7 @@ class EnvironmentStream:
         self._renderer = ""
         self._steps = 0
         self._return = 0.0
+        self._actions: list[Floats] = []
 
     def begin(self, driver: str, policy_version: int) -> None:
         """Resets the environment with a fresh seed and writes the episode's first row.
@@ -106,7 +120,7 @@ class EnvironmentStream:
             ConnectionError: replay does not answer; the episode has begun nevertheless.
         """
         seed = int(self.episode_rng.integers(2**31))
-        self._steps, self._return = 0, 0.0
+        self._steps, self._return, self._actions = 0, 0.0, []
         try:
             if self._env is None:
                 self._env = self._make_env()
@@ -141,6 +155,7 @@ class EnvironmentStream:
             ConnectionError: replay does not answer; the step has been taken nevertheless.
         """
         assert self._env is not None and self.in_episode
+        self._actions.append(action)
         try:
             observation, reward, terminated, truncated, info = self._env.step(action)
             state, image = self._read(observation)
@@ -204,7 +219,11 @@ class EnvironmentStream:
         self.counts.crashes += 1
         self._close_env()
         self.writer.truncate()
-        return EnvironmentCrashError(f"episode seed {seed}, step {self._steps}: {type(error).__name__}: {error}")
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        actions = tuple(tuple(map(float, action)) for action in self._actions)
+        in_full = "".join(traceback.format_exception(error))
+        crash = Crash(seed=seed, renders=self.renders, actions=actions, error=said, traceback=in_full)
+        return EnvironmentCrashError(f"episode seed {seed}, step {self._steps}: {said}", crash)
 
     def _close_env(self) -> None:
         env, self._env = self._env, None

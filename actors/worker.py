@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from actors.config import ActorsConfig
-from actors.rollout_stats import RolloutStats
+from actors.rollout_stats import Crash, RolloutStats
 from actors.stream import Environment, EnvironmentCrashError, EnvironmentStream, Flags, Floats, Image, StreamCounts
 from replay.limiter import SamplesPerInsert
 from replay.store import ReplayStore
@@ -26,6 +26,9 @@ from replay.writer import StreamWriter
 
 # How often a blocked worker asks the limiters again. A chunk takes longer than that to collect.
 LIMITER_POLL_SECONDS = 0.02
+
+CRASHES_IN_FULL = 3
+"""Crashes of one report that are told in full; what crashes more often than that mostly does so for the same reason."""
 
 
 class ActingPolicyLike(Protocol):
@@ -135,6 +138,8 @@ class RolloutWorker:
         self._limiter_seconds = 0.0
         self._reported = StreamCounts()
         self._reported_waited = 0.0
+        self._crashes: list[Crash] = []
+        self._last_crash: EnvironmentCrashError | None = None
 
     def set_weights(self, flat: Floats, version: int) -> None:
         """Loads weights if they are newer than those in use; recurrent states stay as they are.
@@ -159,16 +164,17 @@ class RolloutWorker:
             What happened since the last report.
 
         Raises:
-            CrashBudgetError: the environments crash too often.
+            CrashBudgetError: the environments crashed too often; the call in which they did ended early, with its report.
             ConnectionError, redis.RedisError: replay does not answer. The call may be made again.
             ValueError: the policy gave an action that is not finite.
             RuntimeError: the worker was drained.
         """
         if self._drained:
             raise RuntimeError(f"worker {self._actor_id}.{self._incarnation} was drained: it collects no more")
+        self._check_crash_budget()
         called_at = time.monotonic()
         waited = 0.0
-        while self._total().rows - self._reported.rows < rows:
+        while self._total().rows - self._reported.rows < rows and not self._is_over_budget():
             if all(limiter.can_insert() for limiter in self._limiters):
                 self._sweep()
             elif waited >= timeout_s:
@@ -214,7 +220,7 @@ class RolloutWorker:
             try:
                 stream.advance(action, version)
             except EnvironmentCrashError as crash:
-                self._check_crash_budget(crash)
+                self._note_crash(crash)
 
     def _begin(self, stream: EnvironmentStream) -> None:
         # Drawn even where it decides nothing: the seeds of later episodes do not depend on the policy's progress.
@@ -226,7 +232,7 @@ class RolloutWorker:
         try:
             stream.begin(driver, self._policy.version if driver != "random" else 0)
         except EnvironmentCrashError as crash:
-            self._check_crash_budget(crash)
+            self._note_crash(crash)
 
     def _decide(self) -> list[tuple[EnvironmentStream, Floats, int]]:
         """Gives each environment that is in an episode its action [A], and the version of the weights that chose it."""
@@ -272,14 +278,22 @@ class RolloutWorker:
         self._carry = carry
         return action
 
-    def _check_crash_budget(self, crash: EnvironmentCrashError) -> None:
-        counts = self._total()
-        rate = self._config.crashes_per_1000_episodes
-        if counts.crashes > self._config.crash_allowance + rate * counts.episodes / 1000.0:
+    def _note_crash(self, crash: EnvironmentCrashError) -> None:
+        self._last_crash = crash
+        if len(self._crashes) < CRASHES_IN_FULL:
+            self._crashes.append(crash.crash)
+
+    def _is_over_budget(self) -> bool:
+        counts, rate = self._total(), self._config.crashes_per_1000_episodes
+        return counts.crashes > self._config.crash_allowance + rate * counts.episodes / 1000.0
+
+    def _check_crash_budget(self) -> None:
+        if self._is_over_budget():
+            counts, rate = self._total(), self._config.crashes_per_1000_episodes
             raise CrashBudgetError(
                 f"{counts.crashes} environment crashes in {counts.episodes} finished episodes: allowed are "
-                f"{self._config.crash_allowance}, and {rate:g} more per 1000 episodes; the last: {crash}"
-            ) from crash
+                f"{self._config.crash_allowance}, and {rate:g} more per 1000 episodes; the last: {self._last_crash}"
+            ) from self._last_crash
 
     def _total(self) -> StreamCounts:
         """Counts of all streams since they were opened."""
@@ -305,12 +319,14 @@ class RolloutWorker:
             env_steps=total.env_steps - before.env_steps,
             episodes=tuple(result for stream in self._streams for result in stream.take_finished()),
             crashes=total.crashes - before.crashes,
+            first_crashes=tuple(self._crashes),
             waited_seconds=waited - self._reported_waited,
             seconds=time.monotonic() - called_at,
             policy_version=self._policy.version,
             memory_mb=resident_memory_mb(),
         )
         self._reported, self._reported_waited = total, waited
+        self._crashes.clear()
         return stats
 
 

@@ -30,6 +30,7 @@ commands:
   factors RUN   where it fails: success with colours, textures, light, ... held out one by one
   render TASK   a contact sheet of randomised worlds
   doctor        whether this machine has what is needed
+  reproduce     the episode in which an environment crashed, once more
   redis-users   the rights that users of a Redis server need
   sweep FILE    trains what a TOML file describes: settings x tasks x seeds; the same command continues
   compare RUN.. tables and learning curves of several runs, with their spread over seeds
@@ -273,6 +274,12 @@ def _redis_users(arguments: list[str]) -> int:
     return 0
 
 
+def _reproduce(arguments: list[str]) -> int:
+    from deploy.commands.reproduce import reproduce_command
+
+    return reproduce_command(arguments)
+
+
 def _sweep(arguments: list[str]) -> int:
     parser = Parser(
         "sweep",
@@ -334,6 +341,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "render": _render,
     "doctor": _doctor,
     "redis-users": _redis_users,
+    "reproduce": _reproduce,
     "sweep": _sweep,
     "compare": _compare,
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
-from actors.rollout_stats import RolloutStats
+from actors.rollout_stats import Crash, RolloutStats
 from deploy.learner_process import LearnerStatus
 from deploy.progress import ProgressDisplay
 from deploy.reporting.metrics import MetricsWriter
@@ -24,6 +25,7 @@ class RunMonitor:
         self,
         metrics: MetricsWriter,
         display: ProgressDisplay,
+        write_crash: Callable[[Crash], Path | None],
         *,
         wall_seconds: float,
         env_steps: int,
@@ -35,13 +37,14 @@ class RunMonitor:
         Args:
             metrics: the run's only writer.
             display: live display.
+            write_crash: keeps what an environment's crash takes to be seen again, in a file if there is room.
             wall_seconds: for which the run had run before.
             env_steps: environment steps so far.
             actor_hours: that its actors had run before, added up.
             stalled_seconds: that it had made no progress before.
         """
         self.env_steps = env_steps
-        self._metrics, self._display = metrics, display
+        self._metrics, self._display, self._write_crash = metrics, display, write_crash
         self._wall_before, self._began = wall_seconds, time.monotonic()
         self._last_line, self._last_steps = self._began, env_steps
         self._success = {driver: deque[bool](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
@@ -70,8 +73,7 @@ class RunMonitor:
             for episode in stats.episodes:
                 self._success[episode.driver].append(episode.success)
                 self._return[episode.driver].append(episode.episode_return)
-            if stats.crashes:
-                self.event("environment_crash", actor=stats.actor_id, count=stats.crashes)
+            self._note_crashes(stats)
             self._write_episodes(stats)
 
     def event(self, name: str, **values: float | int | str) -> None:
@@ -131,6 +133,12 @@ class RunMonitor:
                 values[f"actors/success_{driver}"] = sum(self._success[driver]) / len(self._success[driver])
                 values[f"actors/return_{driver}"] = sum(self._return[driver]) / len(self._return[driver])
         return values
+
+    def _note_crashes(self, stats: RolloutStats) -> None:
+        if stats.crashes:
+            files = filter(None, map(self._write_crash, stats.first_crashes))
+            names = ", ".join(file.name for file in files)
+            self.event("environment_crash", actor=stats.actor_id, count=stats.crashes, files=names)
 
     def _write_episodes(self, stats: RolloutStats) -> None:
         values: dict[str, float | str] = {}

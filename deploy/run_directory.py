@@ -6,6 +6,7 @@
     checkpoints/     see `deploy.checkpoints`                            report.html    the same with pictures
     replay/          the embedded Redis server's files                   logs/          what else was said
     snapshots/       see `deploy.snapshots`; not in every run            lock             who drives this run
+    crashes/         see `deploy.crashes`; not in every run
 
 The same command with the same directory continues the run. Its settings must then be the run's own, except for those
 in `MAY_CHANGE`, which say how long the run is, how it is watched and where it computes, not what is learned.
@@ -51,6 +52,13 @@ MAY_CHANGE = (
     "training.snapshot_every_updates",
     "evaluation.",
     "actors.count",
+    "actors.max",
+    "actors.min",
+    "actors.max_hours",
+    "actors.resize_seconds",
+    "actors.resource",
+    "replay.outage_seconds",
+    "learner.resource",
     "learner.device",
     "learner.threads",
 )
@@ -152,6 +160,11 @@ class RunDirectory:
     def curves(self) -> Path:
         """Learning curves."""
         return self.path / "curves"
+
+    @property
+    def crashes(self) -> Path:
+        """Environments that crashed, see `deploy.crashes`; not in every run."""
+        return self.path / "crashes"
 
     @property
     def logs(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from deploy.conclusion import conclude
 from deploy.config import RunConfig
+from deploy.crashes import write_crash
 from deploy.errors import UserError, user_errors
 from deploy.lengths import lengths
 from deploy.monitor import RunMonitor
@@ -102,6 +104,7 @@ def _train(
     monitor = RunMonitor(
         metrics,
         display,
+        partial(write_crash, run.crashes, config.task, config.sim),
         wall_seconds=at.wall_seconds,
         env_steps=at.env_steps,
         actor_hours=at.actor_hours,
