@@ -164,7 +164,7 @@ class RolloutWorker:
             What happened since the last report.
 
         Raises:
-            CrashBudgetError: the environments crashed too often; the call in which they did ended early, with its report.
+            CrashBudgetError: the environments crashed too often, which ended the call before this one early.
             ConnectionError, redis.RedisError: replay does not answer. The call may be made again.
             ValueError: the policy gave an action that is not finite.
             RuntimeError: the worker was drained.
