@@ -30,6 +30,12 @@ FLAGS = (
     *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"),
     *("--num-cpus=4", "--object-store-memory=200000000"),
 )
+PATIENCE = {
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "250",
+    "RAY_agent_register_timeout_ms": "250000",
+    "RAY_worker_register_timeout_seconds": "250",
+}
+"""On a busy machine Ray's own limits are too tight."""
 PORTS = ("--port", "--dashboard-port", "--dashboard-agent-listen-port", "--ray-client-server-port")
 
 
@@ -57,9 +63,7 @@ class PrivateHead:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        # On a busy machine Ray's own limits are too tight.
-        patience = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "250", "RAY_agent_register_timeout_ms": "250000"}
-        self._variables = {**patience, "RAY_worker_register_timeout_seconds": "250", **variables}
+        self._variables = {**PATIENCE, **variables}
 
     def __enter__(self) -> PrivateHead:
         # Below /tmp, as the paths of Ray's sockets may have 107 characters.
