@@ -96,17 +96,23 @@ class RolloutActor:
 
     def __init__(self, plan: ActorPlan, actor_id: str) -> None:
         self._plan, self._actor_id = plan, actor_id
+        self._identity: ActorIdentity | None = None
 
     def ready(self) -> ActorIdentity:
-        """Builds the worker, and answers once it is built.
+        """Builds the worker, and answers once it is built; asked again, it answers the same.
 
-        It draws a new incarnation from replay: streams and seeds of a process before are not used again.
+        A worker draws a new incarnation from replay: streams and seeds of a process before are not used again. One that
+        was out of sight for a while is asked again whether it is there, and goes on with what it holds.
 
         Raises:
             ConnectionError: Redis does not answer.
             ValueError: the environment does not fit the run's spec.
         """
-        plan, actor_id = self._plan, self._actor_id
+        if self._identity is None:
+            self._identity = self._build(self._plan, self._actor_id)
+        return self._identity
+
+    def _build(self, plan: ActorPlan, actor_id: str) -> ActorIdentity:
         # Many actors share a machine, and a policy step is too small to be split.
         torch.set_num_threads(1)
         spec = StreamSpec.from_json(plan.spec_json)

@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from continued import assert_counters_go_on, is_past_a_checkpoint
 from running import DEBUG, LOCAL, Running, completed, lines, of_kind, report, twist
 
 import sim
-from deploy.errors import UserError
 from deploy.run_directory import RunDirectory
 from deploy.specification import stream_spec
 from replay import Chunk, EmbeddedServer, ReplayStore, connect
 
 PASSWORD = "hunter2"
 NOWHERE = "redis://127.0.0.1:1/0"
-
-Rows = list[dict[str, Any]]
 
 
 def opened_replay(path: Path, url: str) -> ReplayStore:
@@ -32,23 +30,6 @@ def opened_replay(path: Path, url: str) -> ReplayStore:
 
 
 # --- everything killed ------------------------------------------------------------------------------------------------
-
-
-def updates(row: dict[str, Any]) -> float:
-    return float(row["teacher/updates"] + row["student/updates"])
-
-
-def is_past_a_checkpoint(run: Path) -> bool:
-    """Whether there is a checkpoint of a learner that has learned, and the metrics tell of updates it does not have."""
-    told = of_kind("train", lines(run))
-    try:
-        found = RunDirectory.open(run).checkpoints.latest()
-    except UserError:  # there is no run yet, or the checkpoint is just being replaced
-        return False
-    if found is None or not told:
-        return False
-    counted = int(found.document["learner"]["teacher_updates"] + found.document["learner"]["student_updates"])
-    return 0 < counted < updates(told[-1])
 
 
 @pytest.mark.parametrize("mode", [DEBUG, LOCAL], ids=["debug", "local"])
@@ -78,25 +59,6 @@ def test_a_run_that_is_killed_goes_on_from_its_checkpoint_with_the_replay_it_had
     assert found["wall_seconds"] > of_kind("train", before)[-1]["run/wall_seconds"]
     for name in ("teacher", "student"):
         assert found["updates"][name] > checkpoint.document["learner"][f"{name}_updates"]
-
-
-def assert_counters_go_on(before: Rows, after: Rows, *, kept_bytes: int, run: Path) -> None:
-    """Nothing runs backwards, nothing is told twice, and what was told before is still there or was put aside."""
-    steps = [row["step"] for row in after]
-    assert steps == sorted(steps)
-    for name in ("teacher", "student"):
-        counts = [row[f"{name}/updates"] for row in of_kind("train", after)]
-        assert counts == sorted(counts)
-        told_of = [row[f"{name}/updates"] for row in of_kind("train", after) if f"{name}/gradient_norm" in row]
-        assert len(told_of) == len(set(told_of))
-    learned = [(row["step"], updates(row)) for row in of_kind("train", after) if "teacher/gradient_norm" in row]
-    assert len(learned) == len(set(learned))
-    kept = (run / "metrics.jsonl").read_bytes()[:kept_bytes].count(b"\n")
-    assert after[:kept] == before[:kept]
-    put_aside = [row for row in before if row not in after]
-    assert put_aside
-    assert {row["kind"] for row in put_aside} == {"train"}
-    assert (run / "logs" / "metrics_taken_out.jsonl").read_bytes().count(b"\n") == len(put_aside)
 
 
 # --- the learner killed -----------------------------------------------------------------------------------------------

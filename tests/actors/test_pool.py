@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ray
 from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
+from ray.exceptions import ActorUnavailableError
 
 from actors import ActorsConfig, RolloutStats
 from actors.actor import ActorPlan, LimiterPlan
@@ -124,6 +125,22 @@ def test_a_killed_actor_is_replaced_and_its_acknowledged_rows_stay_whole(make_st
         assert_whole(chunks)
         if name.startswith("actor0.0."):  # what was killed had no time to write a short chunk
             assert all(chunk.rows == CHUNK_LENGTH for chunk in chunks)
+
+
+def test_an_actor_that_was_out_of_sight_goes_on_with_what_it_holds(make_store, make_plan) -> None:
+    """As after a network that was cut: Ray tells of a loss, and the process lives."""
+    store = make_store()
+    with ActorPool(make_plan(store)) as pool:
+        results = poll_until(pool, bool)
+        slot = pool._slots[0]
+        slot.call = None  # its answer never comes
+        pool._died(slot, ActorUnavailableError("the network was cut", None))
+        results += poll_until(pool, bool)
+        results += pool.drain()
+    streams = read_streams(store)
+    assert set(streams) == {f"actor0.0.{env}" for env in range(3)}, "no second incarnation"
+    for chunks in streams.values():
+        assert_whole(chunks)
 
 
 def test_an_actor_that_ray_has_given_up_is_replaced_too(make_store, make_plan) -> None:

@@ -17,14 +17,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from continued import assert_counters_go_on, is_past_a_checkpoint
 from private_head import PrivateHead
 from ray._private.authentication_test_utils import reset_auth_token_state
 from running import CHECKOUT, SMALL, lines, of_kind, report
 
 from deploy.errors import UserError
 from deploy.job_package import files_to_pack, pack
+from deploy.run_directory import RunDirectory
 from deploy.submission import ADDRESS_VARIABLES, JobServer, exit_code
 from replay import EmbeddedServer
 
@@ -194,6 +197,41 @@ def test_a_run_is_driven_once_goes_on_without_its_follower_and_can_be_stopped_an
         server._client.stop_job(log.read_text().split()[1])
         assert follower.wait(SECONDS) == 143
     assert log.with_suffix(".err").read_text().endswith("was stopped\n")
+
+
+def test_a_driver_that_is_killed_and_submitted_again_ends_as_an_undisturbed_run_does(
+    head: PrivateHead, workplace: Path, redis_url: str, tmp_path: Path
+) -> None:
+    lengths = ("training.env_steps=1500", "training.checkpoint_every_seconds=1", "training.metrics_every_seconds=0.5")
+    train = ["reach", *SMALL, *lengths, "--redis-url", redis_url]
+    undisturbed, killed, log = tmp_path / "undisturbed", tmp_path / "killed", tmp_path / "log"
+    assert run(head, workplace, *submission(head, *train, "--run-dir", str(undisturbed))).returncode == 0
+
+    command = submission(head, *train, "--run-dir", str(killed))
+    with following(head, workplace, log, *command) as follower:
+        wait_until(lambda: is_past_a_checkpoint(killed) or follower.poll() is not None, log.read_text)
+        driver = int((killed / "lock").read_text().split()[1])
+        os.kill(driver, signal.SIGKILL)
+        assert follower.wait(SECONDS) == 137
+    before = lines(killed)
+    checkpoint = RunDirectory.open(killed).newest_checkpoint()
+    again = run(head, workplace, *command)
+    assert again.returncode == 0, again.stdout + again.stderr
+
+    assert shape(report(killed)) == shape(report(undisturbed))
+    found = report(killed)
+    assert (found["resumed"], found["lost_rows"]) == (1, 0)
+    assert found["env_steps"] >= 1500
+    assert_counters_go_on(before, lines(killed), kept_bytes=int(checkpoint.document["metrics_offset"]), run=killed)
+
+
+def shape(document: Any) -> Any:
+    """Keys and kinds of a document, without its values; what was restarted may be named in one and not in another."""
+    if isinstance(document, dict):
+        return {key: shape(value) for key, value in document.items() if key != "restarts"}
+    if isinstance(document, list):
+        return [shape(value) for value in document]
+    return "number" if isinstance(document, (int, float)) else type(document).__name__
 
 
 def test_a_run_that_cannot_be_ends_with_the_drivers_line_and_code(

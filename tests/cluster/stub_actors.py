@@ -1,0 +1,202 @@
+"""How much a Redis server takes: stub actors write real chunks at a given rate, and a sampler reads beside them.
+
+    python tests/cluster/stub_actors.py --task push --actors 160 --rows-per-second 40 --seconds 30
+
+The chunks are real: episodes of the task with images, in the run's shapes, from the simulator. The actors are stubs:
+each writes the same few chunks again and again under its own stream, as fast as its share of the rate says, and steps
+nothing. What is measured is what Redis, its log and the sampling do, not what actors can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.presets import resolve
+from deploy.specification import stream_spec
+from replay import Chunk, ChunkMeta, EmbeddedServer, EpisodeMeta, ReplayConfig, ReplayStore, StreamSpec, connect
+from replay.sampler import StudentSampler, TeacherSampler
+from sim import make_env
+
+RUN = "load"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is written and read.
+
+    Attributes:
+        url: of the server.
+        spec: of the chunks.
+        config: of the replay.
+        actors: how many streams there are; one per actor, as the number of environments does not matter to Redis.
+        rows_per_second: of each actor.
+        seconds: how long.
+    """
+
+    url: str
+    spec: StreamSpec
+    config: ReplayConfig
+    actors: int
+    rows_per_second: float
+    seconds: float
+
+
+def record(task: str, spec: StreamSpec, config: Any, count: int) -> list[Chunk]:
+    """A few full chunks of random actions."""
+    env: Any = make_env(task, config.sim)
+    chunks = []
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        rows: dict[str, list[Any]] = {name: [] for name in ("state", "image", "action", "reward", "first", "last")}
+        observation, info = env.reset(seed=number)
+        meta = EpisodeMeta(0, number, "train", "random", dict(info["randomisation"]))
+        reward, last, action = 0.0, False, np.zeros(spec.action_dim, np.float32)
+        for row in range(spec.chunk_length):
+            values = (observation["state"], observation["image"], action, reward, row == 0, last)
+            for name, value in zip(rows, values, strict=True):
+                rows[name].append(value)
+            if last:
+                break
+            action = rng.uniform(-1.0, 1.0, spec.action_dim).astype(np.float32)
+            observation, reward, _, last, _ = env.step(action)
+        image = np.array(rows["image"], np.uint8)
+        chunks.append(
+            Chunk(
+                state=np.array(rows["state"], np.float32),
+                image=image.reshape(len(image), spec.views, *spec.image_shape),
+                action=np.array(rows["action"], np.float32),
+                reward=np.array(rows["reward"], np.float32),
+                is_first=np.array(rows["first"]),
+                is_last=np.array(rows["last"]),
+                is_terminal=np.zeros(len(image), np.bool_),
+                meta=ChunkMeta(1, RUN, "stub", 0, 0, str(info["renderer"]), "stub", (meta,)),
+            )
+        )
+    env.close()
+    return chunks
+
+
+def write(load: Load, chunks: list[Chunk], actors: range, results: Any) -> None:
+    """Plays some of the actors, in one process."""
+    store = ReplayStore(connect(load.url), RUN, load.spec, load.config)
+    written = dict.fromkeys(actors, 0)
+    took: list[float] = []
+    each = len(chunks[0].reward) / load.rows_per_second / len(actors)
+    began = time.monotonic()
+    late = cpu = 0.0
+    number = 0
+    while time.monotonic() < began + load.seconds:
+        actor = actors[number % len(actors)]
+        chunk = chunks[number % len(chunks)]
+        stream = f"stub{actor}.0.0"
+        meta = replace(chunk.meta, stream_id=stream, actor_id=f"stub{actor}", first_step=written[actor])
+        at, used = time.monotonic(), time.process_time()
+        store.put(replace(chunk, meta=meta))
+        took.append(time.monotonic() - at)
+        cpu += time.process_time() - used
+        written[actor] += chunk.rows
+        number += 1
+        ahead = began + number * each - time.monotonic()
+        late = max(late, -ahead)
+        if ahead > 0:
+            time.sleep(ahead)
+    results.put({"rows": sum(written.values()), "took": took, "late": late, "cpu": cpu})
+
+
+def read(load: Load, kind: str, batch: int, results: Any) -> None:
+    """Samples batches as fast as they come."""
+    store = ReplayStore(connect(load.url), RUN, load.spec, load.config)
+    sampler = (TeacherSampler if kind == "teacher" else StudentSampler)(store, batch, 0, prefetch=2)
+    began, rows = time.monotonic(), 0
+    while time.monotonic() < began + load.seconds:
+        rows += int(sampler.sample(30.0)["valid"].sum())
+    sampler.close()
+    results.put({"rows": rows})
+
+
+def measure(load: Load, chunks: list[Chunk], processes: int, batches: dict[str, int]) -> dict[str, float]:
+    """Runs writers and readers side by side; rates are over the whole time."""
+    context = multiprocessing.get_context("spawn")
+    writers, readers = context.Queue(), {kind: context.Queue() for kind in batches}
+    shares = [range(first, load.actors, processes) for first in range(min(processes, load.actors))]
+    running = [context.Process(target=write, args=(load, chunks, share, writers)) for share in shares]
+    client = connect(load.url)
+    before = client.info("cpu")
+    for process in running:
+        process.start()
+    time.sleep(1.0)  # so that there is something to sample
+    running += [
+        context.Process(target=read, args=(load, kind, batch, readers[kind])) for kind, batch in batches.items()
+    ]
+    for process in running[len(shares) :]:
+        process.start()
+    wrote = [writers.get() for _ in shares]
+    sampled = {kind: queue.get()["rows"] / load.seconds for kind, queue in readers.items()}
+    for process in running:
+        process.join()
+    after = client.info("cpu")
+    stats = ReplayStore(client, RUN, load.spec, load.config).stats()
+    took = np.concatenate([one["took"] for one in wrote])
+    used = sum(float(after[name]) - float(before[name]) for name in ("used_cpu_sys", "used_cpu_user"))
+    rows = sum(one["rows"] for one in wrote)
+    return {
+        "actors": load.actors,
+        "asked_rows_per_second": load.actors * load.rows_per_second,
+        "rows_per_second": rows / load.seconds,
+        "bytes_per_row": stats["bytes"] / stats["rows"],
+        "megabytes_per_second": rows / load.seconds * stats["bytes"] / stats["rows"] / 1e6,
+        "put_ms_median": 1e3 * float(np.median(took)),
+        "put_ms_99": 1e3 * float(np.quantile(took, 0.99)),
+        "late_seconds": max(one["late"] for one in wrote),
+        "redis_cpu_share": used / load.seconds,
+        "writer_cpu_ms_per_chunk": 1e3 * sum(one["cpu"] for one in wrote) / len(took),
+        "redis_bytes_per_row": float(client.info("memory")["used_memory"]) / stats["rows"],
+        **{f"sampled_rows_per_second_{kind}": rate for kind, rate in sampled.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="push")
+    parser.add_argument("--redis-url", help="default: a server of its own, as in mode local")
+    parser.add_argument("--fsync", default="no", choices=("no", "everysec", "always"), help="of that server")
+    parser.add_argument("--actors", type=int, default=160)
+    parser.add_argument("--rows-per-second", type=float, default=40.0, help="of each actor")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--processes", type=int, default=1, help="that play the actors")
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--teacher-batch", type=int, default=0, help="sequences; 0: nobody samples")
+    parser.add_argument("--student-batch", type=int, default=0)
+    given = parser.parse_args()
+    config = resolve(given.task, None, [f"replay.shards={given.shards}", "replay.append_fsync=" + given.fsync])
+    spec = stream_spec(config)
+    chunks = record(given.task, spec, config, 8)
+    batches = {"teacher": given.teacher_batch, "student": given.student_batch}
+    batches = {kind: batch for kind, batch in batches.items() if batch}
+
+    def run(url: str) -> None:
+        load = Load(url, spec, config.replay, given.actors, given.rows_per_second, given.seconds)
+        print(json.dumps({**measure(load, chunks, given.processes, batches), "cpus": os.cpu_count()}, indent=2))
+
+    if given.redis_url:
+        run(given.redis_url)
+        return
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        EmbeddedServer(Path(directory), max_bytes=config.replay.memory_bytes, fsync=given.fsync) as server,
+    ):
+        run(server.url)
+
+
+if __name__ == "__main__":
+    main()
