@@ -161,7 +161,7 @@ class ParallelRun:
                     self._note_restarts(pool, monitor)
                     running = pool.stats()["running"]
                     waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
-                    if collecting:
+                    if collecting and not replay.away:
                         self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
                     elif _finished(status, training.student_updates):
                         break

@@ -50,6 +50,11 @@ class ReplayWatch:
         self._seen: Mapping[str, float] = store.stats()
         self._away_since: float | None = None
 
+    @property
+    def away(self) -> bool:
+        """Whether Redis did not answer when it was asked last."""
+        return self._away_since is not None
+
     def env_steps(self) -> int:
         """Environment steps of the run so far.
 

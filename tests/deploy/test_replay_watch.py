@@ -51,9 +51,11 @@ def test_counters_stay_while_redis_is_away_and_go_on_when_it_is_back(server: Emb
     assert watched.env_steps() == 107
     kill(server.pid)
     assert watched.env_steps() == watched.env_steps() == 107
+    assert watched.away
     server.revive()
     count(store, 130)
     assert watched.env_steps() == 137
+    assert not watched.away
     (away, told), (back, values) = events
     assert (away, back) == ("replay_away", "replay_back")
     assert told["reason"]
