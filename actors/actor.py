@@ -134,7 +134,7 @@ class RolloutActor:
             actor_id=actor_id,
             seed=plan.seed,
             incarnation=incarnation,
-            make_state_only_env=functools.partial(make_env, plan.task, plan.sim, views=0),
+            make_state_only_env=functools.partial(make_env, plan.task, plan.sim, views=0, state_errors=True),
         )
         self._idle_since = time.monotonic()
         node_id = ray.get_runtime_context().get_node_id()

@@ -35,7 +35,8 @@ class ActorsConfig:
     state_only_envs: int = field(
         default=0,
         metadata={
-            "help": "of these environments, how many render no image: faster, but of use to the teacher alone",
+            "help": "of these environments, how many render no image, and have a state with errors "
+            "(sim.randomisation.sensing): of use to the teacher alone",
             "min": 0,
         },
     )

@@ -51,7 +51,7 @@ class DebugRun:
             actor_id=ACTOR,
             seed=config.seed,
             incarnation=store.claim_incarnation(ACTOR),
-            make_state_only_env=lambda: sim.make_env(config.task, config.sim, views=0),
+            make_state_only_env=lambda: sim.make_env(config.task, config.sim, views=0, state_errors=True),
         )
         training, updates = config.training, self._progress()
         self._lines = _Crossed(training.metrics_every_updates, updates)

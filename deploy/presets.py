@@ -21,14 +21,14 @@ _CUBE: Mapping[str, object] = {
     "training.prefill_rows": 3_000,
     "training.student_updates": 7_000,
     "learner.student_may_lag": True,
-    "learner.student.batch_size": 3,
+    "learner.student.batch_size": 4,
     "learner.student.decay_updates": 7_000,
     "learner.student.average_rate": 0.003,
     "learner.batch_size": 32,
     "learner.behaviour.actor_learning_rate": 3e-4,
     "learner.behaviour.critic_learning_rate": 5e-4,
     "actors.envs_per_actor": 24,
-    "actors.state_only_envs": 4,
+    "actors.state_only_envs": 8,
     "evaluation.factor_episodes": 100,
 }
 
@@ -50,7 +50,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
         "replay.chunk_length": 61,
         "learner.sequence_length": 16,
         "learner.teacher_samples_per_insert": 32,
-        "learner.student_samples_per_insert": 9.9,
+        "learner.student_samples_per_insert": 13.2,
     },
     "lift": {
         **_CUBE,
@@ -58,7 +58,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
         "replay.chunk_length": 51,
         "learner.sequence_length": 17,
         "learner.teacher_samples_per_insert": 26,
-        "learner.student_samples_per_insert": 9.7,
+        "learner.student_samples_per_insert": 13.0,
     },
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from sim.config import DynamicsConfig, RandomisationConfig, SimConfig, TimingConfig, VisualConfig
+from sim.config import DynamicsConfig, RandomisationConfig, SensingConfig, SimConfig, TimingConfig, VisualConfig
 from sim.domains import DOMAINS, FACTORS, drawn_factors, held_out_domain, held_out_factors
 
 TASKS = ("reach", "push", "lift")
@@ -17,6 +17,7 @@ __all__ = [
     "TASKS",
     "DynamicsConfig",
     "RandomisationConfig",
+    "SensingConfig",
     "SimConfig",
     "TimingConfig",
     "VisualConfig",
@@ -33,7 +34,13 @@ gym.register("twist/Counting-v0", "sim.counting:CountingEnv", nondeterministic=T
 
 
 def make_env(
-    task: str, config: SimConfig, *, domain: str = "train", views: int | None = None, render_mode: str | None = None
+    task: str,
+    config: SimConfig,
+    *,
+    domain: str = "train",
+    views: int | None = None,
+    render_mode: str | None = None,
+    state_errors: bool = False,
 ) -> gym.Env[Any, Any]:
     """Build a task's environment without Gymnasium's wrappers.
 
@@ -43,6 +50,7 @@ def make_env(
         domain: Visual domain of episodes whose reset names none, see `sim.domains`.
         views: Images per step, each its own visual draw; None: as in the config, 0: none.
         render_mode: None or "rgb_array".
+        state_errors: Whether the state is as wrong as the randomisation says, or the truth.
 
     Raises:
         ValueError: An unknown task, domain or render mode.
@@ -54,4 +62,4 @@ def make_env(
         return CountingEnv(config, domain, views, render_mode)
     from sim.environment import PandaEnv
 
-    return PandaEnv(task, config, domain, views, render_mode)
+    return PandaEnv(task, config, domain, views, render_mode, state_errors)

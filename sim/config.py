@@ -172,17 +172,41 @@ class TimingConfig:
 
 
 @dataclass(frozen=True)
+class SensingConfig:
+    """How wrong the state is in episodes that ask for it (`make_env(state_errors=True)`): as wrong as a student.
+
+    A student misjudges where things are by a centimetre or two, and in one world always to the same side. A teacher
+    that has only ever known the truth pushes past a cube that is not where it believes, again and again; one that has
+    lived with such errors looks at what its push does.
+    """
+
+    enabled: bool = _setting(True, "draw an error of the state at all")
+    position_error_m: float = _setting(
+        0.02, "largest error of each body's x and y, the same for a whole episode, metres", low=0, high=0.05
+    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+
+@dataclass(frozen=True)
 class RandomisationConfig:
-    """The three groups of domain randomisation."""
+    """The groups of domain randomisation."""
 
     visual: VisualConfig = _nested(VisualConfig, "what the camera sees")
     dynamics: DynamicsConfig = _nested(DynamicsConfig, "how bodies and motors behave")
     timing: TimingConfig = _nested(TimingConfig, "delays of action and camera")
+    sensing: SensingConfig = _nested(SensingConfig, "how wrong the state is where it may be")
 
     @classmethod
     def off(cls) -> RandomisationConfig:
         """The nominal world: only the task's own initial positions are drawn."""
-        return cls(VisualConfig(enabled=False), DynamicsConfig(enabled=False), TimingConfig(enabled=False))
+        return cls(
+            VisualConfig(enabled=False),
+            DynamicsConfig(enabled=False),
+            TimingConfig(enabled=False),
+            SensingConfig(enabled=False),
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,15 @@ from sim.bullet_engine import BulletEngine
 from sim.config import SimConfig
 from sim.domains import held_out_factors
 from sim.engine import Image
-from sim.randomisation import EpisodeDraw, draw_dynamics, draw_timing, draw_visual, generator
+from sim.randomisation import (
+    EpisodeDraw,
+    SensingDraw,
+    draw_dynamics,
+    draw_sensing,
+    draw_timing,
+    draw_visual,
+    generator,
+)
 from sim.scene import Scene
 from sim.tasks import TASKS, Start, Task
 
@@ -42,6 +50,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         domain: str = "train",
         views: int | None = None,
         render_mode: str | None = None,
+        state_errors: bool = False,
     ) -> None:
         """Build the world.
 
@@ -51,6 +60,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             domain: Visual domain of episodes whose reset names none, see `sim.domains`.
             views: Images per step; None: as in the config.
             render_mode: None or "rgb_array".
+            state_errors: Whether the state is as wrong as `config.randomisation.sensing` says; reward and success are
+                always the truth's.
 
         Raises:
             ValueError: An argument has a value that is not allowed.
@@ -65,6 +76,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         if self.views < 0:
             raise ValueError(f"views is {self.views}, allowed: at least 0")
         self._domain = _checked_domain(domain)
+        self._state_errors = state_errors
         self.engine = BulletEngine(self.config.physics_hz)
         self.scene = Scene(self.engine, assets_directory())
         self.task: Task = TASKS[task](self.scene)
@@ -107,7 +119,9 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             tuple(draw_visual(randomisation.visual, domain, self._seed, view) for view in range(max(1, self.views))),
             draw_dynamics(randomisation.dynamics, self._seed),
             draw_timing(randomisation.timing, self._seed, domain, longest_s=1.0 / self.config.control_hz),
+            draw_sensing(randomisation.sensing, self._seed) if self._state_errors else SensingDraw(),
         )
+        self._errors = np.array([self.draw.sensing.of(name) for name in self.state_names], np.float32)
         self.engine.restore()
         self.scene.set_dynamics(self.draw.dynamics)
         self._target = self.task.reset(generator(self._seed, "task"))
@@ -196,7 +210,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         return images[0] if self.views == 1 else np.stack(images)
 
     def _observe(self) -> Observation:
-        state = np.array(self.task.observe(self.scene.robot.state()), np.float32)
+        state = np.array(self.task.observe(self.scene.robot.state()), np.float32) + self._errors
         observation: Observation = {"state": np.clip(state, self._low, self._high)}
         if self._image is not None:
             observation["image"] = self._image.copy()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sim.camera import NOMINAL_CAMERA, Sensor
-from sim.config import DynamicsConfig, Range, TimingConfig, VisualConfig
+from sim.config import DynamicsConfig, Range, SensingConfig, TimingConfig, VisualConfig
 from sim.domains import held_out_factors
 from sim.engine import CameraPose, Light, Vector
 from sim.textures import texture_names
@@ -30,6 +30,7 @@ LIGHT_AZIMUTHS_DEG: dict[str, tuple[Range, ...]] = {
     "train": ((0.0, 90.0), (180.0, 270.0)),
     "held_out": ((90.0, 180.0), (270.0, 360.0)),
 }
+BODIES = ("gripper", "cube", "goal")
 GOAL_HUE_DEG = 0.0
 CUBE_HUE_DEG = 52.0
 
@@ -100,12 +101,33 @@ class TimingDraw:
 
 
 @dataclass(frozen=True)
+class SensingDraw:
+    """By how much the state misjudges x and y of each body in metres; empty where it tells the truth."""
+
+    position_error_m: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def of(self, name: str) -> float:
+        """Return the error of one number of the state, by its name (`sim.tasks`)."""
+        what, _, axis = name.removesuffix("_m").rpartition("_")
+        if not name.endswith("_m") or axis not in ("x", "y"):
+            return 0.0
+        body, _, origin = what.partition("_from_")
+        index = "xy".index(axis)
+        return sum(
+            sign * self.position_error_m[thing][index]
+            for thing, sign in ((body, 1.0), (origin, -1.0))
+            if thing in self.position_error_m
+        )
+
+
+@dataclass(frozen=True)
 class EpisodeDraw:
     """Everything that randomisation decides about one episode; `visual` has one entry per view."""
 
     visual: tuple[VisualDraw, ...]
     dynamics: DynamicsDraw
     timing: TimingDraw
+    sensing: SensingDraw = SensingDraw()
 
     def as_json(self) -> dict[str, Any]:
         """Return the draw as plain dictionaries, lists and numbers."""
@@ -142,6 +164,15 @@ def draw_visual(config: VisualConfig, domain: str, seed: int, view: int) -> Visu
 def _side(factor: str, held_out: frozenset[str]) -> str:
     """Return from whose ranges a factor is drawn: the key of the tables above."""
     return "held_out" if factor in held_out else "train"
+
+
+def draw_sensing(config: SensingConfig, seed: int) -> SensingDraw:
+    """Draw how wrong the state of an episode is."""
+    if not config.enabled:
+        return SensingDraw()
+    most, rng = config.position_error_m, generator(seed, "sensing")
+    errors = rng.uniform(-most, most, (len(BODIES), 2))
+    return SensingDraw({body: (float(x), float(y)) for body, (x, y) in zip(BODIES, errors, strict=True)})
 
 
 def draw_dynamics(config: DynamicsConfig, seed: int) -> DynamicsDraw:

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim import DOMAINS, DynamicsConfig, RandomisationConfig, SimConfig, TimingConfig, VisualConfig, make_env
+from sim import (
+    DOMAINS,
+    DynamicsConfig,
+    RandomisationConfig,
+    SensingConfig,
+    SimConfig,
+    TimingConfig,
+    VisualConfig,
+    make_env,
+)
 from sim.camera import NOMINAL_CAMERA, Sensor
 from sim.randomisation import (
     DynamicsDraw,
@@ -261,3 +270,36 @@ def test_the_sensor_blurs_shifts_and_adds_noise() -> None:
     assert abs(noisy.std() - 5.0) < 0.3
     again = Sensor(noise_levels=5.0).expose(np.full((64, 64, 3), 128, np.uint8), rng)
     assert not np.array_equal(noisy, again)
+
+
+def test_a_state_with_errors_is_wrong_by_the_same_all_episode_and_reward_is_the_truths() -> None:
+    config = SimConfig(image_size=16)
+    true, wrong = (make_env("push", config, views=0, state_errors=errors) for errors in (False, True))
+    names = true.unwrapped.state_names  # type: ignore[attr-defined]
+    before, info = true.reset(seed=3)
+    after, wrong_info = wrong.reset(seed=3)
+    drawn = wrong_info["randomisation"]["sensing"]["position_error_m"]
+    assert info["randomisation"]["sensing"]["position_error_m"] == {}
+    assert 0.0 < max(abs(error) for pair in drawn.values() for error in pair) <= 0.02
+    for _ in range(3):
+        difference = dict(zip(names, (after["state"] - before["state"]).tolist(), strict=True))
+        for axis, index in (("x", 0), ("y", 1)):
+            for body in ("gripper", "cube", "goal"):
+                assert difference[f"{body}_{axis}_m"] == pytest.approx(drawn[body][index], abs=1e-6)
+            relative = drawn["cube"][index] - drawn["gripper"][index]
+            assert difference[f"cube_from_gripper_{axis}_m"] == pytest.approx(relative, abs=1e-6)
+            assert difference[f"goal_from_cube_{axis}_m"] == pytest.approx(
+                drawn["goal"][index] - drawn["cube"][index], abs=1e-6
+            )
+        others = [name for name in names if "_z_m" in name or name.endswith("_per_s")]
+        assert {difference[name] for name in others} == {0.0}
+        action = np.array([1.0, -0.5], np.float32)
+        before, reward, *_ = true.step(action)
+        after, wrong_reward, *_ = wrong.step(action)
+        assert reward == wrong_reward
+
+
+def test_errors_of_the_state_can_be_switched_off() -> None:
+    config = SimConfig(randomisation=RandomisationConfig(sensing=SensingConfig(enabled=False)))
+    _, info = make_env("push", config, views=0, state_errors=True).reset(seed=3)
+    assert info["randomisation"]["sensing"]["position_error_m"] == {}
