@@ -39,6 +39,13 @@ PATIENCE = {
 PORTS = ("--port", "--dashboard-port", "--dashboard-agent-listen-port", "--ray-client-server-port")
 
 
+def inherited_environment() -> dict[str, str]:
+    """Ours, without what would lead Ray or `twist` to servers of somebody else's."""
+    kept = ("RAY_worker_niceness",)
+    others = ("RAY_", "TWIST_")
+    return {name: value for name, value in os.environ.items() if name in kept or not name.startswith(others)}
+
+
 class PrivateHead:
     """Use it as a context manager.
 
@@ -54,9 +61,8 @@ class PrivateHead:
         Args:
             variables: more environment for the head and, as they inherit it, its jobs.
         """
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self.environment = {
-            **inherited,
+            **inherited_environment(),
             # A job says `python`, which has to be this one.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "RAY_AUTH_MODE": "token",

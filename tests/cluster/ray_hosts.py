@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hosts import Host, Lan, python
-from private_head import PATIENCE
+from private_head import PATIENCE, inherited_environment
 
 from replay.server import find_redis_server
 
@@ -55,9 +54,8 @@ class RayHosts:
         self.lan = Lan(NAMES)
         self._password = secrets.token_hex(16)
         self.redis_url = f"redis://default:{self._password}@{self.lan.hosts['redis'].address}:{REDIS_PORT}/0"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TWIST_"))}
         self.environment = {
-            **inherited,
+            **inherited_environment(),
             **PATIENCE,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),

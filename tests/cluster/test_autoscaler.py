@@ -7,7 +7,6 @@ nodes it is asked for as processes of this machine.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 from hosts import Host, Lan, missing, python
-from private_head import PATIENCE
+from private_head import PATIENCE, inherited_environment
 from ray_hosts import SECONDS, wait_until
 from running import SMALL, lines, report
 
@@ -79,7 +78,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Autoscaled]:
     with Lan(["head"]) as lan:
         head = lan.hosts["head"]
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TWIST_"))},
+            **inherited_environment(),
             **PATIENCE,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),

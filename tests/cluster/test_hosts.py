@@ -33,7 +33,8 @@ CUT_SECONDS = 20.0
 
 TRAIN = (
     *("train", "reach", "--mode", "cluster", *SMALL),
-    *("training.env_steps=12000", "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=2"),
+    *("training.env_steps=20000", "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=2"),
+    *("learner.teacher_samples_per_insert=0.5", "learner.student_samples_per_insert=0.25"),
     *("actors.count=2", "actors.resource=twist_actor", "learner.resource=twist_learner"),
     *("replay.capacity_steps=100000",),
 )
@@ -122,7 +123,7 @@ def test_a_run_survives_all_that_hosts_can_do_to_it(hosts: RayHosts, tmp_path: P
 
     print_table(faults)
     found = report(training.run)
-    assert found["env_steps"] >= 12000
+    assert found["env_steps"] >= 20000
     assert found["lost_rows"] == 0
     assert found["learner_restarts"] == 1
     assert found["replay_outages"] == 1
