@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +26,12 @@ SMALL = (
 )
 DEBUG = ("--mode", "debug", *SMALL, "training.metrics_every_updates=2", "training.checkpoint_every_updates=10")
 LOCAL = ("--mode", "local", *SMALL, "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=1")
+
+
+def instead(arguments: Sequence[str], *settings: str) -> tuple[str, ...]:
+    """The arguments with these settings in place of those of the same keys, as no setting may be given twice."""
+    keys = {setting.partition("=")[0] for setting in settings}
+    return (*(argument for argument in arguments if argument.partition("=")[0] not in keys), *settings)
 
 
 def command(*arguments: str) -> dict[str, Any]:

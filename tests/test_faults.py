@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from continued import assert_counters_go_on, is_past_a_checkpoint
-from running import DEBUG, LOCAL, Running, completed, lines, of_kind, report, twist
+from running import DEBUG, LOCAL, Running, completed, instead, lines, of_kind, report, twist
 
 import sim
 from deploy.run_directory import RunDirectory
@@ -112,14 +112,9 @@ def test_a_redis_server_that_is_killed_is_waited_for_and_started_again(tmp_path:
 def test_the_pool_grows_while_the_learner_waits_and_says_why(tmp_path: Path) -> None:
     """An update asks for so many rows that actors are what is lacking."""
     run = tmp_path / "run"
-    slow = [setting for setting in LOCAL if "samples_per_insert" not in setting]
-    hungry = (
-        "learner.teacher_samples_per_insert=0.2",
-        "learner.student_samples_per_insert=0",
-        "training.env_steps=3000",
-    )
-    elastic = ("actors.max=2", "actors.resize_seconds=1")
-    completed("train", "reach", *slow, *hungry, *elastic, "--run-dir", str(run))
+    hungry = ("learner.teacher_samples_per_insert=0.2", "learner.student_samples_per_insert=0")
+    elastic = ("actors.max=2", "actors.resize_seconds=1", "training.env_steps=3000")
+    completed("train", "reach", *instead(LOCAL, *hungry, *elastic), "--run-dir", str(run))
     resized = [row for row in lines(run) if row.get("event") == "pool_resized"]
     assert resized
     assert "actors' time" in resized[0]["reason"]

@@ -18,7 +18,7 @@ import pytest
 from hosts import Host, Lan, missing, python
 from private_head import PATIENCE, inherited_environment
 from ray_hosts import SECONDS, wait_until
-from running import SMALL, lines, report
+from running import SMALL, instead, lines, report
 
 from replay.server import find_redis_server
 
@@ -61,7 +61,7 @@ class Autoscaled:
 
     def train(self, run: Path, *settings: str) -> Any:
         """Starts a training; the process."""
-        arguments = ["train", "reach", *CLUSTER, *settings, "--run-dir", str(run)]
+        arguments = ["train", "reach", *instead(CLUSTER, *settings), "--run-dir", str(run)]
         return self.head.run_inside(python("-m", "deploy", *arguments), run.with_suffix(".log"), self.environment)
 
     def until(self, what: str, holds: Any) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hosts import missing
 from ray_hosts import SECONDS, RayHosts, wait_until
-from running import SMALL, lines, of_kind, report
+from running import SMALL, instead, lines, of_kind, report
 
 from deploy.run_directory import RunDirectory
 from deploy.specification import stream_spec
@@ -31,8 +31,8 @@ MOST_SECONDS, MOST_SECONDS_AFTER_A_NODE = 30.0, 60.0
 
 CUT_SECONDS = 20.0
 
-TRAIN = (
-    *("train", "reach", "--mode", "cluster", *SMALL),
+TRAIN = instead(
+    ("train", "reach", "--mode", "cluster", *SMALL),
     *("training.env_steps=20000", "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=2"),
     *("learner.teacher_samples_per_insert=0.5", "learner.student_samples_per_insert=0.25"),
     *("actors.count=2", "actors.resource=twist_actor", "learner.resource=twist_learner"),
