@@ -61,13 +61,15 @@ class RayHosts:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
             "TWIST_REDIS_URL": self.redis_url,
+            # As Ray sets it for a job's driver, which would otherwise look for any Ray that runs on this machine.
+            "RAY_ADDRESS": f"{self.lan.hosts['head'].address}:{GCS_PORT}",
         }
 
     def __enter__(self) -> RayHosts:
         self.lan.__enter__()
         try:
             self.start_redis()
-            head = f"{self.lan.hosts['head'].address}:{GCS_PORT}"
+            head = self.environment["RAY_ADDRESS"]
             self.start_ray("head", "--head", f"--port={GCS_PORT}", f"--temp-dir={self.lan.ray}", "--num-cpus=0")
             self._wait_for(self.lan.hosts["head"], GCS_PORT)
             for name in ("learner", "actors-a", "actors-b"):

@@ -86,6 +86,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Autoscaled]:
             "RAY_FAKE_CLUSTER": "1",
             "RAY_enable_autoscaler_v2": "0",
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_ADDRESS": f"{head.address}:{GCS_PORT}",
             "TWIST_REDIS_URL": f"redis://{head.address}:{REDIS_PORT}/0",
         }
         config = directory / "autoscaling.json"
