@@ -69,11 +69,10 @@ class RayHosts:
         self.lan.__enter__()
         try:
             self.start_redis()
-            head = self.environment["RAY_ADDRESS"]
             self.start_ray("head", "--head", f"--port={GCS_PORT}", f"--temp-dir={self.lan.ray}", "--num-cpus=0")
             self._wait_for(self.lan.hosts["head"], GCS_PORT)
             for name in ("learner", "actors-a", "actors-b"):
-                self.start_ray(name, f"--address={head}", "--num-cpus=2")
+                self.join_ray(name)
         except BaseException:
             self.lan.remove()
             raise
@@ -99,6 +98,10 @@ class RayHosts:
         file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         host.start([find_redis_server(), str(file)], self.directory / "redis.log", self.environment)
         self._wait_for(host, REDIS_PORT)
+
+    def join_ray(self, name: str) -> None:
+        """Starts the Ray of a host that is not the head."""
+        self.start_ray(name, f"--address={self.environment['RAY_ADDRESS']}", "--num-cpus=2")
 
     def start_ray(self, name: str, *flags: str) -> None:
         """Starts the Ray of a host; it is not waited for."""

@@ -30,12 +30,14 @@ MOST_SECONDS, MOST_SECONDS_AFTER_A_NODE = 30.0, 60.0
 """Within which environment steps flow again after a fault, and after the loss of a node."""
 
 CUT_SECONDS = 20.0
+AWAY_SECONDS = 5.0
+"""Between the end of Redis and its new start."""
 
 TRAIN = instead(
     ("train", "reach", "--mode", "cluster", *SMALL),
     *("training.env_steps=20000", "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=2"),
     *("learner.teacher_samples_per_insert=0.5", "learner.student_samples_per_insert=0.25"),
-    *("actors.count=2", "actors.resource=twist_actor", "learner.resource=twist_learner"),
+    *("actors.count=4", "actors.resource=twist_actor", "learner.resource=twist_learner"),
     *("replay.capacity_steps=100000",),
 )
 
@@ -103,7 +105,7 @@ class Training:
 
 def test_a_run_survives_all_that_hosts_can_do_to_it(hosts: RayHosts, tmp_path: Path) -> None:
     training = Training(hosts, tmp_path / "run")
-    training.until(lambda: any(row["teacher/updates"] > 0 for row in of_kind("train", lines(training.run))))
+    training.until(lambda: last(training.run, "actors/running") == 4 and last(training.run, "teacher/updates") > 0)
     faults: list[Fault] = []
 
     def suffers(what: str, done: Callable[[], None], most_seconds: float = MOST_SECONDS) -> None:
@@ -116,6 +118,7 @@ def test_a_run_survives_all_that_hosts_can_do_to_it(hosts: RayHosts, tmp_path: P
     a, b, redis = (hosts.lan.hosts[name] for name in ("actors-a", "actors-b", "redis"))
     suffers("cable of an actors' host cut for 20 s", lambda: cut_for_a_while(a), MOST_SECONDS_AFTER_A_NODE)
     suffers("SIGKILL of the other actors' host", b.kill, MOST_SECONDS_AFTER_A_NODE)
+    hosts.join_ray("actors-b")
     suffers("SIGKILL of the learner", lambda: kill_learner(hosts))
     suffers("SIGKILL of Redis, started again", lambda: kill_redis(hosts))
     training.driver.wait(SECONDS)
@@ -135,6 +138,11 @@ def test_a_run_survives_all_that_hosts_can_do_to_it(hosts: RayHosts, tmp_path: P
     assert_whole(hosts, training.run, found)
 
 
+def last(run: Path, key: str) -> float:
+    rows = of_kind("train", lines(run))
+    return float(rows[-1][key]) if rows else 0.0
+
+
 def cut_for_a_while(host: Any) -> None:
     host.cut()
     time.sleep(CUT_SECONDS)
@@ -148,6 +156,7 @@ def kill_learner(hosts: RayHosts) -> None:
 
 def kill_redis(hosts: RayHosts) -> None:
     hosts.lan.hosts["redis"].kill()
+    time.sleep(AWAY_SECONDS)
     hosts.start_redis()
 
 
