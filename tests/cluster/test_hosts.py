@@ -113,6 +113,9 @@ def test_a_run_survives_all_that_hosts_can_do_to_it(hosts: RayHosts, tmp_path: P
         began = time.time()
         done()
         training.until_steps_flow()
+        # The driver has heard from the learner again: no fault before the last one is over.
+        over = time.time()
+        training.until(lambda: last(training.run, "time") > over)
         faults.append(Fault(what, most_seconds, training.longest_pause(began)))
 
     a, b, redis = (hosts.lan.hosts[name] for name in ("actors-a", "actors-b", "redis"))
