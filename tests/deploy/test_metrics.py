@@ -81,9 +81,7 @@ def test_lines_of_one_kind_are_found_whatever_words_the_others_have(tmp_path: Pa
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, 10_000])
-def test_the_last_lines_are_read_from_the_end(
-    tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_lines_are_read_from_the_end(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BLOCK_BYTES", block)
     path = tmp_path / "metrics.jsonl"
     assert read_last(path, 3) == []
