@@ -457,8 +457,10 @@ def test_the_smallest_real_run_has_a_status(tmp_path: Path, capsys: pytest.Captu
     assert said.count("\n") == 1
     status: dict[str, Any] = json.loads(said)
     assert (status["state"], status["mode"], status["task"]) == ("finished", "debug", "reach")
-    assert status["env_steps"] >= status["goals"]["env_steps"] == 48
-    assert status["updates"]["student"] == 3
+    report = json.loads((run / "report.json").read_text())
+    assert status["env_steps"] == report["env_steps"] >= status["goals"]["env_steps"] == 48
+    assert status["updates"] == report["updates"]
+    assert status["run_id"] == report["run_id"]
     assert status["checkpoint"]["step"] == status["env_steps"]
     assert 0 <= status["checkpoint"]["age_seconds"] <= status["last_line_age_seconds"] + 60
     assert status["replay"]["rows"] > 0
