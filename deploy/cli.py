@@ -24,6 +24,7 @@ Trains a robot policy that sees only camera images, by distilling a teacher that
 commands:
   train TASK    train teacher and student, and report; the same command with the same --run-dir continues
   submit TASK   the same as a job of a Ray cluster; follows its log
+  status RUN    where a run stands: driven or not, how far, who waits for whom, what went wrong
   eval RUN      success of a trained policy, in training or in unseen visual worlds
   pack RUN DIR  what a finished run needs to act, in one small directory
   curve RUN     success of a run's snapshots over time and steps
@@ -91,6 +92,12 @@ def _submit(arguments: list[str]) -> int:
     from deploy.commands.submit import submit_command
 
     return submit_command(arguments)
+
+
+def _status(arguments: list[str]) -> int:
+    from deploy.commands.status import status_command
+
+    return status_command(arguments)
 
 
 def _eval(arguments: list[str]) -> int:
@@ -334,6 +341,7 @@ def _compare(arguments: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "submit": _submit,
+    "status": _status,
     "eval": _eval,
     "pack": _pack,
     "curve": _curve,

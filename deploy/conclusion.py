@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,10 @@ from deploy.reporting.clips import Traces, write_clip, write_imagined_clip
 from deploy.reporting.contact_sheet import write_contact_sheet
 from deploy.reporting.curves import write_curves
 from deploy.reporting.factors import print_factors
+from deploy.reporting.fault_counts import count_faults
 from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.reporting.page import write_page
-from deploy.reporting.report import Faults, Report, print_report, write_report
+from deploy.reporting.report import Report, print_report, write_report
 from deploy.reporting.results import EvaluationResult
 from deploy.run_directory import RunDirectory
 from deploy.two_processes import map_in_two_processes
@@ -135,26 +135,8 @@ def _report(config: RunConfig, run: RunDirectory, store: ReplayStore, results: t
         updates={name: int(last.get(f"{name}/updates", 0)) for name in loops},
         replay_ratios={name: float(last.get(f"{name}/replay_ratio", float("nan"))) for name in loops},
         waiting={name: mean(f"wait/{name}") for name in (*loops, "actors")},
-        faults=_faults(run, last, int(replay["quarantined_chunks"])),
+        faults=count_faults(read_metrics(run.metrics, "event"), last, int(replay["quarantined_chunks"])),
         versions=versions(),
-    )
-
-
-def _faults(run: RunDirectory, last: Mapping[str, Any], quarantined: int) -> Faults:
-    events = list(read_metrics(run.metrics, "event"))
-    restarts: dict[str, int] = {}
-    for event in events:
-        if event["event"] == "actor_restart":
-            restarts[event["cause"]] = restarts.get(event["cause"], 0) + 1
-    return Faults(
-        resumed=sum(event["event"] == "resumed" for event in events),
-        restarts=restarts,
-        learner_restarts=sum(event["event"] == "learner_restart" for event in events),
-        crashes=sum(int(event["count"]) for event in events if event["event"] == "environment_crash"),
-        replay_outages=sum(event["event"] == "replay_away" for event in events),
-        stalled_seconds=float(last.get("run/stalled_seconds", 0.0)),
-        quarantined=quarantined,
-        lost_rows=sum(int(event.get("lost_env_steps", 0)) for event in events),
     )
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from actors.rollout_stats import Crash, RolloutStats
 from deploy.learner_process import LearnerStatus
-from deploy.progress import ProgressDisplay
+from deploy.progress import EPISODES_IN_MEAN, ProgressDisplay
+from deploy.prometheus import PrometheusMetrics
 from deploy.reporting.metrics import MetricsWriter
 from learner.loops import LoopReport
 
 DRIVERS = ("random", "teacher", "student")
-EPISODES_IN_MEAN = 100
-"""Success and return that are shown are means over so many last episodes of each driver."""
 
 
 class RunMonitor:
@@ -31,6 +30,7 @@ class RunMonitor:
         env_steps: int,
         actor_hours: float = 0.0,
         stalled_seconds: float = 0.0,
+        exported: PrometheusMetrics | None = None,
     ) -> None:
         """Begins at the counters of a continued run, or at zero.
 
@@ -42,9 +42,11 @@ class RunMonitor:
             env_steps: environment steps so far.
             actor_hours: that its actors had run before, added up.
             stalled_seconds: that it had made no progress before.
+            exported: is told the same as `metrics`; None where there is no Ray.
         """
         self.env_steps = env_steps
         self._metrics, self._display, self._write_crash = metrics, display, write_crash
+        self._exported = exported
         self._wall_before, self._began = wall_seconds, time.monotonic()
         self._last_line, self._last_steps = self._began, env_steps
         self._success = {driver: deque[bool](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
@@ -79,6 +81,8 @@ class RunMonitor:
     def event(self, name: str, **values: float | int | str) -> None:
         """Writes down that something happened: these lines are what the report counts."""
         self._metrics.write("event", self.env_steps, {"event": name, **values})
+        if self._exported is not None:
+            self._exported.event(name, values)
 
     def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> float:
         """Writes one line of kind "train" and shows it.
@@ -114,6 +118,8 @@ class RunMonitor:
         self.env_steps = env_steps
         self._metrics.write("train", env_steps, values)
         self._display.update(env_steps, values)
+        if self._exported is not None:
+            self._exported.line(env_steps, values)
         self._last_line, self._last_steps = now, env_steps
         self._waited = self._seconds = 0.0
         return values["wait/actors"]

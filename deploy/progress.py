@@ -9,6 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
@@ -21,7 +22,12 @@ from rich.text import Text
 LINE_EVERY_SECONDS = 10.0
 """Time between two lines where the output is not a terminal."""
 
+EPISODES_IN_MEAN = 100
+"""Success and return that are shown are means over so many last episodes of each driver."""
+
 _UNKNOWN = "–"
+_BAR_WIDTH = 10
+"""So that the table of a run of millions of steps fits into 80 columns."""
 
 
 class ProgressDisplay:
@@ -46,7 +52,7 @@ class ProgressDisplay:
             clock: seconds, from anywhere.
         """
         self._title = title
-        self._goals = {"env_steps": env_steps, "student_updates": student_updates}
+        self._goals = Goals(env_steps, student_updates)
         self._stream = stream or sys.stdout
         self._clock = clock
         self._begun = clock()
@@ -86,25 +92,14 @@ class ProgressDisplay:
 
     def seconds_left(self) -> float | None:
         """Until both goals are reached at the present rates; None while a rate is not known."""
-        needed = (
-            (self._goals["env_steps"] - self._env_steps, "rate/env_steps"),
-            (self._goals["student_updates"] - self._values.get("student/updates", 0.0), "rate/student_updates"),
-        )
-        longest = 0.0
-        for missing, rate in needed:
-            if missing <= 0:
-                continue
-            if self._values.get(rate, 0.0) <= 0:
-                return None
-            longest = max(longest, missing / self._values[rate])
-        return longest
+        return seconds_left(self._env_steps, self._values, self._goals)
 
     def line(self) -> str:
         """Everything in one line."""
         return " | ".join(
             (
                 f"{self._title} {_duration(self._clock() - self._begun)}",
-                f"{self._env_steps:,}/{self._goals['env_steps']:,} steps ({self._number('rate/env_steps')}/s)",
+                f"{self._env_steps:,}/{self._goals.env_steps:,} steps ({self._number('rate/env_steps')}/s)",
                 f"updates: teacher {self._number('teacher/updates')} ({self._number('rate/teacher_updates', 1)}/s), "
                 f"student {self._number('student/updates')} ({self._number('rate/student_updates', 1)}/s)",
                 f"success: teacher {self._percent('actors/success_teacher')}, "
@@ -132,45 +127,98 @@ class ProgressDisplay:
         print(text, file=self._stream, flush=True)
 
     def _table(self) -> Table:
-        table = Table(title=self._title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("", style="bold", min_width=12)
-        for name in ("done", "", "per second", "success", "waiting"):
-            table.add_column(name, justify="left" if name == "" else "right")
-        goal = self._goals["env_steps"]
-        table.add_row(
-            "environment",
-            f"{self._env_steps:,} / {goal:,}",
-            ProgressBar(total=goal, completed=self._env_steps, width=20),
-            self._number("rate/env_steps"),
-            "",
-            self._percent("wait/actors"),
-        )
-        table.add_row(
-            "teacher",
-            self._number("teacher/updates"),
-            "",
-            self._number("rate/teacher_updates", 1),
-            self._percent("actors/success_teacher"),
-            self._percent("wait/teacher"),
-        )
-        goal, done = self._goals["student_updates"], self._values.get("student/updates", 0.0)
-        table.add_row(
-            "student",
-            f"{done:,.0f} / {goal:,}",
-            ProgressBar(total=max(goal, 1), completed=done if goal else 1, width=20),
-            self._number("rate/student_updates", 1),
-            self._percent("actors/success_student"),
-            self._percent("wait/student"),
-        )
+        table = progress_table(self._env_steps, self._values, self._goals)
+        table.title, table.title_justify = self._title, "left"
         table.caption = f"{_duration(self._clock() - self._begun)} so far, {_duration(self.seconds_left())} left"
         table.caption_justify = "left"
         return table
 
     def _number(self, key: str, digits: int = 0) -> str:
-        return f"{self._values[key]:,.{digits}f}" if key in self._values else _UNKNOWN
+        return _number(self._values, key, digits)
 
     def _percent(self, key: str) -> str:
-        return f"{100 * self._values[key]:.0f} %" if key in self._values else _UNKNOWN
+        return _percent(self._values, key)
+
+
+@dataclass(frozen=True)
+class Goals:
+    """How long a run is, in environment steps and student updates."""
+
+    env_steps: int
+    student_updates: int
+
+
+def seconds_left(env_steps: int, values: Mapping[str, float], goals: Goals) -> float | None:
+    """Until both goals are reached at the present rates.
+
+    Args:
+        env_steps: so far.
+        values: keys as in metrics.jsonl.
+        goals: of the run.
+
+    Returns:
+        Seconds; None while a rate is not known.
+    """
+    needed = (
+        (goals.env_steps - env_steps, "rate/env_steps"),
+        (goals.student_updates - values.get("student/updates", 0.0), "rate/student_updates"),
+    )
+    longest = 0.0
+    for missing, rate in needed:
+        if missing <= 0:
+            continue
+        if values.get(rate, 0.0) <= 0:
+            return None
+        longest = max(longest, missing / values[rate])
+    return longest
+
+
+def progress_table(env_steps: int, values: Mapping[str, float], goals: Goals) -> Table:
+    """How far environment, teacher and student are, how fast they are, and how long they wait.
+
+    Args:
+        env_steps: so far.
+        values: keys as in metrics.jsonl; a dash stands where one is not known.
+        goals: of the run.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", style="bold", min_width=11)
+    for name in ("done", "", "per second", "success", "waiting"):
+        table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
+    table.add_row(
+        "environment",
+        f"{env_steps:,} / {goals.env_steps:,}",
+        ProgressBar(total=goals.env_steps, completed=env_steps, width=_BAR_WIDTH),
+        _number(values, "rate/env_steps"),
+        "",
+        _percent(values, "wait/actors"),
+    )
+    table.add_row(
+        "teacher",
+        _number(values, "teacher/updates"),
+        "",
+        _number(values, "rate/teacher_updates", 1),
+        _percent(values, "actors/success_teacher"),
+        _percent(values, "wait/teacher"),
+    )
+    goal, done = goals.student_updates, values.get("student/updates", 0.0)
+    table.add_row(
+        "student",
+        f"{done:,.0f} / {goal:,}",
+        ProgressBar(total=max(goal, 1), completed=done if goal else 1, width=_BAR_WIDTH),
+        _number(values, "rate/student_updates", 1),
+        _percent(values, "actors/success_student"),
+        _percent(values, "wait/student"),
+    )
+    return table
+
+
+def _number(values: Mapping[str, float], key: str, digits: int = 0) -> str:
+    return f"{values[key]:,.{digits}f}" if key in values else _UNKNOWN
+
+
+def _percent(values: Mapping[str, float], key: str) -> str:
+    return f"{100 * values[key]:.0f} %" if key in values else _UNKNOWN
 
 
 def _duration(seconds: float | None) -> str:

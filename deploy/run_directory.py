@@ -19,8 +19,9 @@ import fcntl
 import json
 import os
 import socket
+import time
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,9 @@ from replay.address import redact
 
 FORMAT = 1
 """Of config.json; raised when an older reader could not understand it."""
+
+LOCK_SECONDS = 0.2
+"""For which a driver tries to have the lock: who asks for the driver (`RunDirectory.driver`) has it for an instant."""
 
 MAY_CHANGE = (
     "mode",
@@ -63,6 +67,21 @@ MAY_CHANGE = (
     "learner.threads",
 )
 """Settings that may be others when a run is continued; one that ends in a dot is a whole group."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Who drives a run, or did last.
+
+    Attributes:
+        here: whether it is alive and on this machine, whose locks can be seen.
+        name: "process 12 on HOST"; empty where that is not known.
+        elsewhere: whether it may be alive on another machine, whose locks cannot be seen from here.
+    """
+
+    here: bool
+    name: str
+    elsewhere: bool
 
 
 class RunDirectory:
@@ -180,6 +199,26 @@ class RunDirectory:
     def report_html(self) -> Path:
         """The run's result with pictures."""
         return self.path / "report.html"
+
+    def driver(self) -> Driver:
+        """Who drives the run; asked without getting in a driver's way.
+
+        Raises:
+            UserError: the lock cannot be read.
+        """
+        try:
+            with (self.path / "lock").open(encoding="utf-8") as file:
+                try:
+                    # Shared, and given back at once: drivers try again, and others who ask are not in the way.
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return Driver(here=True, name=file.read().strip() or "another process", elsewhere=False)
+                name = file.read().strip()
+        except FileNotFoundError:
+            return Driver(here=False, name="", elsewhere=True)  # a copy that left it out
+        except OSError as error:
+            raise UserError(f"{self.path / 'lock'}: {error.strerror}") from error
+        return Driver(here=False, name=name, elsewhere=name.rpartition(" on ")[2] != socket.gethostname())
 
     def newest_checkpoint(self) -> Checkpoint:
         """What the run has learned so far.
@@ -300,17 +339,21 @@ def _lock(path: Path) -> IO[str]:
         UserError: if a driver that is alive has it.
     """
     file = path.open("a+", encoding="utf-8")
+    patience = time.monotonic() + LOCK_SECONDS
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
-        file.close()
-        raise UserError(f"run directory {path.parent}: is being driven by {holder}") from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return file
+            except BlockingIOError:
+                if time.monotonic() > patience:
+                    file.seek(0)
+                    holder = file.read().strip() or "another process"
+                    raise UserError(f"run directory {path.parent}: is being driven by {holder}") from None
+            time.sleep(0.02)
     except BaseException:
         file.close()
         raise
-    return file
 
 
 def _note_driver(lock: IO[str]) -> None:

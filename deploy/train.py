@@ -18,6 +18,7 @@ from deploy.errors import UserError, user_errors
 from deploy.lengths import lengths
 from deploy.monitor import RunMonitor
 from deploy.progress import ProgressDisplay
+from deploy.prometheus import PrometheusMetrics
 from deploy.ray_session import ray_session
 from deploy.replay_address import VARIABLE, ReplayUrls, require_one_server, require_replay
 from deploy.replay_watch import ReplayWatch
@@ -109,6 +110,7 @@ def _train(
         env_steps=at.env_steps,
         actor_hours=at.actor_hours,
         stalled_seconds=at.stalled_seconds,
+        exported=None if config.mode == "debug" else PrometheusMetrics(config.task, run.run_id),
     )
     replay = ReplayWatch(
         store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.checkpoints import Checkpoint
 from deploy.config import RunConfig
 from deploy.lengths import lengths
 from deploy.reporting.report import Report, read_report
@@ -21,6 +22,19 @@ def finished_report(run: RunDirectory, config: RunConfig) -> Report | None:
     Raises:
         UserError: report or checkpoint cannot be read.
     """
+    report = report_of_end(run, config)
+    if report is None:
+        return None
+    checkpoint = run.checkpoints.latest()
+    return report if checkpoint is None or reaches_end(checkpoint, config) else None
+
+
+def report_of_end(run: RunDirectory, config: RunConfig) -> Report | None:
+    """The report, if it belongs to these settings.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     if not run.report_json.exists():
         return None
     report = read_report(run.report_json)
@@ -28,7 +42,9 @@ def finished_report(run: RunDirectory, config: RunConfig) -> Report | None:
         return None
     if any(result.episodes != config.evaluation.episodes for result in report.headline()):
         return None
-    checkpoint = run.checkpoints.latest()
-    if checkpoint is not None and checkpoint.document.get("complete") != lengths(config):
-        return None
     return report
+
+
+def reaches_end(checkpoint: Checkpoint, config: RunConfig) -> bool:
+    """Whether the run had reached the lengths of these settings when it was written."""
+    return bool(checkpoint.document.get("complete") == lengths(config))

@@ -22,12 +22,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from deploy.reporting.tensorboard_file import TensorBoardFile
 
 Kind = Literal["train", "episode", "evaluation", "event"]
 Value = float | int | str | bool | None
+
+_BLOCK_BYTES = 2**18
+"""Read at a time from the end of a file; a few dozen lines."""
 
 
 class MetricsWriter:
@@ -150,10 +153,10 @@ def read_metrics(path: Path, kind: Kind | None = None) -> Iterator[dict[str, Any
 
     Args:
         path: the file; without one there are no lines.
-        kind: only lines of this kind.
+        kind: only lines of this kind; the others are hardly looked at, so that few lines of a long file come quickly.
 
     Raises:
-        ValueError: naming file and line, if a line that is complete is not a JSON object.
+        ValueError: naming file and line, if a line that is complete and may be of that kind is not a JSON object.
     """
     if not path.exists():
         return
@@ -161,18 +164,74 @@ def read_metrics(path: Path, kind: Kind | None = None) -> Iterator[dict[str, Any
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return  # still being written
-            row = _parse(path, number, line)
-            if kind is None or row["kind"] == kind:
-                yield {key: math.nan if value is None else value for key, value in row.items()}
+            if _may_be(kind, line):
+                row = _parse(path, number, line)
+                if kind is None or row["kind"] == kind:
+                    yield _restored(row)
 
 
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def read_last(path: Path, count: int, kind: Kind | None = None, *, before: int | None = None) -> list[dict[str, Any]]:
+    """The last lines of a metrics.jsonl, read from its end: of a long file, only as much as is needed.
+
+    Args:
+        path: the file; without one there are no lines.
+        count: how many, at most.
+        kind: only lines of this kind.
+        before: only lines that end within so many bytes from the file's beginning; None: all.
+
+    Returns:
+        As `read_metrics`, oldest first.
+
+    Raises:
+        ValueError: naming the file, if a line that is complete and may be of that kind is not a JSON object.
+    """
+    if not path.exists():
+        return []
+    found: list[dict[str, Any]] = []
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        for line in _backwards(file, end if before is None else min(before, end)):
+            if len(found) == count:
+                break
+            if _may_be(kind, line):
+                row = _parse(path, None, line)
+                if kind is None or row["kind"] == kind:
+                    found.append(_restored(row))
+    return found[::-1]
+
+
+def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """The complete lines that end within the first `end` bytes, last one first."""
+    rest, whole = b"", False
+    while end > 0:
+        begin = max(end - _BLOCK_BYTES, 0)
+        file.seek(begin)
+        rest, *lines = (file.read(end - begin) + rest).split(b"\n")
+        if lines and not whole:
+            lines.pop()  # nothing, or a line that is still being written
+            whole = True
+        yield from reversed(lines)
+        end = begin
+    if whole:
+        yield rest
+
+
+def _may_be(kind: Kind | None, line: bytes) -> bool:
+    return kind is None or b'"%s"' % kind.encode() in line
+
+
+def _restored(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in row.items()}
+
+
+def _parse(path: Path, number: int | None, line: bytes) -> dict[str, Any]:
+    where = f"{path}, a line near the end" if number is None else f"{path}, line {number}"
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"{path}, line {number}: is not JSON: {error}") from None
+        raise ValueError(f"{where}: is not JSON: {error}") from None
     if not isinstance(row, dict) or not {"time", "step", "kind"} <= row.keys():
-        raise ValueError(f"{path}, line {number}: is not an object with time, step and kind")
+        raise ValueError(f"{where}: is not an object with time, step and kind")
     return row
 
 

@@ -51,6 +51,7 @@ class PrivateHead:
 
     Attributes:
         address: URL of its dashboard.
+        books: HOST:PORT of Ray's own books, which drivers ask for (RAY_ADDRESS).
         directory: where it unpacks what jobs bring, and more.
         environment: for commands that talk to it.
     """
@@ -76,6 +77,7 @@ class PrivateHead:
         self.directory = Path(tempfile.mkdtemp(prefix="twist-ray-", dir="/tmp"))
         ports = _free_ports(len(PORTS))
         self.address = f"http://127.0.0.1:{ports[PORTS.index('--dashboard-port')]}"
+        self.books = f"127.0.0.1:{ports[PORTS.index('--port')]}"
         flags = [*FLAGS, *(f"{flag}={port}" for flag, port in zip(PORTS, ports, strict=True))]
         self._log = self.directory / "ray-start.log"
         with self._log.open("w") as log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,23 @@ def test_a_writer_that_dies_leaves_the_one_before(tmp_path: Path) -> None:
     assert found.step == 100
     save(checkpoints, 300)
     assert {path.name for path in tmp_path.iterdir()} == {"step_000000100", "step_000000300", "latest"}
+
+
+def test_a_peek_does_not_look_at_the_files_and_minds_no_writer(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.peek() is None
+    save(checkpoints, 100)
+    save(checkpoints, 200)
+    (tmp_path / "step_000000200" / "weights.safetensors").unlink()
+    seen = checkpoints.peek()
+    assert seen is not None
+    assert (seen.path, seen.step, seen.document) == (tmp_path / "step_000000200", 200, {"teacher_updates": 20})
+    shutil.rmtree(tmp_path / "step_000000200")  # as a writer does with those that it does not keep
+    seen = checkpoints.peek()
+    assert seen is not None
+    assert seen.step == 100
+    (tmp_path / "step_000000100" / "checkpoint.json").unlink()
+    assert checkpoints.peek() is None
 
 
 def test_without_a_pointer_the_highest_step_is_taken(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 BAD_INPUT = {
-    "unknown command": (["trian"], "unknown command 'trian': there are train, submit, eval, "),
+    "unknown command": (["trian"], "unknown command 'trian': there are train, submit, status, eval, "),
     "no task": (["train"], "the following arguments are required: TASK"),
     "unknown task": (["train", "raech"], "unknown task 'raech': did you mean reach?"),
     "unknown option": (["train", "reach", "--sede", "3"], "unrecognized arguments: --sede"),
@@ -67,6 +67,7 @@ BAD_INPUT = {
         ["train", "reach", "--preset", "debug", "--run-dir", "run", "learner.batch_size=3"],
         "run directory run: is a run with learner.batch_size = ",
     ),
+    "no run to look at": (["status", "nowhere"], "run directory nowhere: is not there"),
     "no run to evaluate": (["eval", "nowhere"], "run directory nowhere: is not there"),
     "not a run": (["eval", "other"], "run directory other: has no config.json, so it is not a run"),
     "no run to look into": (["factors", "nowhere"], "run directory nowhere: is not there"),
@@ -134,8 +135,16 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
-    for command in ("train", "submit", "eval", "factors", "render", "doctor"):
+    for command in ("train", "submit", "status", "eval", "factors", "render", "doctor"):
         assert command in done.stdout
+
+
+def test_a_look_at_a_run_imports_neither_torch_nor_ray() -> None:
+    program = (
+        "import sys; import deploy.reporting.status_page;print(sorted({'torch', 'ray', 'pybullet'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_settings_are_checked_before_torch_and_ray_are_imported() -> None:
@@ -156,7 +165,7 @@ def test_render_writes_a_contact_sheet(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["worlds.png"]
 
 
-@pytest.mark.parametrize("command", ["train", "submit", "eval", "factors", "render", "doctor", "redis-users"])
+@pytest.mark.parametrize("command", ["train", "submit", "status", "eval", "factors", "render", "doctor", "redis-users"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from deploy.reporting.metrics import MetricsWriter, read_metrics
+from deploy.reporting import metrics as module
+from deploy.reporting.metrics import MetricsWriter, read_last, read_metrics
 
 
 def points(directory: Path, tag: str) -> list[tuple[int, float]]:
@@ -64,6 +65,43 @@ def test_a_broken_line_within_is_named(tmp_path: Path) -> None:
     path.write_text('{"time": 1, "step": 1, "kind": "train"}\nnonsense\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: is not JSON"):
         list(read_metrics(path))
+
+
+def test_lines_of_one_kind_are_found_whatever_words_the_others_have(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = MetricsWriter(path)
+    writer.write("event", 1, {"event": "resumed"})
+    writer.write("episode", 2, {"actor": "event"})
+    writer.write("train", 3, {})
+    writer.close()
+    with path.open("a") as file:
+        file.write('{"event": "by another hand", "kind":"event", "step": 4, "time": 5}\n')
+    assert [row["step"] for row in read_metrics(path, "event")] == [1, 4]
+    assert [row["step"] for row in read_last(path, 9, "event")] == [1, 4]
+
+
+@pytest.mark.parametrize("block", [1, 7, 100, 10_000])
+def test_the_last_lines_are_read_from_the_end(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK_BYTES", block)
+    path = tmp_path / "metrics.jsonl"
+    assert read_last(path, 3) == []
+    path.touch()
+    assert read_last(path, 3) == []
+    writer = MetricsWriter(path)
+    ends = []
+    for step in range(1, 9):
+        writer.write("train" if step % 2 else "episode", step, {"loss": math.nan})
+        ends.append(writer.offset)
+    writer.close()
+    with path.open("a") as file:
+        file.write('{"time": 5.0, "step": 9, "ki')
+    assert [row["step"] for row in read_last(path, 3)] == [6, 7, 8]
+    assert [row["step"] for row in read_last(path, 3, "train")] == [3, 5, 7]
+    assert [row["step"] for row in read_last(path, 99)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert math.isnan(read_last(path, 1)[0]["loss"])
+    assert [row["step"] for row in read_last(path, 2, before=ends[3])] == [3, 4]
+    assert [row["step"] for row in read_last(path, 2, before=ends[3] - 1)] == [2, 3]
+    assert read_last(path, 2, before=0) == []
 
 
 def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:

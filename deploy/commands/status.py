@@ -1,0 +1,39 @@
+"""`twist status`: where a run stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deploy.commands.parser import Parser
+
+_DESCRIPTION = """\
+Where a run stands, from its files alone: whether it is being driven, how far it is, who waits for whom, and what went
+wrong. The run may be driven by another process, finished or stopped, and RUN may be a copy."""
+
+
+def status_command(arguments: list[str]) -> int:
+    """Runs `twist status`.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UserError: RUN is no run.
+    """
+    parser = Parser("status", _DESCRIPTION)
+    parser.add_argument("run", metavar="RUN", type=Path, help="run directory")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    given = parser.parse_intermixed_args(arguments)
+
+    from rich.console import Console
+
+    from deploy.reporting.run_status import read_status
+    from deploy.reporting.status_page import print_status
+
+    status = read_status(given.run)
+    if given.json:
+        print(json.dumps(status.to_json(), allow_nan=False))
+    else:
+        print_status(status, Console(highlight=False))
+    return 0
