@@ -7,7 +7,6 @@ import zlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import ray
 import torch
 
 from actors.config import ActorsConfig
@@ -137,6 +136,8 @@ class RolloutActor:
             make_state_only_env=functools.partial(make_env, plan.task, plan.sim, views=0, state_errors=True),
         )
         self._idle_since = time.monotonic()
+        import ray  # not above: the driver imports this module's plans, and its Ray only when the session begins
+
         node_id = ray.get_runtime_context().get_node_id()
         return ActorIdentity(actor_id, incarnation, os.getpid(), node_id, resident_memory_mb())
 

@@ -147,6 +147,13 @@ def test_a_look_at_a_run_imports_neither_torch_nor_ray() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_driver_imports_ray_only_when_its_session_begins() -> None:
+    """From then on Ray's servers ask for a token, which it reads when it is imported; mode debug never imports it."""
+    program = "import sys; import deploy.train, deploy.debug_mode; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_settings_are_checked_before_torch_and_ray_are_imported() -> None:
     program = (
         "import sys; from deploy.presets import resolve; resolve('reach', None, []);"
