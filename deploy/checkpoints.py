@@ -5,8 +5,9 @@
     checkpoints/latest                                 the name of the one to continue from
 
 A checkpoint appears by one rename, so a killed writer leaves at most a `.writing-*` directory, which the next writer
-removes. `latest` is followed when the directory it names is there; otherwise (it was deleted, or the writer was killed
-between the two renames) the one with the highest step is taken.
+removes. A second one of the same step is `step_000012000-2`: none is ever replaced, so that what a name stands for does
+not change under a reader, here or on remote storage. `latest` is followed when the directory it names is there;
+otherwise (it was deleted, or the writer was killed between the two renames) the one with the highest step is taken.
 
 A checkpoint that fails its check is refused, not skipped: going on from an older one throws away work and, in an
 evaluation, gives figures of another policy, so a person decides. The message says how: delete the broken one.
@@ -31,7 +32,7 @@ from deploy.errors import UserError
 FORMAT = 1
 """Raised when an older reader could not understand what a newer writer writes."""
 
-_NAME = re.compile(r"step_(\d{9,})")
+_NAME = re.compile(r"step_(\d{9,})(?:-(\d+))?")
 _WRITING = ".writing-"
 _DOCUMENT = "checkpoint.json"
 _LOOKS = 3
@@ -60,7 +61,7 @@ class Checkpoints:
         if not self.directory.is_dir():
             return []
         found = [path.name for path in self.directory.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
-        return sorted(found, key=_step)
+        return sorted(found, key=_place)
 
     def save(
         self, step: int, document: Mapping[str, Any], write: Callable[[Path], None], *, keep: int | None = None
@@ -68,7 +69,7 @@ class Checkpoints:
         """Writes a checkpoint and points `latest` at it.
 
         Args:
-            step: environment steps so far; one already there with this step is replaced.
+            step: environment steps so far.
             document: JSON-able; returned as `Checkpoint.document`.
             write: puts the checkpoint's files into the directory it is given.
             keep: how many of the newest stay; None keeps all.
@@ -76,24 +77,23 @@ class Checkpoints:
         self.directory.mkdir(parents=True, exist_ok=True)
         for abandoned in self.directory.glob(_WRITING + "*"):
             shutil.rmtree(abandoned)
-        path = self.directory / f"step_{step:09d}"
+        path = self.directory / self._new_name(step)
         temporary = self.directory / (_WRITING + path.name)
         temporary.mkdir()
         write(temporary)
         seal(temporary, step, document)
         sync_tree(temporary)
-        if path.exists():
-            # A directory cannot be renamed over another that is not empty.
-            replaced = self.directory / (_WRITING + "replaced-" + path.name)
-            path.rename(replaced)
-            temporary.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(path)
+        temporary.rename(path)
         sync_directory(self.directory)
         write_text(self.directory / "latest", path.name + "\n")
         self._prune(path.name, keep)
         return Checkpoint(path, step, dict(document))
+
+    def newest_name(self) -> str | None:
+        """The name of the one to continue from, which has not been checked; None where there is none."""
+        names = self.names()
+        pointed_at = self._pointed_at()
+        return pointed_at if pointed_at in names else next(reversed(names), None)
 
     def latest(self) -> Checkpoint | None:
         """The checkpoint to continue from, checked; None where there is none.
@@ -101,15 +101,13 @@ class Checkpoints:
         Raises:
             UserError: naming the file and what is wrong with it.
         """
-        names = self.names()
-        if not names:
+        name = self.newest_name()
+        if name is None:
             return None
-        name = self._pointed_at() or names[-1]
         try:
-            return self._read(name if name in names else names[-1])
+            return self._read(name)
         except _CorruptError as error:
-            name = error.name
-            older = [other for other in names if other != name]
+            older = [other for other in self.names() if other != name]
             advice = f"delete {self.directory / name} to "
             advice += f"take {older[-1]} instead" if older else "begin without a checkpoint; there is no other one"
             raise UserError(f"{error}; {advice}") from error
@@ -124,15 +122,18 @@ class Checkpoints:
             UserError: it is of a newer format.
         """
         for _ in range(_LOOKS):
-            names = self.names()
-            if not names:
+            name = self.newest_name()
+            if name is None:
                 return None
-            name = self._pointed_at()
-            path = self.directory / (name if name in names else names[-1])
+            path = self.directory / name
             with contextlib.suppress(_CorruptError):
-                written = _read_document(path / _DOCUMENT, path.name)
+                written = _read_document(path / _DOCUMENT)
                 return Checkpoint(path, written["step"], written["document"])
         return None
+
+    def _new_name(self, step: int) -> str:
+        number = max((_place(name)[1] for name in self.names() if _place(name)[0] == step), default=0) + 1
+        return f"step_{step:09d}" + (f"-{number}" if number > 1 else "")
 
     def _pointed_at(self) -> str:
         try:
@@ -148,8 +149,8 @@ class Checkpoints:
 
     def _read(self, name: str) -> Checkpoint:
         found = _read_sealed(self.directory / name)
-        if found.step != _step(name):
-            raise _CorruptError(name, found.path / _DOCUMENT, f"says step {found.step}")
+        if found.step != _place(name)[0]:
+            raise _CorruptError(found.path / _DOCUMENT, f"says step {found.step}")
         return found
 
 
@@ -177,20 +178,21 @@ def read_sealed(directory: Path) -> Checkpoint:
 
 
 def _read_sealed(path: Path) -> Checkpoint:
-    written = _read_document(path / _DOCUMENT, path.name)
+    written = _read_document(path / _DOCUMENT)
     for file, expected in written["files"].items():
-        _check_file(path / file, expected, path.name)
+        _check_file(path / file, expected)
     return Checkpoint(path, written["step"], written["document"])
 
 
 class _CorruptError(Exception):
-    def __init__(self, name: str, file: Path, reason: str) -> None:
+    def __init__(self, file: Path, reason: str) -> None:
         super().__init__(f"corrupt checkpoint: {file}: {reason}")
-        self.name = name
 
 
-def _step(name: str) -> int:
-    return int(name.removeprefix("step_"))
+def _place(name: str) -> tuple[int, int]:
+    """Its step, and which one of that step it is."""
+    step, _, number = name.removeprefix("step_").partition("-")
+    return int(step), int(number or 1)
 
 
 def _files(directory: Path) -> list[Path]:
@@ -209,27 +211,27 @@ def _sha256(stream: Any) -> str:
     return digest.hexdigest()
 
 
-def _read_document(file: Path, name: str) -> dict[str, Any]:
+def _read_document(file: Path) -> dict[str, Any]:
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise _CorruptError(name, file, "is missing") from None
+        raise _CorruptError(file, "is missing") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _CorruptError(name, file, f"is not JSON: {error}") from None
+        raise _CorruptError(file, f"is not JSON: {error}") from None
     shape: tuple[tuple[str, type], ...] = (("format", int), ("step", int), ("files", dict), ("document", dict))
     for key, kind in shape:
         if not isinstance(written, dict) or not isinstance(written.get(key), kind):
-            raise _CorruptError(name, file, f"has no '{key}'")
+            raise _CorruptError(file, f"has no '{key}'")
     if written["format"] != FORMAT:
         raise UserError(f"{file}: has format {written['format']}; this version of twist reads format {FORMAT}")
     return dict(written)
 
 
-def _check_file(file: Path, expected: Any, name: str) -> None:
+def _check_file(file: Path, expected: Any) -> None:
     if not file.is_file():
-        raise _CorruptError(name, file, "is missing")
+        raise _CorruptError(file, "is missing")
     if not isinstance(expected, dict) or file.stat().st_size != expected.get("bytes"):
         wrote = expected.get("bytes") if isinstance(expected, dict) else None
-        raise _CorruptError(name, file, f"has {file.stat().st_size} bytes, {wrote} were written")
+        raise _CorruptError(file, f"has {file.stat().st_size} bytes, {wrote} were written")
     if _fingerprint(file) != expected:
-        raise _CorruptError(name, file, "does not match its SHA-256: its contents have changed")
+        raise _CorruptError(file, "does not match its SHA-256: its contents have changed")

@@ -11,6 +11,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.commands.parser import Parser
@@ -102,7 +103,7 @@ def _status(arguments: list[str]) -> int:
 
 def _eval(arguments: list[str]) -> int:
     parser = Parser("eval", "Success of a trained policy, with its 95 % interval.")
-    parser.add_argument("run", metavar="RUN", help="directory of a run or of a packed policy, or pretrained/NAME")
+    parser.add_argument("run", metavar="RUN", help="a run or a packed policy, by path or URL, or pretrained/NAME")
     parser.add_argument(
         "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
     )
@@ -119,20 +120,22 @@ def _eval(arguments: list[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.policy_source import find_policy
+    from deploy.remote_run import local_run
 
-    run = find_policy(given.run)
-    if given.clip is not None:
-        _writable_file(given.clip)
-    from deploy.evaluate import evaluate_run
+    with local_run(given.run) as found:
+        run = find_policy(found)
+        if given.clip is not None:
+            _writable_file(given.clip)
+        from deploy.evaluate import evaluate_run
 
-    result = evaluate_run(
-        run,
-        policy=given.policy,
-        domain=given.domain,
-        episodes=given.episodes,
-        seed=given.seed,
-        clip=given.clip,
-    )
+        result = evaluate_run(
+            run,
+            policy=given.policy,
+            domain=given.domain,
+            episodes=given.episodes,
+            seed=given.seed,
+            clip=given.clip,
+        )
     if given.json:
         print(json.dumps(result))
     else:
@@ -151,13 +154,15 @@ def _pack(arguments: list[str]) -> int:
         "A policy for the package goes into deploy/pretrained/TASK, and its name into PRETRAINED in "
         "deploy/policy_source.py.",
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run")
+    parser.add_argument("run", metavar="RUN", help="a finished run, by path or URL")
     parser.add_argument("target", metavar="DIR", type=Path, help="to write; a packed policy that is there is replaced")
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.packed_policy import pack
+    from deploy.remote_run import local_run
 
-    size = pack(given.run, given.target)
+    with local_run(given.run) as run:
+        size = pack(Path(run), given.target)
     print(f"{given.target}: {size / 1e6:.1f} MB")
     return 0
 
@@ -168,7 +173,7 @@ def _curve(arguments: list[str]) -> int:
         "Evaluates the snapshots of a run (training.snapshot_every_seconds; in mode debug snapshot_every_updates) and\n"
         "writes RUN/learning_curve.csv and RUN/learning_curve.png. The same command goes on where it was interrupted.",
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="run directory; the run may be under way")
+    parser.add_argument("run", metavar="RUN", help="path or URL; the run may be under way")
     parser.add_argument("--episodes", metavar="N", type=_whole(1), default=50, help="of each evaluation (default: 50)")
     parser.add_argument(
         "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
@@ -181,21 +186,23 @@ def _curve(arguments: list[str]) -> int:
     )
     given = parser.parse_intermixed_args(arguments)
 
+    from deploy.remote_run import local_run
     from deploy.run_directory import RunDirectory
 
-    run = RunDirectory.open(given.run)
-    from rich.console import Console
+    with local_run(given.run, snapshots=True) as found:
+        run = RunDirectory.open(Path(found))
+        from rich.console import Console
 
-    from deploy.experiments.curve import write_learning_curve
+        from deploy.experiments.curve import write_learning_curve
 
-    write_learning_curve(
-        run,
-        policies=given.policies,
-        domain=given.domain,
-        episodes=given.episodes,
-        seed=given.seed,
-        console=Console(),
-    )
+        write_learning_curve(
+            run,
+            policies=given.policies,
+            domain=given.domain,
+            episodes=given.episodes,
+            seed=given.seed,
+            console=Console(),
+        )
     return 0
 
 
@@ -205,21 +212,23 @@ def _factors(arguments: list[str]) -> int:
         "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, and "
         "in held-out visuals, over the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="run directory")
+    parser.add_argument("run", metavar="RUN", help="path or URL")
     parser.add_argument("--episodes", metavar="N", type=_whole(1), default=100, help="each time (default: 100)")
     parser.add_argument("--seed", metavar="N", type=_whole(0), default=0, help="the same seed, the same episodes")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     given = parser.parse_intermixed_args(arguments)
 
+    from deploy.remote_run import local_run
     from deploy.run_directory import RunDirectory
 
-    RunDirectory.open(given.run)  # before torch is imported, so that the answer comes at once
-    from rich.console import Console
+    with local_run(given.run) as found:
+        RunDirectory.open(Path(found))  # before torch is imported, so that the answer comes at once
+        from rich.console import Console
 
-    from deploy.factors import factors_command
+        from deploy.factors import factors_command
 
-    console = None if given.json else Console()
-    result = factors_command(given.run, episodes=given.episodes, seed=given.seed, console=console)
+        console = None if given.json else Console()
+        result = factors_command(Path(found), episodes=given.episodes, seed=given.seed, console=console)
     if given.json:
         print(json.dumps(result))
     return 0
@@ -321,20 +330,29 @@ def _compare(arguments: list[str]) -> int:
         "Puts runs side by side, those with the same settings and other seeds as one: compare.md, compare.csv,\n"
         "compare.png and compare_curves.csv. Runs may be under way.",
     )
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run directories")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="default: the nearest directory that holds all runs")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="paths or URLs")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="default: the nearest directory that holds all runs, if all are paths"
+    )
     parser.add_argument("--x", choices=("steps", "time"), default="steps", help="of the curves (default: steps)")
     parser.add_argument(
         "--label", metavar="TEXT", action="append", default=[], help="what to call a group; once for each, in order"
     )
     given = parser.parse_intermixed_args(arguments)
 
+    from deploy.remote_run import local_run
+    from deploy.storage import is_url
+
+    if given.out is None and any(map(is_url, given.runs)):
+        raise UserError("compare needs --out where a run is a URL (twist compare --help)")
     from rich.console import Console
 
     from deploy.experiments.comparison import compare
 
     command = shlex.join(["twist", "compare", *arguments])
-    compare(given.runs, given.out, of_time=given.x == "time", labels=given.label, command=command, console=Console())
+    with ExitStack() as stack:
+        runs = [Path(stack.enter_context(local_run(run))) for run in given.runs]
+        compare(runs, given.out, of_time=given.x == "time", labels=given.label, command=command, console=Console())
     return 0
 
 

@@ -109,7 +109,7 @@ class RunDirectory:
         check_claimable(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            lock = _lock(path / "lock")
+            lock = take_lock(path / "lock")
         except OSError as error:
             raise UserError(f"run directory {path}: {error.strerror}") from error
         try:
@@ -117,7 +117,7 @@ class RunDirectory:
             # checked here so that a corrupt one leaves config.json as it was.
             found, changed = check_claimable(path, config)
             Checkpoints(path / "checkpoints").latest()
-            _note_driver(lock)
+            note_driver(lock)
             run_id = found["run_id"] if found else uuid.uuid4().hex[:12]
             document = {
                 "format": FORMAT,
@@ -332,8 +332,14 @@ def parse_config(path: Path, document: dict[str, Any]) -> RunConfig:
         raise UserError(f"{path / 'config.json'}: {error}") from error
 
 
-def _lock(path: Path) -> IO[str]:
-    """Takes the lock, which ends with the process however that ends.
+def take_lock(path: Path) -> IO[str]:
+    """Takes the lock of a run, which ends with the process however that ends.
+
+    Args:
+        path: of the file to lock, in the run's directory.
+
+    Returns:
+        The file; closing it lets others have the lock.
 
     Raises:
         UserError: if a driver that is alive has it.
@@ -356,7 +362,7 @@ def _lock(path: Path) -> IO[str]:
         raise
 
 
-def _note_driver(lock: IO[str]) -> None:
+def note_driver(lock: IO[str]) -> None:
     """Writes down who has the lock, for the message to others."""
     with contextlib.suppress(OSError):
         lock.truncate(0)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import UserError
+from deploy.storage import check_url, is_url
 from replay.connection import redact
 
 if TYPE_CHECKING:
@@ -79,15 +80,19 @@ def train_on_head(arguments: Sequence[str], run_dir: str) -> str:
 
     Args:
         arguments: of `twist train`, without `--run-dir`.
-        run_dir: on the head node; of `~/...` the head node's home directory is meant.
+        run_dir: a URL, or a path on the head node; of `~/...` the head node's home directory is meant.
 
     Raises:
-        UserError: a relative `run_dir`, which would be in the unpacked package and go with it.
+        UserError: a relative `run_dir`, which would be in the unpacked package and go with it, or a URL that is not
+            allowed.
     """
-    if not run_dir.startswith(("/", "~/")):
+    if is_url(run_dir):
+        check_url(run_dir)
+    elif not run_dir.startswith(("/", "~/")):
         raise UserError(
             f"--run-dir {run_dir} is not allowed: a path on the cluster's head node, beginning with / or ~/ (quoted, "
-            "so that this machine's shell leaves it alone), as the directory that a job begins in goes when it ends"
+            "so that this machine's shell leaves it alone), or a URL, as the directory that a job begins in goes when "
+            "it ends"
         )
     home = "~/" if run_dir.startswith("~/") else ""
     return f"python -m deploy train {shlex.join(arguments)} --run-dir {home}{shlex.quote(run_dir[len(home) :])}"

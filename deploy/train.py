@@ -35,21 +35,24 @@ from replay.store import ReplayStore
 
 if TYPE_CHECKING:
     from deploy.debug_mode import DebugRun
+    from deploy.mirror import Mirror
     from deploy.parallel_mode import ParallelRun
 
 
-def train(config: RunConfig, directory: Path) -> int:
+def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> int:
     """Trains, or continues, a run and writes its report.
 
     Args:
         config: resolved settings.
         directory: of the run.
+        mirror: copies the directory to remote storage, where it belongs there.
 
     Returns:
         The exit code, 0.
 
     Raises:
         UserError: something asked for is not possible; nothing was started or overwritten.
+        RunEndedError: the run cannot go on, or its end did not get to the storage.
     """
     console = Console()
     with ExitStack() as stack:
@@ -69,6 +72,8 @@ def train(config: RunConfig, directory: Path) -> int:
             urls, revive = stack.enter_context(_replay_server(config, run))
             store = ReplayStore(connect(urls.driver), run.run_id, stream_spec(config), config.replay)
             require_one_server(urls, run.run_id)
+            if mirror is not None:
+                stack.enter_context(mirror.driven())
         _log_to(run.logs / "driver.log")
         metrics = MetricsWriter(run.metrics, run.tensorboard)
         stack.callback(metrics.close)
@@ -77,9 +82,12 @@ def train(config: RunConfig, directory: Path) -> int:
         for message in (*notes, *at.messages):
             console.print(message, highlight=False)
         if not at.complete:
-            _train(config, run, store, urls, revive, metrics, at)
+            _train(config, run, store, urls, revive, metrics, at, mirror)
         metrics.sync()
         conclude(config, run, metrics, store, console)
+        if mirror is not None:
+            mirror.finish()
+            console.print(f"all of it: {mirror.url}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -91,6 +99,7 @@ def _train(
     revive: Callable[[], bool] | None,
     metrics: MetricsWriter,
     at: Resumed,
+    mirror: Mirror | None,
 ) -> None:
     """The training itself."""
     training = config.training
@@ -99,6 +108,8 @@ def _train(
         metrics.sync()
         document = {"learner": state.document, "metrics_offset": metrics.offset, **more}
         run.checkpoints.save(step, document, lambda path: checkpoint.write(state, path), keep=training.keep_checkpoints)
+        if mirror is not None:
+            mirror.send(monitor.event)
 
     title = f"{config.task}, seed {config.seed}"
     display = ProgressDisplay(title, env_steps=training.env_steps, student_updates=training.student_updates)

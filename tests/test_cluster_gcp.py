@@ -45,7 +45,7 @@ def test_the_head_is_set_up_alike_but_for_the_clouds_client(google: dict[str, An
     client, *rest = google["head_setup_commands"]
     boto, *expected = aws["head_setup_commands"]
     assert rest == expected
-    assert client == boto.replace("boto3", "google-api-python-client")
+    assert client == boto.replace("boto3", "google-api-python-client").replace("[s3]", "[gcs]")
 
 
 def test_the_nodes_are_alike_but_for_their_machines(google: dict[str, Any], aws: dict[str, Any]) -> None:

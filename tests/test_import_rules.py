@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "actors": {"numpy", "gymnasium", "ray", "torch", "learner", "replay", "sim"},
     "deploy": {
         *("numpy", "gymnasium", "torch", "ray", "matplotlib", "PIL", "rich", "jinja2", "tensorboard"),
-        "pathspec",
+        *("pathspec", "fsspec"),
         *("tomli", "tomllib"),  # the second is Python's own from 3.11 on
         *("actors", "learner", "replay", "sim"),
     },

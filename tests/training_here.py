@@ -28,8 +28,8 @@ _PICTURES = ("write_curves", "write_contact_sheet", "write_clip", "write_imagine
 """Of no interest here, and most of the time that such a run would take."""
 
 
-def train_here(run: Path, settings: Iterable[str] = (), *, task: str = "reach") -> None:
-    """A whole run in debug mode; `settings` go over those above."""
+def train_here(run: Path | str, settings: Iterable[str] = (), *, task: str = "reach") -> None:
+    """A whole run in debug mode, in a directory or at a URL; `settings` go over those above."""
     given = [f"{key}={value}" for key, value in (parse_assignments(SMALLEST) | parse_assignments(settings)).items()]
     threads = torch.get_num_threads()
     loggers = [logging.getLogger(name) for name in ("actors", "learner", "replay", "deploy", "sim")]

@@ -51,7 +51,7 @@ def submit_command(arguments: list[str]) -> int:
         UserError: what was asked for cannot be; no job was started.
     """
     parser = train_parser(
-        "submit", _DESCRIPTION, run_dir_help="needed: on the head node, beginning with / or, in quotes, '~/'"
+        "submit", _DESCRIPTION, run_dir_help="needed; a path is on the head node and begins with / or, in quotes, '~/'"
     )
     parser.add_argument(
         "--address",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from deploy.commands.parser import Parser
 from deploy.config import RunConfig
 from deploy.presets import PRESET_HELP, resolve
 from deploy.settings_help import describe_settings, option_help
+from deploy.storage import EXAMPLES, is_url
 
 
 def train_command(arguments: list[str]) -> int:
@@ -32,14 +34,21 @@ def train_command(arguments: list[str]) -> int:
     given.redis_url = given_url(given.redis_url)
     config = resolve_given(given, mode=given.mode)
     by_date = f"runs/{config.task}-{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
-    directory = Path(by_date if given.run_dir is None else given.run_dir)
+    run_dir = by_date if given.run_dir is None else given.run_dir
 
     from deploy.run_directory import check_claimable
 
-    check_claimable(directory, config)  # before torch and Ray are imported, so that the answer comes at once
-    from deploy.train import train
+    with ExitStack() as stack:
+        mirror = None
+        if is_url(run_dir):
+            from deploy.mirror import mirrored
 
-    return train(config, directory)
+            mirror = stack.enter_context(mirrored(run_dir, print))
+        directory = Path(run_dir) if mirror is None else mirror.directory
+        check_claimable(directory, config)  # before torch and Ray are imported, so that the answer comes at once
+        from deploy.train import train
+
+        return train(config, directory, mirror)
 
 
 def train_parser(command: str, description: str, *, run_dir_help: str) -> Parser:
@@ -49,7 +58,7 @@ def train_parser(command: str, description: str, *, run_dir_help: str) -> Parser
     parser.add_argument("task", metavar="TASK", help=option_help("task") + " (reach, push or lift)")
     parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
     parser.add_argument("--mode", metavar="MODE", help=option_help("mode"))
-    parser.add_argument("--run-dir", metavar="DIR", help=run_dir_help)
+    parser.add_argument("--run-dir", metavar="DIR", help=f"a path or a URL: {EXAMPLES}; {run_dir_help}")
     parser.add_argument("--seed", metavar="N", help=option_help("seed"))
     parser.add_argument("--preset", metavar="NAME", help=f"a named set of settings. {presets}")
     parser.add_argument("--redis-url", metavar="URL", help=option_help("redis_url"))

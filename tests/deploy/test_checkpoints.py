@@ -48,14 +48,27 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert checkpoints.names() == ["step_000000300", "step_000000400"]
 
 
-def test_one_of_the_same_step_is_replaced(tmp_path: Path) -> None:
+def test_a_second_one_of_the_same_step_has_a_name_of_its_own(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 100)
     checkpoints.save(100, {}, writer(b"second"))
     found = checkpoints.latest()
     assert found is not None
+    assert found.step == 100
+    assert found.path == tmp_path / "step_000000100-2"
     assert (found.path / "weights.safetensors").read_bytes() == b"second"
-    assert {path.name for path in tmp_path.iterdir()} == {"step_000000100", "latest"}
+    assert (tmp_path / "step_000000100" / "weights.safetensors").read_bytes() == b"w" * 100
+
+
+def test_of_many_of_one_step_the_newest_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for number in range(11):
+        checkpoints.save(100, {}, writer(b"%d" % number), keep=2)
+    assert checkpoints.names() == ["step_000000100-10", "step_000000100-11"]
+    (tmp_path / "latest").unlink()
+    found = checkpoints.latest()
+    assert found is not None
+    assert (found.path / "weights.safetensors").read_bytes() == b"10"
 
 
 def test_a_writer_that_dies_leaves_the_one_before(tmp_path: Path) -> None:

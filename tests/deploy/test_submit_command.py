@@ -59,6 +59,10 @@ WRONG = {
     "impossible together": (["reach", "--run-dir", "/r", "sim.physics_hz=61"], "physics_hz is 61"),
     "no run directory": (["reach"], "the following arguments are required: --run-dir"),
     "run directory in the package": (["reach", "--run-dir", "runs/x"], "--run-dir runs/x is not allowed: a path on"),
+    "run directory with a password": (
+        ["reach", "--run-dir", "s3://me:hunter2@b/r"],
+        "holds a user, a password or an @",
+    ),
     "another mode": (["reach", "--run-dir", "/r", "--mode", "local"], "--mode local is not allowed: a job has mode"),
     "no URL": (["reach", "--run-dir", "/r", "--address", "127.0.0.1:8265"], "--address 127.0.0.1:8265 is not allowed"),
     "any Ray": (["reach", "--run-dir", "/r", "--address", "auto"], "--address auto is not allowed: the URL of"),
@@ -124,6 +128,10 @@ def test_an_address_is_a_url_with_a_host(address: str) -> None:
 def test_a_variable_that_is_no_url_is_named() -> None:
     with pytest.raises(UserError, match=r"^RAY_ADDRESS auto is not allowed: the URL of the cluster's Ray dashboard"):
         find_address(None, {"RAY_ADDRESS": "auto"})
+
+
+def test_a_run_directory_may_be_a_url() -> None:
+    assert train_on_head(["reach"], "s3://b/my run") == "python -m deploy train reach --run-dir 's3://b/my run'"
 
 
 def test_the_jobs_command_survives_the_shell_and_home_is_the_heads(tmp_path: Path) -> None:
