@@ -229,6 +229,7 @@ class Mirror:
         if held.name not in there:
             self._sent.clear()
             raise StorageError(self.url, f"checkpoints/{held.name} is gone from there")
+        self._driver.refresh()  # sending may have taken so long that another driver thinks us dead
         self._storage.write(LATEST, f"{held.name}\n".encode())
         for gone in there - {held.name, *Checkpoints(self.directory / "checkpoints").names()}:
             self._storage.remove(f"checkpoints/{gone}")
@@ -280,12 +281,17 @@ def mirrored(url: str, say: Callable[[str], None]) -> Iterator[Mirror]:
 def _hold_newest(checkpoints: Checkpoints, target: Path) -> Path | None:
     """Links the newest checkpoint's files, so that they stay while they are sent, however long that takes."""
     while (name := checkpoints.newest_name()) is not None:
+        error: OSError | None = None
         try:
-            return Path(shutil.copytree(checkpoints.directory / name, target / name, copy_function=os.link))
-        except (FileNotFoundError, shutil.Error):
-            if (checkpoints.directory / name).exists():
-                raise
-            shutil.rmtree(target / name, ignore_errors=True)  # a newer one took its place in this moment
+            shutil.copytree(checkpoints.directory / name, target / name, copy_function=os.link)
+        except OSError as failure:
+            error = failure
+        # One that is still the newest has not begun to be pruned: all of it was there. Otherwise a newer one is taken.
+        if checkpoints.newest_name() == name:
+            if error is not None:
+                raise error
+            return target / name
+        shutil.rmtree(target / name, ignore_errors=True)
     return None
 
 

@@ -209,6 +209,27 @@ def test_wherever_an_upload_breaks_a_reader_finds_a_whole_checkpoint(
     assert {(0, False), (1, False), (2, False), (3, False), (4, True), (5, True)} == seen
 
 
+def test_a_checkpoint_that_is_pruned_while_it_is_taken_is_not_sent_in_part(
+    url: str, there: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, later = os.link, iter([200])
+    with driven(url) as driver:
+        checkpoints = driver.run.checkpoints
+
+        def link_once_a_newer_one_has_come(source: str, target: str) -> None:
+            for step in later:
+                checkpoints.save(step, {}, lambda path: _write(path / "weights", b"second"), keep=1)
+            if os.path.exists(source):
+                link(source, target)
+
+        checkpoints.save(100, {}, lambda path: _write(path / "weights", b"first"))
+        monkeypatch.setattr(os, "link", link_once_a_newer_one_has_come)
+        driver.mirror.finish()
+    assert (there / "checkpoints" / "latest").read_text() == "step_000000200\n"
+    assert {path.name for path in (there / "checkpoints").iterdir()} == {"latest", "step_000000200"}
+    assert weights_at(url) == b"second"
+
+
 def test_storage_that_is_away_is_written_down_and_made_good(url: str, there: Path, watched: Watched) -> None:
     with driven(url) as driver:
         driver.checkpoint(100, b"first")
