@@ -37,7 +37,7 @@ def test_what_is_broken_is_said_and_keeps_nothing_else_from_its_turn(
 def test_a_given_server_that_answers_is_fine(tmp_path: Path) -> None:
     from replay.server import EmbeddedServer
 
-    with EmbeddedServer(tmp_path, max_bytes=2**27) as server:
+    with EmbeddedServer(tmp_path, max_bytes=2**31) as server:
         finding = doctor._given_redis(server.url)
     assert finding.verdict is Verdict.OK
     assert "answers in" in finding.text

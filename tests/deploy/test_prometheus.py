@@ -136,6 +136,7 @@ def test_the_monitor_tells_prometheus_what_it_writes(tmp_path: Path, made: dict[
     monitor = RunMonitor(
         writer,
         ProgressDisplay("reach", env_steps=100, student_updates=30, stream=io.StringIO()),
+        lambda crash: None,
         wall_seconds=0.0,
         env_steps=0,
         exported=PrometheusMetrics("reach", "4f1c"),
