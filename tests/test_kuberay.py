@@ -333,7 +333,7 @@ def test_twist_accepts_the_command(source: str, tmp_path: Path, monkeypatch: pyt
         timeout=30,
     )
     asked: list[Any] = []
-    monkeypatch.setattr("deploy.train.train", lambda config, directory: asked.append((config, directory)) or 0)
+    monkeypatch.setattr("deploy.train.train", lambda config, directory, *_: asked.append((config, directory)) or 0)
     monkeypatch.setenv("TWIST_REDIS_URL", environment(head)["TWIST_REDIS_URL"])
     assert cli.main(done.stdout.splitlines()) == 0
     ((config, directory),) = asked
