@@ -14,7 +14,7 @@ from running import DEBUG, LOCAL, command, completed, lines, of_kind, report
 from deploy.cli import main
 from deploy.run_directory import RunDirectory
 
-OF_THE_CLOCK = ("time", "run/wall_seconds", "rate/", "wait/")
+OF_THE_CLOCK = ("time", "run/wall_seconds", "run/stalled_seconds", "actors/hours", "rate/", "wait/")
 OF_THE_RUN_ID = ("replay/bytes",)
 """Each chunk carries the run's random id in its compressed metadata: a few bytes more or less."""
 
