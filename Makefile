@@ -33,7 +33,7 @@ demo: .venv/installed ## install, train teacher and student on reach, and report
 	$(BIN)/twist train reach --run-dir $(RUN_DIR) --seed $(SEED)
 
 test: .venv/installed-dev ## everything that can be tested without a GPU or a cloud
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-cluster: .venv/installed-dev ## what needs a Ray cluster: starts small ones of its own on this machine; minutes
 	$(BIN)/pytest -m cluster $(PYTEST_ARGS)

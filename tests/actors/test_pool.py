@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ray
 from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
+from ray._private.authentication_test_utils import reset_auth_token_state
 from ray.exceptions import ActorUnavailableError
 
 from actors import ActorsConfig, RolloutStats
@@ -29,6 +30,7 @@ SECONDS = 60.0  # no test waits so long; it only keeps a broken pool from hangin
 def ray_session() -> Iterator[None]:
     # Ray's tokens guard servers that others can reach; this one listens on loopback.
     os.environ["RAY_AUTH_MODE"] = "disabled"
+    reset_auth_token_state()  # other tests of this process may have had one
     ray.init(
         address="local",
         num_cpus=4,
