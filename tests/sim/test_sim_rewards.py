@@ -1,0 +1,46 @@
+"""The rewards of push, against numbers worked out by hand."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sim import SimConfig, make_env
+from sim.engine import Vector
+from sim.robot import GripperState
+
+
+@pytest.fixture
+def reward() -> Iterator[Callable[[Vector, float], float]]:
+    """The reward with the gripper there and the cube so far from the disc's centre, metres."""
+    env: Any = make_env("push", SimConfig(), views=0)
+    world = env.unwrapped
+    state = env.reset(seed=0)[0]["state"]
+    goal_x, goal_y = (float(state[world.state_names.index(f"goal_{axis}_m")]) for axis in "xy")
+    (cube,) = world.scene.bodies("cube")
+
+    def of(from_cube: Vector, to_goal: float) -> float:
+        x, y = goal_x + to_goal, goal_y
+        world.engine.set_pose(cube, (x, y, 0.025))
+        position = (x + from_cube[0], y + from_cube[1], 0.03 + from_cube[2])
+        return float(world.task.reward(GripperState(position, (0.0, 0.0, 0.0), 0.0)))
+
+    yield of
+    env.close()
+
+
+def test_push_pays_for_being_near_the_cube_and_for_the_cube_being_near_the_disc(reward: Any) -> None:
+    # tanh(0.5) = 0.46212; 0.12 m from the centre are 0.10 m from where it is close enough.
+    assert reward((0.1, 0.0, 0.0), 0.12) == pytest.approx(0.2 * 0.53788 + 0.5 * 0.53788, abs=1e-4)
+    assert reward((0.0, 0.0, 0.0), 0.12) == pytest.approx(0.2 + 0.5 * 0.53788, abs=1e-4)
+
+
+@pytest.mark.parametrize("from_cube", [(0.0, 0.0, 0.0), (0.04, 0.0, 0.0), (0.1, -0.2, 0.0)])
+def test_once_push_is_solved_nothing_is_gained_by_staying_at_the_cube(reward: Any, from_cube: Vector) -> None:
+    assert reward(from_cube, 0.04) == pytest.approx(0.2 + 0.3 + 0.5 * (1 - math.tanh(0.1)), abs=1e-6)
+
+
+@pytest.mark.parametrize("to_goal", [0.0, 0.01, 0.0199])
+def test_push_asks_for_no_more_than_two_centimetres(reward: Any, to_goal: float) -> None:
+    assert reward((0.05, 0.0, 0.0), to_goal) == pytest.approx(1.0)
