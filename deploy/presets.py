@@ -46,11 +46,11 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     },
     "push": {
         **_CUBE,
-        "training.env_steps": 130_000,
+        "training.env_steps": 200_000,
         "replay.chunk_length": 61,
         "learner.sequence_length": 16,
-        "learner.teacher_samples_per_insert": 32,
-        "learner.student_samples_per_insert": 13.2,
+        "learner.teacher_samples_per_insert": 21,
+        "learner.student_samples_per_insert": 8.6,
     },
     "lift": {
         **_CUBE,
