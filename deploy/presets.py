@@ -54,11 +54,11 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     },
     "lift": {
         **_CUBE,
-        "training.env_steps": 110_000,
+        "training.env_steps": 170_000,
         "replay.chunk_length": 51,
         "learner.sequence_length": 17,
-        "learner.teacher_samples_per_insert": 26,
-        "learner.student_samples_per_insert": 13.0,
+        "learner.teacher_samples_per_insert": 17,
+        "learner.student_samples_per_insert": 8.4,
     },
 }
 
