@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sim.engine import CameraPose, Image, Vector
 
 # In front of the robot and to its left, so that height and distance of the gripper look different, and as close as the
-# workspace allows: `tests/sim/test_framing.py` proves that nothing leaves the image.
+# workspace allows: `tests/sim/test_sim_framing.py` proves that nothing leaves the image.
 NOMINAL_CAMERA = CameraPose(eye=(0.914, 0.737, 0.804), aim=(0.493, 0.007, 0.097), field_of_view_deg=29.4)
 
 
