@@ -29,6 +29,7 @@ class LearnerStatus:
     teacher: LoopReport
     student: LoopReport
     teacher_updates: int
+    """Of the run, as far as its reports have told."""
     student_updates: int
     teacher_ratio: float
     student_ratio: float
@@ -121,6 +122,7 @@ class LearnerProcess:
         self._threads = tuple(
             LoopThread(loop, config.learner.threads) for loop in (self.teacher_loop, self.student_loop)
         )
+        self._reported = list(updates)
         self._running = False
 
     @property
@@ -168,11 +170,15 @@ class LearnerProcess:
         """
         for thread in self._threads:
             thread.check()
+        teacher, student = self.teacher_loop.report(), self.student_loop.report()
+        # Not the learner's own counts, which may be one update ahead of what its loop has to report.
+        self._reported[0] += teacher.updates
+        self._reported[1] += student.updates
         return LearnerStatus(
-            teacher=self.teacher_loop.report(),
-            student=self.student_loop.report(),
-            teacher_updates=self._learner.teacher_updates,
-            student_updates=self._learner.student_updates,
+            teacher=teacher,
+            student=student,
+            teacher_updates=self._reported[0],
+            student_updates=self._reported[1],
             teacher_ratio=self._limiters[0].stats()["ratio"],
             student_ratio=self._limiters[1].stats()["ratio"],
             teacher_owes=self.teacher_owes,
