@@ -1,4 +1,4 @@
-"""The smallest real run on a Redis Cluster behind TLS, each role as a user of its own; nobody sees the passwords."""
+"""The smallest real run on Redis with TLS, each role as a user of its own; nobody sees the passwords."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from certificates import Authority
-from redis_servers import LOOPBACK, make_user, redis_cluster
+from redis_servers import LOOPBACK, Server, free_port, make_user, redis_cluster, redis_server, speaks_tls
 from running import LOCAL, Running, lines, of_kind, report
 from tls_proxy import TlsProxy
 
@@ -27,21 +27,39 @@ VARIABLES = {
 }
 
 
-@pytest.fixture
-def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A cluster of three nodes, by role; each role's password begins with `SECRET`."""
-    authority = Authority(tmp_path / "certificates")
+@contextmanager
+def cluster_behind_tls(directory: Path, authority: Authority) -> Iterator[tuple[list[Server], int]]:
+    """Three nodes, each behind a proxy that ends TLS: that of every Redis, also one that is built without."""
     with ExitStack() as stack:
         proxies = [stack.enter_context(TlsProxy(authority.issue("server"))) for _ in range(3)]
         ports = [proxy.port for proxy in proxies]
-        servers = stack.enter_context(redis_cluster(tmp_path / "redis", password=ADMIN, announced=ports))
-        for proxy, server in zip(proxies, servers, strict=True):
-            proxy.lead_to(server.port)
+        nodes = stack.enter_context(redis_cluster(directory, password=ADMIN, announced=ports))
+        for proxy, node in zip(proxies, nodes, strict=True):
+            proxy.lead_to(node.port)
+        yield nodes, ports[0]
+
+
+@contextmanager
+def server_with_tls(directory: Path, authority: Authority) -> Iterator[tuple[list[Server], int]]:
+    """One server whose own TLS it is."""
+    if not speaks_tls():
+        pytest.skip("the redis-server that was found is built without TLS")
+    files, port = authority.issue("server"), free_port()
+    settings = {"tls_cert_file": files.certificate, "tls_key_file": files.key, "tls_ca_cert_file": authority.file}
+    with redis_server(directory, password=ADMIN, tls_port=port, tls_auth_clients="no", **settings) as server:
+        yield [server], port
+
+
+@pytest.fixture(params=[cluster_behind_tls, server_with_tls])
+def urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Where Redis is, by role; each role's password begins with `SECRET`."""
+    authority = Authority(tmp_path / "certificates")
+    with request.param(tmp_path / "redis", authority) as (servers, port):
         found = {}
         for role in VARIABLES:
             make_user(servers, f"the-{role}", SECRET + role, acl_rules(role))
             login = f"the-{role}:{SECRET}{role}"
-            found[role] = f"rediss://{login}@{LOOPBACK}:{ports[0]}?ssl_ca_certs={authority.file}"
+            found[role] = f"rediss://{login}@{LOOPBACK}:{port}?ssl_ca_certs={authority.file}"
         yield found
 
 
@@ -87,7 +105,7 @@ def files_with(secret: str, directory: Path) -> list[Path]:
     ]
 
 
-def test_a_run_on_a_cluster_with_a_user_for_each_role_shows_no_password(
+def test_a_run_with_a_user_for_each_role_shows_no_password(
     urls: dict[str, str], ray_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redis_servers import Server, make_user, redis_server
+from certificates import Authority
+from redis_servers import LOOPBACK, Server, make_user, redis_server
+from tls_proxy import TlsProxy
 
 from deploy.cli import main
 from deploy.config import RunConfig
@@ -140,3 +142,20 @@ def test_redis_users_are_printed_as_commands(capsys: pytest.CaptureFixture[str])
         ["ACL", "SETUSER", name] for name in ("twist", "twist-actor", "twist-learner", "twist-driver")
     ]
     assert all(" ~twist:* " in line and "@all" not in line for line in lines)
+
+
+def test_an_expired_certificate_is_refused_before_anything_is_there(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = Authority(tmp_path / "certificates")
+    run = tmp_path / "run"
+    with TlsProxy(authority.issue("server", expired=True)) as proxy:
+        proxy.lead_to(server.port)
+        url = f"rediss://twist:{PASSWORD}@{LOOPBACK}:{proxy.port}?ssl_ca_certs={authority.file}"
+        monkeypatch.setenv("TWIST_REDIS_URL", url)
+        assert main(["train", "reach", "--mode", "debug", "--preset", "debug", "--run-dir", str(run)]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, len(shown.err.splitlines())) == ("", 1)
+    assert "certificate has expired" in shown.err
+    assert PASSWORD not in shown.err
+    assert not run.exists()
