@@ -127,8 +127,8 @@ def test_a_run_survives_all_that_hosts_can_do_to_it(hosts: RayHosts, tmp_path: P
     training.driver.wait(SECONDS)
     assert training.driver.returncode == 0, training.said()
 
-    print_table(faults)
     found = report(training.run)
+    print_table(faults, found["lost_rows"])
     assert found["env_steps"] >= 20000
     assert found["lost_rows"] == 0
     assert found["learner_restarts"] == 1
@@ -163,10 +163,11 @@ def kill_redis(hosts: RayHosts) -> None:
     hosts.start_redis()
 
 
-def print_table(faults: list[Fault]) -> None:
+def print_table(faults: list[Fault], lost_rows: int) -> None:
     print(f"\n{'fault':<45} {'seconds without a step':>22}")
     for fault in faults:
         print(f"{fault.what:<45} {fault.resumed_after:>22.1f}")
+    print(f"rows acknowledged by Redis and lost, in all: {lost_rows}")
 
 
 def assert_whole(hosts: RayHosts, run: Path, found: dict[str, Any]) -> None:
