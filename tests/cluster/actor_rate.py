@@ -1,0 +1,78 @@
+"""What one actor core collects: a real worker on the task's environments, with the policy's networks and a real Redis.
+
+    python tests/cluster/actor_rate.py --task push --seconds 60
+
+The networks are untrained, which costs as much as trained ones. One process and one thread, as a Ray actor has them;
+Redis runs beside it, and its time is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from actors import RolloutWorker
+from deploy.presets import resolve
+from deploy.specification import stream_spec
+from learner.acting import ActingPolicy
+from learner.learner import Learner
+from replay import EmbeddedServer, ReplayStore, connect
+from sim import make_env
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="push")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("settings", nargs="*", help="as for twist train")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    config = resolve(given.task, None, given.settings)
+    spec = stream_spec(config)
+    learner = Learner(spec, config.learner, seed=0)
+    learner.resume_counters(1, config.learner.student.warm_up_updates)
+    weights, version = learner.publish()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        EmbeddedServer(Path(directory), max_bytes=config.replay.memory_bytes) as server,
+    ):
+        store = ReplayStore(connect(server.url), "rate", spec, config.replay)
+        worker = RolloutWorker(
+            lambda: make_env(config.task, config.sim),
+            ActingPolicy(spec, config.learner),
+            store,
+            [],
+            config.actors,
+            run_id="rate",
+            actor_id="actor0",
+            seed=0,
+            make_state_only_env=lambda: make_env(config.task, config.sim, views=0, state_errors=True),
+        )
+        worker.set_weights(weights, version)
+        worker.collect(1, timeout_s=0.0)  # what happens once: meshes are read, memory is taken
+        rows, began, cpu = 0, time.monotonic(), time.process_time()
+        while time.monotonic() < began + given.seconds:
+            rows += worker.collect(500, timeout_s=0.0).rows
+        seconds, used = time.monotonic() - began, time.process_time() - cpu
+        worker.drain()
+        stats = store.stats()
+    told = {
+        "environments": config.actors.envs_per_actor,
+        "without_images": config.actors.state_only_envs,
+        "rows_per_second": rows / seconds,
+        "rows_per_cpu_second": rows / used,
+        "bytes_per_row": stats["bytes"] / stats["rows"],
+        "weights_megabytes": weights.nbytes / 1e6,
+        "cpus": os.cpu_count(),
+    }
+    print(json.dumps(told, indent=2))
+
+
+if __name__ == "__main__":
+    main()
