@@ -161,10 +161,10 @@ class ParallelRun:
                     self._note_restarts(pool, monitor)
                     running = pool.stats()["running"]
                     waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
+                    if not collecting and _finished(status, training.student_updates):
+                        break
                     if collecting and not replay.away:
                         self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
-                    elif _finished(status, training.student_updates):
-                        break
                 if taking.due():
                     acting = self._learner.call("capture_acting", go_on)
                     snapshots.take(acting, replay.env_steps(), monitor.wall_seconds)
