@@ -161,7 +161,7 @@ class ParallelRun:
                     self._note_restarts(pool, monitor)
                     running = pool.stats()["running"]
                     waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
-                    if not collecting and _finished(status, training.student_updates):
+                    if _is_over(collecting, status, training.student_updates):
                         break
                     if collecting and not replay.away:
                         self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
@@ -216,6 +216,7 @@ class ParallelRun:
         self._lost_learners.clear()
 
 
-def _finished(status: LearnerStatus, student_updates: int) -> bool:
+def _is_over(collecting: bool, status: LearnerStatus, student_updates: int) -> bool:
+    """Whether all steps are in, and both loops have made their updates of them."""
     student_done = status.student_updates >= student_updates or not status.student_may_sample
-    return student_done and not status.teacher_owes
+    return not collecting and student_done and not status.teacher_owes
