@@ -23,8 +23,8 @@ BIN := .venv/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary $(PIP_ARGS) -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 PACKAGES := actors learner replay sim deploy
-# tests/cluster starts Ray clusters of its own and is left out of `make test`; the others are part of it too.
-DISTRIBUTED := tests/cluster tests/test_faults.py tests/test_secrets.py tests/deploy/test_redis_url.py \
+# The part of `make test` that is about faults and Redis servers.
+DISTRIBUTED := tests/test_faults.py tests/test_secrets.py tests/deploy/test_redis_url.py \
   tests/replay/test_replay_access.py tests/replay/test_replay_cluster.py tests/replay/test_replay_tls.py
 
 .PHONY: help demo test test-cluster lint format types imports ci lock clean
@@ -39,7 +39,8 @@ test: .venv/installed-dev ## everything that can be tested without a GPU or a cl
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-cluster: .venv/installed-dev ## several hosts, faults, autoscaler, jobs, Redis Cluster, TLS; as root for all of it; minutes
-	$(BIN)/pytest -m "cluster or not cluster" $(DISTRIBUTED) $(PYTEST_ARGS)
+	$(BIN)/pytest -m cluster $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(DISTRIBUTED) $(PYTEST_ARGS)
 
 lint: .venv/installed-dev ## style, and whether the formatter would change anything
 	$(BIN)/ruff check .
