@@ -243,8 +243,8 @@ class Push(_CubeTask):
     def reward(self, gripper: GripperState) -> float:
         """See `Task.reward`: a little for being near the cube, most for the cube being near the disc.
 
-        It asks for 2 cm more than success does, as a student that errs by as much stops as much short. Inside, nothing is
-        gained by staying at the cube, nor by the last centimetres: who pushes on pushes the cube off again.
+        It asks for 2 cm more than success does, as a student that errs by as much stops as much short. Inside, nothing
+        is gained by staying at the cube, nor by the last centimetres: who pushes on pushes the cube off again.
         """
         cube = self._cube_position()
         to_cube, to_goal = math.dist(gripper.position[:2], cube[:2]), math.dist(cube[:2], self._goal[:2])
