@@ -2,9 +2,11 @@
 
     python tests/cluster/stub_actors.py --task push --actors 160 --rows-per-second 40 --seconds 30
 
-The chunks are real: episodes of the task with images, in the run's shapes, from the simulator. The actors are stubs:
-each writes the same few chunks again and again under its own stream, as fast as its share of the rate says, and steps
-nothing. What is measured is what Redis, its log and the sampling do, not what actors can do.
+The chunks are real: episodes of the task in the run's shapes, from the simulator, as many of them with images as the
+preset says. The actors are stubs: each writes the same few chunks again and again under its own stream, as fast as its
+share of the rate says, and steps nothing. With --compress-once it also compresses each of them once only, as a machine
+of few cores could not play many actors otherwise. What is measured is what Redis, its log and the sampling do, not what
+actors can do: that is what actor_rate.py measures.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
+import zstandard
 
 from deploy.presets import resolve
 from deploy.specification import stream_spec
-from replay import Chunk, ChunkMeta, EmbeddedServer, EpisodeMeta, ReplayConfig, ReplayStore, StreamSpec, connect
+from replay import Chunk, ChunkMeta, EmbeddedServer, EpisodeMeta, ReplayConfig, ReplayStore, StreamSpec, codec, connect
 from replay.sampler import StudentSampler, TeacherSampler
 from sim import make_env
 
@@ -41,6 +45,7 @@ class Load:
         actors: how many streams there are; one per actor, as the number of environments does not matter to Redis.
         rows_per_second: of each actor.
         seconds: how long.
+        compress_once: whether a chunk that is written again is compressed again.
     """
 
     url: str
@@ -49,6 +54,23 @@ class Load:
     actors: int
     rows_per_second: float
     seconds: float
+    compress_once: bool
+
+
+class CompressesOnce:
+    """In place of zstandard's compressor."""
+
+    known: ClassVar[dict[int, bytes]] = {}
+
+    def __init__(self, level: int) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=level)
+
+    def compress(self, data: memoryview) -> bytes:
+        """The chunks stay where they are in memory, and are not changed."""
+        where = np.asarray(data).ctypes.data
+        if where not in self.known:
+            self.known[where] = self._compressor.compress(data)
+        return self.known[where]
 
 
 def record(task: str, spec: StreamSpec, config: Any, count: int) -> list[Chunk]:
@@ -88,6 +110,8 @@ def record(task: str, spec: StreamSpec, config: Any, count: int) -> list[Chunk]:
 
 def write(load: Load, chunks: list[Chunk], actors: range, results: Any) -> None:
     """Plays some of the actors, in one process."""
+    if load.compress_once:
+        codec.zstandard = SimpleNamespace(ZstdCompressor=CompressesOnce)  # type: ignore[assignment]
     store = ReplayStore(connect(load.url), RUN, load.spec, load.config)
     written = dict.fromkeys(actors, 0)
     took: list[float] = []
@@ -173,6 +197,7 @@ def main() -> None:
     parser.add_argument("--actors", type=int, default=160)
     parser.add_argument("--rows-per-second", type=float, default=40.0, help="of each actor")
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--compress-once", action="store_true")
     parser.add_argument("--processes", type=int, default=1, help="that play the actors")
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--teacher-batch", type=int, default=0, help="sequences; 0: nobody samples")
@@ -180,12 +205,14 @@ def main() -> None:
     given = parser.parse_args()
     config = resolve(given.task, None, [f"replay.shards={given.shards}", "replay.append_fsync=" + given.fsync])
     spec = stream_spec(config)
-    chunks = record(given.task, spec, config, 8)
+    chunks = record(given.task, spec, config, 12)
+    without = round(len(chunks) * config.actors.state_only_envs / config.actors.envs_per_actor)
+    chunks = [replace(chunk, image=None) for chunk in chunks[:without]] + chunks[without:]
     batches = {"teacher": given.teacher_batch, "student": given.student_batch}
     batches = {kind: batch for kind, batch in batches.items() if batch}
 
     def run(url: str) -> None:
-        load = Load(url, spec, config.replay, given.actors, given.rows_per_second, given.seconds)
+        load = Load(url, spec, config.replay, given.actors, given.rows_per_second, given.seconds, given.compress_once)
         print(json.dumps({**measure(load, chunks, given.processes, batches), "cpus": os.cpu_count()}, indent=2))
 
     if given.redis_url:
