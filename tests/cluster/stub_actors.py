@@ -45,7 +45,7 @@ class Load:
         actors: how many streams there are; one per actor, as the number of environments does not matter to Redis.
         rows_per_second: of each actor.
         seconds: how long.
-        compress_once: whether a chunk that is written again is compressed again.
+        compress_once: whether a chunk that is written again is not compressed again.
     """
 
     url: str
