@@ -42,6 +42,9 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
         # Bounds the student from both sides: it does not run ahead of the data, and actors, half of whose episodes it
         # drives, collect until the end.
         "learner.student_samples_per_insert": 10,
+        # A batch shows eight short episodes, enough worlds for the image encoder to learn from all terms.
+        "learner.student.encoder_share": 1.0,
+        "learner.student.frames": 0,
         "actors.envs_per_actor": 16,
     },
     "push": {
