@@ -167,24 +167,19 @@ class FactorsReport:
         """Inverse of `to_json`.
 
         Raises:
-            ValueError: another format, or something is missing.
+            KeyError: naming what is missing.
         """
-        if document.get("format") != FORMAT:
-            raise ValueError(f"format {document.get('format')}: this version of twist reads format {FORMAT}")
-        try:
-            return cls(
-                run_id=document["run_id"],
-                task=document["task"],
-                env_steps=document["env_steps"],
-                episodes=document["episodes"],
-                seed=document["seed"],
-                train=_condition(document["train"]),
-                held_out=_condition(document["held_out"]),
-                factors={name: _condition(entry) for name, entry in document["factors"].items()},
-                widen=document["widen"],
-            )
-        except KeyError as error:
-            raise ValueError(f"has no {error}") from None
+        return cls(
+            run_id=document["run_id"],
+            task=document["task"],
+            env_steps=document["env_steps"],
+            episodes=document["episodes"],
+            seed=document["seed"],
+            train=_condition(document["train"]),
+            held_out=_condition(document["held_out"]),
+            factors={name: _condition(entry) for name, entry in document["factors"].items()},
+            widen=document["widen"],
+        )
 
     def _changes(self, condition: Condition) -> tuple[int, int]:
         before, now = set(self.train.failures), set(condition.failures)
@@ -202,7 +197,7 @@ def read_factors(path: Path) -> FactorsReport:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    return read_document(path, FactorsReport.from_json, "a report on factors")
+    return read_document(path, FactorsReport.from_json, "a report on factors", FORMAT)
 
 
 def print_factors(report: FactorsReport, console: Console) -> None:

@@ -151,37 +151,32 @@ class Report:
         """Inverse of `to_json`.
 
         Raises:
-            ValueError: another format, or something is missing.
+            KeyError: naming what is missing.
         """
-        if document.get("format") != FORMAT:
-            raise ValueError(f"format {document.get('format')}: this version of twist reads format {FORMAT}")
-        try:
-            return cls(
-                run_id=document["run_id"],
-                task=document["task"],
-                mode=document["mode"],
-                seed=document["seed"],
-                env_steps=document["env_steps"],
-                wall_seconds=document["wall_seconds"],
-                evaluations=tuple(EvaluationResult.from_json(row) for row in document["evaluations"]),
-                updates=document["updates"],
-                replay_ratios=_restored(document["replay_ratios"]),
-                waiting=_restored(document["waiting"]),
-                faults=Faults(
-                    resumed=document["resumed"],
-                    restarts=document["restarts"],
-                    # Reports of older versions have none of these.
-                    learner_restarts=document.get("learner_restarts", 0),
-                    replay_outages=document.get("replay_outages", 0),
-                    stalled_seconds=document.get("stalled_seconds", 0.0),
-                    crashes=document["crashes"],
-                    quarantined=document["quarantined"],
-                    lost_rows=document["lost_rows"],
-                ),
-                versions=document["versions"],
-            )
-        except KeyError as error:
-            raise ValueError(f"has no {error}") from None
+        return cls(
+            run_id=document["run_id"],
+            task=document["task"],
+            mode=document["mode"],
+            seed=document["seed"],
+            env_steps=document["env_steps"],
+            wall_seconds=document["wall_seconds"],
+            evaluations=tuple(EvaluationResult.from_json(row) for row in document["evaluations"]),
+            updates=document["updates"],
+            replay_ratios=_restored(document["replay_ratios"]),
+            waiting=_restored(document["waiting"]),
+            faults=Faults(
+                resumed=document["resumed"],
+                restarts=document["restarts"],
+                # Reports of older versions have none of these.
+                learner_restarts=document.get("learner_restarts", 0),
+                replay_outages=document.get("replay_outages", 0),
+                stalled_seconds=document.get("stalled_seconds", 0.0),
+                crashes=document["crashes"],
+                quarantined=document["quarantined"],
+                lost_rows=document["lost_rows"],
+            ),
+            versions=document["versions"],
+        )
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -195,7 +190,7 @@ def read_report(path: Path) -> Report:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    return read_document(path, Report.from_json, "a report")
+    return read_document(path, Report.from_json, "a report", FORMAT)
 
 
 def print_report(report: Report, paths: Mapping[str, Path], console: Console) -> None:
