@@ -241,17 +241,17 @@ class Push(_CubeTask):
         return [*gripper.position, *gripper.velocity, *self._observe_cube(gripper), *self._goal[:2], *to_goal]
 
     def reward(self, gripper: GripperState) -> float:
-        """See `Task.reward`: a little for being near the cube, most for the cube being near the disc.
+        """See `Task.reward`: being near the cube, most for the cube being near the disc, and there for stillness.
 
-        It asks for 2 cm more than success does, as a student that errs by as much stops as much short. Inside, nothing
-        is gained by staying at the cube, nor by the last centimetres: who pushes on pushes the cube off again.
+        It asks for 2 cm more than success does, as a student that errs by as much stops as much short. Inside, only
+        keeping still gains anything: where nothing does, a policy stirs about and throws the cube off again.
         """
         cube = self._cube_position()
         to_cube, to_goal = math.dist(gripper.position[:2], cube[:2]), math.dist(cube[:2], self._goal[:2])
-        inside = to_goal <= _CLOSE_ENOUGH_M
-        near_cube = 1.0 if inside else 1.0 - math.tanh(5.0 * to_cube)
-        near_goal = 1.0 - math.tanh(5.0 * max(0.0, to_goal - _CLOSE_ENOUGH_M))
-        return 0.2 * near_cube + 0.5 * near_goal + 0.3 * inside
+        if to_goal <= _CLOSE_ENOUGH_M:
+            return 0.8 + 0.2 * (1.0 - math.tanh(3.0 * math.hypot(*gripper.velocity)))
+        near_goal = 1.0 - math.tanh(5.0 * (to_goal - _CLOSE_ENOUGH_M))
+        return 0.2 * (1.0 - math.tanh(5.0 * to_cube)) + 0.5 * near_goal
 
     def is_success(self, gripper: GripperState) -> bool:
         """See `Task.is_success`: the cube's centre is within 0.05 m of the disc's, seen from above."""
