@@ -232,10 +232,7 @@ def test_the_package_has_the_pretrained_policies_that_it_says_it_has() -> None:
     assert there == set(PRETRAINED)
 
 
-NONE_YET = pytest.param("", marks=pytest.mark.skip(reason="this version comes with no pretrained policy"))
-
-
-@pytest.mark.parametrize("name", PRETRAINED or [NONE_YET])
+@pytest.mark.parametrize("name", PRETRAINED)
 def test_a_pretrained_policy_acts(name: str, tmp_path: Path) -> None:
     path = PRETRAINED_DIRECTORY / name
     assert {file.name for file in path.iterdir()} == PACKED
