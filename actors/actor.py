@@ -1,6 +1,5 @@
 """The Ray actor: one rollout worker in a process of its own, built from plain values."""
 
-import functools
 import os
 import time
 import zlib
@@ -9,29 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from actors.config import ActorsConfig
+from actors.plan import WorkerPlan
 from actors.rollout_stats import RolloutStats
 from actors.stream import Floats
-from actors.worker import RolloutWorker, resident_memory_mb
-from learner.acting import ActingPolicy
-from learner.config import LearnerConfig
+from actors.worker import resident_memory_mb
 from replay.config import ReplayConfig
-from replay.limiter import SamplesPerInsert
 from replay.schema import StreamSpec
 from replay.server import connect
 from replay.store import ReplayStore
-from sim import make_env
-from sim.config import SimConfig
-
-
-@dataclass(frozen=True)
-class LimiterPlan:
-    """Arguments of one `SamplesPerInsert`, without its store."""
-
-    name: str
-    samples_per_insert: float
-    min_rows: int
-    tolerance_rows: float
 
 
 @dataclass(frozen=True)
@@ -39,28 +23,16 @@ class ActorPlan:
     """All that an actor process needs to build its worker.
 
     Attributes:
-        task: of `sim.make_env`.
-        sim: the world's settings; its `views` is the spec's.
+        worker: what every worker of the run is built from.
         spec_json: of the run's `StreamSpec`.
         replay_url: where Redis is; may hold a password, so it is not shown.
         replay: the store's settings.
-        learner: sizes of the networks.
-        actors: the worker's settings.
-        limiters: all of them must allow a row.
-        run_id: of the run.
-        seed: of the run.
     """
 
-    task: str
-    sim: SimConfig
+    worker: WorkerPlan
     spec_json: str
     replay_url: str = field(repr=False)
     replay: ReplayConfig
-    learner: LearnerConfig
-    actors: ActorsConfig
-    limiters: tuple[LimiterPlan, ...]
-    run_id: str
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -115,26 +87,11 @@ class RolloutActor:
         # Many actors share a machine, and a policy step is too small to be split.
         torch.set_num_threads(1)
         spec = StreamSpec.from_json(plan.spec_json)
-        store = ReplayStore(connect(plan.replay_url), plan.run_id, spec, plan.replay)
+        store = ReplayStore(connect(plan.replay_url), plan.worker.run_id, spec, plan.replay)
         incarnation = store.claim_incarnation(actor_id)
-        entropy = np.random.SeedSequence([plan.seed, zlib.crc32(actor_id.encode()), incarnation])
-        self._worker = RolloutWorker(
-            functools.partial(make_env, plan.task, plan.sim),
-            ActingPolicy(spec, plan.learner, device="cpu", seed=int(entropy.generate_state(1)[0])),
-            store,
-            [
-                SamplesPerInsert(
-                    store, limiter.name, limiter.samples_per_insert, limiter.min_rows, limiter.tolerance_rows
-                )
-                for limiter in plan.limiters
-            ],
-            plan.actors,
-            run_id=plan.run_id,
-            actor_id=actor_id,
-            seed=plan.seed,
-            incarnation=incarnation,
-            make_state_only_env=functools.partial(make_env, plan.task, plan.sim, views=0, state_errors=True),
-        )
+        entropy = np.random.SeedSequence([plan.worker.seed, zlib.crc32(actor_id.encode()), incarnation])
+        policy_seed = int(entropy.generate_state(1)[0])
+        self._worker = plan.worker.build(store, actor_id, incarnation, policy_seed)
         self._idle_since = time.monotonic()
         import ray  # not above: the driver imports this module's plans, and its Ray only when the session begins
 

@@ -77,7 +77,7 @@ class ActorPool:
     them if `drain` was not called.
 
     Args:
-        plan: what each actor is built from; `plan.actors` sizes the pool.
+        plan: what each actor is built from; `plan.worker.actors` sizes the pool.
 
     Raises:
         RuntimeError: Ray is not initialised.
@@ -87,7 +87,7 @@ class ActorPool:
         if not ray.is_initialized():
             raise RuntimeError("the actor pool needs ray.init() first")
         self._plan = plan
-        self._config: ActorsConfig = plan.actors
+        self._config: ActorsConfig = plan.worker.actors
         self._weights: Any = None
         self._version = 0
         self._restarts = {"died": 0, MEMORY: 0, NODE: 0}

@@ -6,17 +6,13 @@ from collections.abc import Callable
 
 import torch
 
-import sim
-from actors.worker import RolloutWorker
 from deploy.config import RunConfig
-from deploy.learner_process import LearnerProcess, actor_limiters
+from deploy.learner_process import LearnerProcess, worker_plan
 from deploy.monitor import RunMonitor
 from deploy.replay_address import ReplayUrls
 from deploy.replay_watch import ReplayWatch
 from deploy.snapshots import Snapshots
-from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState
-from replay.limiter import SamplesPerInsert
 from replay.store import ReplayStore
 
 ACTOR = "actor0"
@@ -38,21 +34,8 @@ class DebugRun:
         self._config = config
         spec, run_id = store.spec, store.run_id
         self._learner = LearnerProcess(config, spec, urls.driver, run_id, state)
-        self._worker = RolloutWorker(
-            lambda: sim.make_env(config.task, config.sim),
-            ActingPolicy(spec, config.learner, seed=config.seed),
-            store,
-            [
-                SamplesPerInsert(store, plan.name, plan.samples_per_insert, plan.min_rows, plan.tolerance_rows)
-                for plan in actor_limiters(config, spec)
-            ],
-            config.actors,
-            run_id=run_id,
-            actor_id=ACTOR,
-            seed=config.seed,
-            incarnation=store.claim_incarnation(ACTOR),
-            make_state_only_env=lambda: sim.make_env(config.task, config.sim, views=0, state_errors=True),
-        )
+        plan = worker_plan(config, spec, run_id)
+        self._worker = plan.build(store, ACTOR, store.claim_incarnation(ACTOR), policy_seed=config.seed)
         training, updates = config.training, self._progress()
         self._lines = _Crossed(training.metrics_every_updates, updates)
         self._saves = _Crossed(training.checkpoint_every_updates, updates)

@@ -7,7 +7,7 @@
 
 Which phase a run is in follows from the replay and the teacher's limiter, which both outlive the learner: a run that
 was killed goes on in the phase where it was. As the student reads nothing in phase 1, its limiter must not hold up the
-actors (`deploy.learner_process.actor_limiters`); the learner keeps it, so that the student makes as many updates as it
+actors (`deploy.learner_process.worker_plan`); the learner keeps it, so that the student makes as many updates as it
 would have made beside the teacher.
 """
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from actors.actor import LimiterPlan
+from actors.plan import WorkerPlan
 from deploy.config import RunConfig
 from deploy.later_student import LaterStudent
 from learner import checkpoint
@@ -16,7 +16,7 @@ from learner.checkpoint import LearnerState
 from learner.learner import Learner
 from learner.loops import Loop, LoopReport, LoopThread
 from replay.connection import connect_in_time
-from replay.limiter import SamplesPerInsert
+from replay.limiter import LimiterPlan
 from replay.sampler import StudentSampler, TeacherSampler
 from replay.schema import StreamSpec
 from replay.store import ReplayStore
@@ -53,10 +53,19 @@ def limiter_plans(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, Lim
     )
 
 
-def actor_limiters(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, ...]:
-    """Those of `limiter_plans` that hold up actors: not a student that may lag or that has not begun yet."""
+def worker_plan(config: RunConfig, spec: StreamSpec, run_id: str) -> WorkerPlan:
+    """Of the run's workers. They are not held up by the limiter of a student that may lag or has not begun yet."""
     teacher, student = limiter_plans(config, spec)
-    return (teacher,) if config.student_waits or config.learner.student_may_lag else (teacher, student)
+    student_holds_up = not (config.student_waits or config.learner.student_may_lag)
+    return WorkerPlan(
+        task=config.task,
+        sim=config.sim,
+        learner=config.learner,
+        actors=config.actors,
+        limiters=(teacher, student) if student_holds_up else (teacher,),
+        run_id=run_id,
+        seed=config.seed,
+    )
 
 
 def _plan(name: str, ratio: float, prefill: int, burst: int) -> LimiterPlan:
@@ -97,10 +106,7 @@ class LearnerProcess:
         student_sampler = partial(StudentSampler, store, config.learner.student.batch_size, seeds[1], prefetch=prefetch)
         plans = limiter_plans(config, spec)
         self._bounded = tuple(plan.samples_per_insert > 0 for plan in plans)
-        self._limiters = tuple(
-            SamplesPerInsert(store, plan.name, plan.samples_per_insert, plan.min_rows, plan.tolerance_rows)
-            for plan in plans
-        )
+        self._limiters = tuple(plan.join(store) for plan in plans)
         self.teacher_loop = Loop(
             "teacher", self._learner.teacher_update, teacher_sampler, self._limiters[0], self._version
         )

@@ -32,7 +32,7 @@ from actors.scaling import PoolSizer
 from deploy.config import RunConfig
 from deploy.lasting_learner import LastingLearner
 from deploy.learner_actor import LearnerActor
-from deploy.learner_process import LearnerStatus, actor_limiters
+from deploy.learner_process import LearnerStatus, worker_plan
 from deploy.monitor import RunMonitor
 from deploy.ray_session import draining_nodes
 from deploy.replay_address import ReplayUrls
@@ -94,18 +94,7 @@ class ParallelRun:
 
         self._lost_learners: list[str] = []
         self._learner = LastingLearner(make, state, newest, self._lost_learners.append)
-        self._plan = ActorPlan(
-            task=config.task,
-            sim=config.sim,
-            spec_json=spec.to_json(),
-            replay_url=urls.actor,
-            replay=config.replay,
-            learner=config.learner,
-            actors=config.actors,
-            limiters=actor_limiters(config, spec),
-            run_id=run_id,
-            seed=config.seed,
-        )
+        self._plan = ActorPlan(worker_plan(config, spec, run_id), spec.to_json(), urls.actor, config.replay)
         self._restarts: dict[str, int] = {}
 
     def train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from replay.connection import AWAY
@@ -164,3 +165,17 @@ class SamplesPerInsert:
     def _balance(self, inserted: int, sampled: int) -> float:
         earned = self._samples_per_insert * (inserted - self._inserted_at_balance)
         return earned - (sampled - self._sampled_at_balance)
+
+
+@dataclass(frozen=True)
+class LimiterPlan:
+    """The arguments of a `SamplesPerInsert` but for its store: what a process is sent that joins one."""
+
+    name: str
+    samples_per_insert: float
+    min_rows: int
+    tolerance_rows: float
+
+    def join(self, store: ReplayStore) -> SamplesPerInsert:
+        """The limiter of that name in the run's replay."""
+        return SamplesPerInsert(store, self.name, self.samples_per_insert, self.min_rows, self.tolerance_rows)

@@ -14,12 +14,14 @@ from ray._private.authentication_test_utils import reset_auth_token_state
 from ray.exceptions import ActorUnavailableError
 
 from actors import ActorsConfig, RolloutStats
-from actors.actor import ActorPlan, LimiterPlan
+from actors.actor import ActorPlan
+from actors.plan import WorkerPlan
 from actors.pool import OUTAGE_PAUSE_SECONDS, ActorFailedError, ActorPool
 from learner.acting import ActingPolicy
 from learner.config import LearnerConfig
 from learner.weights import flatten
 from replay import EmbeddedServer, ReplayConfig, ReplayStore, SamplesPerInsert, connect
+from replay.limiter import LimiterPlan
 from sim import SimConfig
 
 LEARNER = LearnerConfig()
@@ -47,18 +49,16 @@ def ray_session() -> Iterator[None]:
 @pytest.fixture
 def make_plan(server: EmbeddedServer) -> Callable[..., ActorPlan]:
     def make(store: ReplayStore, sim: SimConfig = SIM, limiters: tuple[LimiterPlan, ...] = (), **actors) -> ActorPlan:
-        return ActorPlan(
+        worker = WorkerPlan(
             task="counting",
             sim=sim,
-            spec_json=store.spec.to_json(),
-            replay_url=server.url,
-            replay=store.config,
             learner=LEARNER,
             actors=ActorsConfig(**{"envs_per_actor": 3, "rows_per_call": 60, "backoff_seconds": 0.1, **actors}),
             limiters=limiters,
             run_id=store.run_id,
             seed=0,
         )
+        return ActorPlan(worker, store.spec.to_json(), server.url, store.config)
 
     return make
 

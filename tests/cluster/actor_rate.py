@@ -17,13 +17,11 @@ from pathlib import Path
 
 import torch
 
-from actors import RolloutWorker
+from actors.plan import WorkerPlan
 from deploy.presets import resolve
 from deploy.specification import stream_spec
-from learner.acting import ActingPolicy
 from learner.learner import Learner
 from replay import EmbeddedServer, ReplayStore, connect
-from sim import make_env
 
 
 def main() -> None:
@@ -43,17 +41,8 @@ def main() -> None:
         EmbeddedServer(Path(directory), max_bytes=config.replay.memory_bytes) as server,
     ):
         store = ReplayStore(connect(server.url), "rate", spec, config.replay)
-        worker = RolloutWorker(
-            lambda: make_env(config.task, config.sim),
-            ActingPolicy(spec, config.learner),
-            store,
-            [],
-            config.actors,
-            run_id="rate",
-            actor_id="actor0",
-            seed=0,
-            make_state_only_env=lambda: make_env(config.task, config.sim, views=0, state_errors=True),
-        )
+        plan = WorkerPlan(config.task, config.sim, config.learner, config.actors, limiters=(), run_id="rate", seed=0)
+        worker = plan.build(store, "actor0", incarnation=0, policy_seed=0)
         worker.set_weights(weights, version)
         worker.collect(1, timeout_s=0.0)  # what happens once: meshes are read, memory is taken
         rows, began, cpu = 0, time.monotonic(), time.process_time()

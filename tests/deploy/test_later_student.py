@@ -8,7 +8,7 @@ import pytest
 
 from deploy.errors import UserError
 from deploy.later_student import LaterStudent
-from deploy.learner_process import actor_limiters, limiter_plans
+from deploy.learner_process import limiter_plans, worker_plan
 from deploy.presets import resolve
 from deploy.specification import stream_spec
 
@@ -100,7 +100,7 @@ def test_it_holds_up_no_actor_and_keeps_its_bound() -> None:
     ):
         config = resolve("reach", "debug", [setting])
         spec = stream_spec(config)
-        assert [plan.name for plan in actor_limiters(config, spec)] == names
+        assert [plan.name for plan in worker_plan(config, spec, "run").limiters] == names
         assert limiter_plans(config, spec)[1].samples_per_insert == config.learner.student_samples_per_insert > 0
 
 

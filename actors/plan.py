@@ -1,0 +1,64 @@
+"""What a rollout worker is built from, as plain values, and how: the same in a Ray actor and in mode debug."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from actors.config import ActorsConfig
+from actors.worker import RolloutWorker
+from learner.acting import ActingPolicy
+from learner.config import LearnerConfig
+from replay.limiter import LimiterPlan
+from replay.store import ReplayStore
+from sim import make_env
+from sim.config import SimConfig
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What all workers of a run have in common.
+
+    Attributes:
+        task: of `sim.make_env`.
+        sim: the world's settings; its `views` is the spec's.
+        learner: sizes of the networks.
+        actors: the worker's settings.
+        limiters: all of them must allow a row.
+        run_id: of the run.
+        seed: of the run.
+    """
+
+    task: str
+    sim: SimConfig
+    learner: LearnerConfig
+    actors: ActorsConfig
+    limiters: tuple[LimiterPlan, ...]
+    run_id: str
+    seed: int
+
+    def build(self, store: ReplayStore, actor_id: str, incarnation: int, policy_seed: int) -> RolloutWorker:
+        """One worker, acting on the CPU. An environment that renders nothing has a state with errors.
+
+        Args:
+            store: the run's replay.
+            actor_id: of the worker.
+            incarnation: how often a worker of this id had been started before.
+            policy_seed: of what the policy draws.
+
+        Raises:
+            ValueError: the environment does not fit the store's spec.
+        """
+        make = functools.partial(make_env, self.task, self.sim)
+        return RolloutWorker(
+            make,
+            ActingPolicy(store.spec, self.learner, device="cpu", seed=policy_seed),
+            store,
+            [limiter.join(store) for limiter in self.limiters],
+            self.actors,
+            run_id=self.run_id,
+            actor_id=actor_id,
+            seed=self.seed,
+            incarnation=incarnation,
+            make_state_only_env=functools.partial(make, views=0, state_errors=True),
+        )
