@@ -116,7 +116,10 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         domain = _checked_domain((options or {}).get("domain", self._domain))
         randomisation = self.config.randomisation
         self.draw = EpisodeDraw(
-            tuple(draw_visual(randomisation.visual, domain, self._seed, view) for view in range(max(1, self.views))),
+            tuple(
+                draw_visual(randomisation.visual, domain, self._seed, view, self.task.camera)
+                for view in range(max(1, self.views))
+            ),
             draw_dynamics(randomisation.dynamics, self._seed),
             draw_timing(randomisation.timing, self._seed, domain, longest_s=1.0 / self.config.control_hz),
             draw_sensing(randomisation.sensing, self._seed) if self._state_errors else SensingDraw(),

@@ -148,15 +148,17 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng([seed, *words])
 
 
-def draw_visual(config: VisualConfig, domain: str, seed: int, view: int) -> VisualDraw:
-    """Draw one visual world of a domain for one view of an episode."""
+def draw_visual(
+    config: VisualConfig, domain: str, seed: int, view: int, camera: CameraPose = NOMINAL_CAMERA
+) -> VisualDraw:
+    """Draw one visual world of a domain for one view of an episode; `camera` is what its camera is drawn about."""
     if not config.enabled:
-        return VisualDraw()
+        return VisualDraw(camera=camera)
     held_out = held_out_factors(domain)
     return VisualDraw(
         surfaces=_draw_surfaces(config, held_out, seed, view),
         light=_draw_light(config, _side("light", held_out), generator(seed, "light", view)),
-        camera=_draw_camera(config, _side("camera", held_out), seed, view),
+        camera=_draw_camera(config, _side("camera", held_out), seed, view, camera),
         sensor=_draw_sensor(config, _side("noise", held_out), seed, view),
     )
 
@@ -277,9 +279,9 @@ def _draw_light(config: VisualConfig, side: str, rng: np.random.Generator) -> Li
     )
 
 
-def _draw_camera(config: VisualConfig, side: str, seed: int, view: int) -> CameraPose:
-    eye, aim = np.array(NOMINAL_CAMERA.eye), np.array(NOMINAL_CAMERA.aim)
-    angle = NOMINAL_CAMERA.field_of_view_deg
+def _draw_camera(config: VisualConfig, side: str, seed: int, view: int, nominal: CameraPose) -> CameraPose:
+    eye, aim = np.array(nominal.eye), np.array(nominal.aim)
+    angle = nominal.field_of_view_deg
     if config.camera_position:
         radii = _shell(side, config.camera_position_m, config.held_out_camera_position_m)
         eye += _offset_in_shell(generator(seed, "camera_position", view), *radii)

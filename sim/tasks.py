@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.assets import CUBE_HALF_EDGE_M, GOAL_RADIUS_M
-from sim.engine import Vector
+from sim.camera import NOMINAL_CAMERA, TABLE_CAMERA
+from sim.engine import CameraPose, Vector
 from sim.robot import MAX_OPENING_M, GripperState
 from sim.scene import Scene
 
@@ -65,6 +66,7 @@ class Task(ABC):
     action_size: ClassVar[int]
     episode_steps: ClassVar[int]
     workspace: ClassVar[Workspace]
+    camera: ClassVar[CameraPose] = NOMINAL_CAMERA
 
     @property
     @abstractmethod
@@ -178,8 +180,8 @@ class Reach(Task):
 class _CubeTask(Task):
     """What push and lift share: a cube on the table and its part of the state.
 
-    The cube's turn is no part of it: the cube is four pixels wide, so no student could tell it, and a policy that knows
-    it does what nobody can follow.
+    The cube's turn is no part of it: of a cube a few pixels wide no student could tell it, and a policy that knows it
+    does what nobody can follow.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -210,6 +212,7 @@ class Push(_CubeTask):
     action_size = 2
     episode_steps = 60
     workspace = Workspace((0.35, -0.18, 0.03), (0.65, 0.18, 0.03))
+    camera = TABLE_CAMERA
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
