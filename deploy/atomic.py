@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+_WRITING = ".writing-"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,6 +34,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Replaces the file with this document, indented; refuses NaN, which is not JSON."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Gives a directory to fill, which becomes `path` by one rename when the block ends without an error.
+
+    For the one writer of `path.parent`: what a killed one left there, `.writing-*`, is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in path.parent.glob(_WRITING + "*"):
+        shutil.rmtree(abandoned)
+    temporary = path.with_name(_WRITING + path.name)
+    temporary.mkdir()
+    yield temporary
+    sync_tree(temporary)
+    temporary.rename(path)
+    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

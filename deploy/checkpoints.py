@@ -26,14 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.atomic import sync_directory, sync_tree, write_json, write_text
+from deploy.atomic import new_directory, write_json, write_text
 from deploy.errors import UserError
 
 FORMAT = 1
 """Raised when an older reader could not understand what a newer writer writes."""
 
 _NAME = re.compile(r"step_(\d{9,})(?:-(\d+))?")
-_WRITING = ".writing-"
 _DOCUMENT = "checkpoint.json"
 _LOOKS = 3
 """A writer may delete the one that was the newest a moment ago."""
@@ -74,17 +73,10 @@ class Checkpoints:
             write: puts the checkpoint's files into the directory it is given.
             keep: how many of the newest stay; None keeps all.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for abandoned in self.directory.glob(_WRITING + "*"):
-            shutil.rmtree(abandoned)
         path = self.directory / self._new_name(step)
-        temporary = self.directory / (_WRITING + path.name)
-        temporary.mkdir()
-        write(temporary)
-        seal(temporary, step, document)
-        sync_tree(temporary)
-        temporary.rename(path)
-        sync_directory(self.directory)
+        with new_directory(path) as unfinished:
+            write(unfinished)
+            seal(unfinished, step, document)
         write_text(self.directory / "latest", path.name + "\n")
         self._prune(path.name, keep)
         return Checkpoint(path, step, dict(document))

@@ -11,18 +11,16 @@ takes none before it has made more updates in all than that one had, so that non
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.atomic import sync_directory, sync_tree
+from deploy.atomic import new_directory
 from deploy.checkpoints import Checkpoint, read_sealed, seal
 from deploy.config import RunConfig
 from learner import checkpoint
 from learner.checkpoint import LearnerState
 
 _NAME = re.compile(r"step_(\d{9,})-(\d{6,})")
-_WRITING = ".writing-"
 
 
 @dataclass(frozen=True)
@@ -86,17 +84,9 @@ class Snapshots:
         names = self._names()
         if names and _counts(names[-1])[1] >= updates:
             return False
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for abandoned in self.directory.glob(_WRITING + "*"):
-            shutil.rmtree(abandoned)
-        path = self.directory / f"step_{env_steps:09d}-{updates:06d}"
-        temporary = self.directory / (_WRITING + path.name)
-        temporary.mkdir()
-        checkpoint.write_weights(state, temporary)
-        seal(temporary, env_steps, {"seconds": seconds, "learner": state.document})
-        sync_tree(temporary)
-        temporary.rename(path)
-        sync_directory(self.directory)
+        with new_directory(self.directory / f"step_{env_steps:09d}-{updates:06d}") as unfinished:
+            checkpoint.write_weights(state, unfinished)
+            seal(unfinished, env_steps, {"seconds": seconds, "learner": state.document})
         return True
 
     def _names(self) -> list[str]:
