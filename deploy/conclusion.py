@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from deploy.config import RunConfig
-from deploy.evaluate import Episode, clip_row, evaluate, load_policy
+from deploy.evaluate import Evaluation, clip_row, evaluate, load_policy
 from deploy.factors import report_factors
 from deploy.reporting.clips import Traces, write_clip, write_imagined_clip
 from deploy.reporting.contact_sheet import write_contact_sheet
@@ -35,8 +35,6 @@ CAPTIONS = {
 CONTEXT_STEPS = 5
 """Steps of an episode that the world model sees before it imagines the rest, in the clips."""
 
-Evaluated = tuple[EvaluationResult, list[Episode]]
-
 
 def conclude(
     config: RunConfig, run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, console: Console
@@ -55,7 +53,7 @@ def conclude(
     """
     console.print(f"evaluating {config.evaluation.episodes} episodes each of {len(ROWS)} kinds", highlight=False)
     evaluated = _evaluate_all(run, parallel=config.mode != "debug")
-    results = tuple(result for result, _ in evaluated)
+    results = tuple(evaluation.result for evaluation in evaluated)
     report = _report(config, run, store, results)
     metrics.write("evaluation", report.env_steps, {k: v for result in results for k, v in result.metrics().items()})
     _write_clips(run, evaluated)
@@ -73,13 +71,13 @@ def conclude(
     return report
 
 
-def _evaluate_all(run: RunDirectory, *, parallel: bool) -> list[Evaluated]:
+def _evaluate_all(run: RunDirectory, *, parallel: bool) -> list[Evaluation]:
     if not parallel:
         return [_evaluate_row(run.path, driver, domain) for driver, domain in ROWS]
     return list(map_in_two_processes(_evaluate_row, [run.path] * len(ROWS), *zip(*ROWS, strict=True)))
 
 
-def _evaluate_row(path: Path, driver: str, domain: str) -> Evaluated:
+def _evaluate_row(path: Path, driver: str, domain: str) -> Evaluation:
     torch.set_num_threads(1)
     run = RunDirectory.open(path)
     settings = run.config.evaluation
@@ -95,16 +93,16 @@ def _evaluate_row(path: Path, driver: str, domain: str) -> Evaluated:
     )
 
 
-def _write_clips(run: RunDirectory, evaluated: Sequence[Evaluated]) -> None:
+def _write_clips(run: RunDirectory, evaluated: Sequence[Evaluation]) -> None:
     policy = load_policy(run)
     hertz = float(run.config.sim.control_hz)
-    for (driver, domain), (_, episodes) in zip(ROWS, evaluated, strict=True):
-        row = clip_row(CAPTIONS[driver, domain], episodes)
+    for (driver, domain), evaluation in zip(ROWS, evaluated, strict=True):
+        row = clip_row(CAPTIONS[driver, domain], evaluation.recorded)
         name = f"{driver}_{domain}" if driver == "student" else driver
         write_clip(run.clips / f"{name}.gif", [row], frames_per_second=hertz)
         if (driver, domain) == ("student", "train"):
             continue
-        episode = episodes[0]
+        episode = evaluation.recorded[0]
         film, states = np.stack(episode.frames), np.stack(episode.states)
         context = min(CONTEXT_STEPS, len(states) - 1)
         imagined = policy.imagined_states(

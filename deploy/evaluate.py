@@ -38,12 +38,36 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """How the episodes of one evaluation ended, in their order."""
+class Evaluation:
+    """The episodes of one evaluation, in their order.
 
+    Attributes:
+        driver: "teacher" (from state) or "student" (from one image).
+        domain: visual domain.
+        seed: of the evaluation.
+        successes: of each episode.
+        returns: sum of rewards of each episode.
+        recorded: the first episodes, as many as were asked for.
+    """
+
+    driver: str
+    domain: str
+    seed: int
     successes: list[bool]
     returns: list[float]
     recorded: list[Episode]
+
+    @property
+    def result(self) -> EvaluationResult:
+        """What is reported of it."""
+        return EvaluationResult.from_counts(
+            self.driver,
+            self.domain,
+            episodes=len(self.successes),
+            successes=sum(self.successes),
+            mean_return=float(np.mean(self.returns)),
+            seed=self.seed,
+        )
 
 
 def episode_seed(seed: int, index: int) -> int:
@@ -61,7 +85,7 @@ def evaluate(
     episodes: int,
     seed: int,
     keep: int = 0,
-) -> tuple[EvaluationResult, list[Episode]]:
+) -> Evaluation:
     """Runs whole episodes with the policy's mode.
 
     Args:
@@ -73,30 +97,7 @@ def evaluate(
         episodes: how many.
         seed: of the evaluation.
         keep: so many first episodes are recorded, with images.
-
-    Returns:
-        The result, and the recorded episodes.
     """
-    found = run_episodes(policy, task, config, driver=driver, domain=domain, episodes=episodes, seed=seed, keep=keep)
-    mean_return = float(np.mean(found.returns))
-    result = EvaluationResult.from_counts(
-        driver, domain, episodes=episodes, successes=sum(found.successes), mean_return=mean_return, seed=seed
-    )
-    return result, found.recorded
-
-
-def run_episodes(
-    policy: ActingPolicy,
-    task: str,
-    config: sim.SimConfig,
-    *,
-    driver: str,
-    domain: str,
-    episodes: int,
-    seed: int,
-    keep: int = 0,
-) -> Outcomes:
-    """What `evaluate` counts, episode by episode; its arguments are the same."""
     count = min(EPISODES_AT_ONCE, episodes)
     needs_image = driver == "student"
     worlds = [
@@ -119,7 +120,7 @@ def run_episodes(
     finally:
         for world in worlds:
             world.close()
-    return Outcomes(successes, returns, kept)
+    return Evaluation(driver, domain, seed, successes, returns, kept)
 
 
 def _run_wave(
@@ -191,7 +192,7 @@ def evaluate_run(
     """`twist eval`: the latest checkpoint's success, as the JSON line says it."""
     networks = load_policy(run)
     keep = min(episodes, run.config.evaluation.clip_episodes) if clip is not None else 0
-    result, kept = evaluate(
+    found = evaluate(
         networks,
         run.config.task,
         run.config.evaluated_sim,
@@ -202,5 +203,6 @@ def evaluate_run(
         keep=keep,
     )
     if clip is not None:
-        write_clip(clip, [clip_row(f"{policy}, {domain} visuals", kept)], frames_per_second=run.config.sim.control_hz)
-    return {"task": run.config.task, **result.to_json()}
+        row = clip_row(f"{policy}, {domain} visuals", found.recorded)
+        write_clip(clip, [row], frames_per_second=run.config.sim.control_hz)
+    return {"task": run.config.task, **found.result.to_json()}

@@ -18,7 +18,7 @@ from rich.console import Console
 import sim
 from deploy.config import RunConfig
 from deploy.errors import UserError
-from deploy.evaluate import load_policy, run_episodes
+from deploy.evaluate import evaluate, load_policy
 from deploy.overrides import Setting, flatten, settings, show
 from deploy.reporting.factors import Condition, FactorsReport, print_factors, write_factors
 from deploy.reporting.factors_figure import write_factors_figure
@@ -136,7 +136,7 @@ def _condition(domain: str, *, path: Path, step: int, episodes: int, seed: int) 
     policy = load_policy(run)
     if run.newest_checkpoint().step != step:
         raise UserError(f"run directory {path}: a new checkpoint was written meanwhile; try again when it is trained")
-    found = run_episodes(
+    found = evaluate(
         policy, run.config.task, run.config.evaluated_sim, driver="student", domain=domain, episodes=episodes, seed=seed
     )
     failures = tuple(index for index, success in enumerate(found.successes) if not success)

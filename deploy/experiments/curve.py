@@ -88,10 +88,10 @@ def _successes(snapshot: Snapshot, policy: str, domain: str, episodes: int, seed
     torch.set_num_threads(1)
     config = snapshot.config
     networks = load_policy(snapshot)
-    result, _ = evaluate(
+    evaluation = evaluate(
         networks, config.task, config.evaluated_sim, driver=policy, domain=domain, episodes=episodes, seed=seed
     )
-    return result.successes
+    return sum(evaluation.successes)
 
 
 def _point(snapshot: Snapshot, policy: str, domain: str, episodes: int, successes: int) -> CurvePoint:
