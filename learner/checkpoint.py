@@ -97,12 +97,17 @@ def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, An
 def write(state: LearnerState, directory: Path) -> None:
     """Writes both files into an existing directory; the document is the caller's to store."""
     write_weights(state, directory)
-    save_file(state.training, directory / TRAINING)
+    _write_file(state.training, directory / TRAINING)
 
 
 def write_weights(state: LearnerState, directory: Path) -> None:
     """Writes what `read_weights` reads into an existing directory."""
-    save_file(state.weights, directory / WEIGHTS)
+    _write_file(state.weights, directory / WEIGHTS)
+
+
+def _write_file(arrays: Arrays, file: Path) -> None:
+    save_file(arrays, file)
+    file.chmod(0o644)  # the library's 0600 would hide a run from those who may read its directory
 
 
 def read(directory: Path, document: Mapping[str, Any]) -> LearnerState:

@@ -28,6 +28,7 @@ from deploy.specification import stream_spec
 
 PACKED = {"weights.safetensors", "checkpoint.json", "config.json", "report.json"}
 FEW = ("--domain", "held_out", "--episodes", "2", "--seed", "3", "--json")
+ENOUGH = ("--domain", "held_out", "--episodes", "10", "--seed", "3", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +234,8 @@ def test_the_package_has_the_pretrained_policies_that_it_says_it_has() -> None:
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_a_pretrained_policy_acts(name: str, tmp_path: Path) -> None:
+def test_a_pretrained_policy_can_still_do_its_task(name: str, tmp_path: Path) -> None:
+    """A changed camera, task or format would leave the files as they are and the policy lost."""
     path = PRETRAINED_DIRECTORY / name
     assert {file.name for file in path.iterdir()} == PACKED
     assert sum(file.stat().st_size for file in path.iterdir()) <= MAX_BYTES
@@ -243,11 +245,12 @@ def test_a_pretrained_policy_acts(name: str, tmp_path: Path) -> None:
     spec = load_policy(PackedPolicy.open(path)).spec
     stream_spec(config).require_equal(spec, f"pretrained/{name}")
     done = subprocess.run(
-        [sys.executable, "-m", "deploy", "eval", f"pretrained/{name}", *FEW, "--clip", "film.gif"],
+        [sys.executable, "-m", "deploy", "eval", f"pretrained/{name}", *ENOUGH, "--clip", "film.gif"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout)["episodes"] == 2
+    # Over hundreds of episodes all are above 90 %, in these ten at 70 and more; a policy that is lost is near 0.
+    assert json.loads(done.stdout)["successes"] >= 5

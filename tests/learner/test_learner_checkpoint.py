@@ -211,6 +211,14 @@ def test_an_optimiser_that_was_at_work_and_left_nothing_is_refused(state: Learne
         restored_from(state, training=without(state.training, *names))
 
 
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    checkpoint.write(checkpoint.capture(tiny_learner()), tmp_path)
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {
+        checkpoint.WEIGHTS: 0o644,
+        checkpoint.TRAINING: 0o644,
+    }
+
+
 def test_what_acts_is_captured_without_the_rest_and_acts_the_same(tmp_path: Path) -> None:
     learner = tiny_learner(0)
     train(learner, 0, 2)
