@@ -125,9 +125,9 @@ class LearnerProcess:
         self.student_loop = Loop(
             "student", self._learner.student_update, student, self._later or self._limiters[1], self._version
         )
-        self._threads_each = config.learner.threads
-        self._threads = tuple(LoopThread(loop, self._threads_each) for loop in (self.teacher_loop, self.student_loop))
-        self._rows_are_in = False
+        self._threads = tuple(
+            LoopThread(loop, config.learner.threads) for loop in (self.teacher_loop, self.student_loop)
+        )
         self._reported = list(updates)
         self._running = False
 
@@ -148,7 +148,6 @@ class LearnerProcess:
 
     def rows_are_in(self) -> None:
         """No row will be added: a student that begins after the teacher may begin when the teacher has used these."""
-        self._rows_are_in = True
         if self._later is not None:
             self._later.rows_are_in()
 
@@ -177,8 +176,6 @@ class LearnerProcess:
         """
         for thread in self._threads:
             thread.check()
-        if self._rows_are_in:
-            self._share_threads()
         teacher, student = self.teacher_loop.report(), self.student_loop.report()
         # Not the learner's own counts, which may be one update ahead of what its loop has to report.
         self._reported[0] += teacher.updates
@@ -193,14 +190,6 @@ class LearnerProcess:
             teacher_owes=self.teacher_owes,
             student_may_sample=self._limiters[1].can_sample(),
         )
-
-    def _share_threads(self) -> None:
-        """Actors are done; a loop whose other is done too has the machine for itself."""
-        done = [
-            bounded and not limiter.can_sample() for bounded, limiter in zip(self._bounded, self._limiters, strict=True)
-        ]
-        for thread, other_is_done in zip(self._threads, reversed(done), strict=True):
-            thread.compute_with(2 * self._threads_each if other_is_done else self._threads_each)
 
     def publish(self) -> tuple[npt.NDArray[np.float32], int]:
         """The weights for the actors, one flat array, and their version."""

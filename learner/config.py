@@ -186,13 +186,7 @@ class LearnerConfig:
             "choices": ("auto", "float32", "bfloat16"),
         },
     )
-    threads: int = field(
-        default=1,
-        metadata={
-            "help": "torch threads of each of the two loops on a CPU; a loop that is left alone takes both loops'",
-            "min": 1,
-        },
-    )
+    threads: int = field(default=1, metadata={"help": "torch threads of each of the two loops on a CPU", "min": 1})
     resource: str = field(
         default="", metadata={"help": "custom Ray resource of which the learner takes one unit; empty for none"}
     )

@@ -151,10 +151,6 @@ class LoopThread:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"{loop.name}-loop", daemon=True)
 
-    def compute_with(self, threads: int) -> None:
-        """The loop's next updates compute with `threads` torch threads."""
-        self._threads = threads
-
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
@@ -170,12 +166,9 @@ class LoopThread:
         self._thread.join()
 
     def _run(self) -> None:
-        computing = 0
+        torch.set_num_threads(self._threads)
         try:
             while not self._stop.is_set():
-                if computing != self._threads:
-                    computing = self._threads
-                    torch.set_num_threads(computing)  # of this thread of Python's; others keep theirs
                 self.loop.step()
         except BaseException as error:  # handed to whoever calls `check`
             self._error = error

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 
@@ -206,30 +205,6 @@ def test_a_thread_runs_its_loop_until_it_is_stopped() -> None:
     stopped_at = updates
     assert thread.loop.report().updates == stopped_at
     assert "teacher-loop" not in {running.name for running in threading.enumerate()}
-
-
-def test_a_thread_computes_with_as_many_torch_threads_as_it_was_told_last_and_leaves_others_theirs() -> None:
-    seen: list[int] = []
-    changed = threading.Event()
-
-    def update(batch: Batch) -> dict[str, Tensor]:
-        seen.append(torch.get_num_threads())
-        if seen[-1] == 3:
-            changed.set()
-        return {}
-
-    mine = torch.get_num_threads()
-    thread = LoopThread(Loop("student", update, EndlessSampler(), OpenLimiter(), lambda: 1), threads=2)
-    thread.start()
-    while not seen:
-        time.sleep(0.01)
-    thread.compute_with(3)
-    assert changed.wait(PATIENCE_SECONDS)
-    thread.stop()
-    thread.check()
-    assert set(seen) == {2, 3}
-    assert sorted(seen) == seen
-    assert torch.get_num_threads() == mine
 
 
 def test_an_error_in_the_thread_is_raised_where_it_is_checked() -> None:

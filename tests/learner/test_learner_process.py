@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import point_world
 import pytest
-import torch
 from point_world import fill
 from tiny_learner import tiny_config
 
@@ -71,23 +69,3 @@ def test_a_status_counts_the_updates_that_it_tells_of(tmp_path: Path, monkeypatc
     assert [(status.teacher_updates, status.teacher.updates) for status in between] == [(0, 0)]
     assert (after.teacher_updates, after.teacher.updates) == (1, 1)
     assert (after.student_updates, after.student.updates) == (1, 1)
-
-
-@pytest.mark.parametrize("rows_are_in", [False, True])
-def test_a_student_that_is_left_alone_computes_with_the_teachers_threads_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_are_in: bool
-) -> None:
-    seen: list[int] = []
-    with learner_process(tmp_path, teacher_samples_per_insert=1.0, threads=2) as process:
-        monkeypatch.setattr(process.student_loop, "_update", lambda batch: seen.append(torch.get_num_threads()) or {})
-        process.start()
-        while process.teacher_owes:
-            time.sleep(0.01)
-        if rows_are_in:
-            process.rows_are_in()
-        assert process.status().student_may_sample
-        told = len(seen)
-        while len(seen) < told + 3:
-            time.sleep(0.01)
-    assert set(seen[:told]) <= {2, 4}
-    assert seen[-1] == (4 if rows_are_in else 2)
