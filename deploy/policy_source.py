@@ -13,7 +13,7 @@ from deploy.errors import UserError
 from deploy.packed_policy import PackedPolicy, is_packed
 from deploy.run_directory import RunDirectory
 
-PRETRAINED: tuple[str, ...] = ("lift", "push")
+PRETRAINED: tuple[str, ...] = ("lift", "push", "reach")
 """The pretrained policies, by task: `twist pack RUN deploy/pretrained/TASK` writes one, and its name goes in here."""
 
 PRETRAINED_DIRECTORY = Path(__file__).parent / "pretrained"
