@@ -21,6 +21,7 @@ TOP_LEVEL = {
     *PACKAGES,
     ".ci",
     ".gitignore",
+    ".rayignore",
     ".pre-commit-config.yaml",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
