@@ -252,5 +252,7 @@ def test_a_pretrained_policy_can_still_do_its_task(name: str, tmp_path: Path) ->
         text=True,
         check=True,
     )
-    # Over hundreds of episodes all are above 90 %, in these ten at 70 and more; a policy that is lost is near 0.
-    assert json.loads(done.stdout)["successes"] >= 5
+    result = json.loads(done.stdout)
+    assert result["episodes"] == 10
+    # Over hundreds of episodes all are above 90 %; in these ten push has 7 and lift 8. A policy that is lost is near 0.
+    assert result["successes"] >= 5
