@@ -1,4 +1,5 @@
-"""Every variant of docs/results/ablations.toml through its smallest training: to a report, and different as it says."""
+"""Every variant of docs/results/ablations.toml and additions.toml through its smallest training: to a report, and
+different as it says."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ from deploy.run_directory import RunDirectory
 from learner import checkpoint
 from replay.schema import StreamSpec
 
-FILE = CHECKOUT / "docs" / "results" / "ablations.toml"
+FILES = [CHECKOUT / "docs" / "results" / name for name in ("ablations.toml", "additions.toml")]
 DYNAMICS = tuple(f"rssm.{name}." for name in ("stoch_in", "action_in", "norm_in", "cell", "prior_hidden", "prior_out"))
-VARIANTS = {run.variant: run for run in read_sweep(FILE).runs if run.config.seed == 0}
+VARIANTS = {run.variant: run for file in FILES for run in read_sweep(file).runs if run.config.seed == 0}
 LENGTH = {"training.env_steps", "training.student_updates"}
-"""What the file sets for all."""
+"""What the files set for all."""
 
 
 def settings_of(run: PlannedRun) -> list[str]:
@@ -30,10 +31,10 @@ def settings_of(run: PlannedRun) -> list[str]:
     return [text for text in run.arguments if "=" in text and text.partition("=")[0] not in LENGTH]
 
 
-def test_the_file_changes_one_thing_at_a_time_on_reach() -> None:
-    sweep = read_sweep(FILE)
-    assert {run.config.task for run in sweep.runs} == {"reach"}
-    assert {run.config.seed for run in sweep.runs} == {0, 1}
+def test_the_files_change_one_thing_at_a_time_on_reach() -> None:
+    runs = [run for file in FILES for run in read_sweep(file).runs]
+    assert {(run.config.task, run.config.seed) for run in runs} == {("reach", 0), ("reach", 1)}
+    assert len({str(run.config) for run in runs if run.variant == "default"}) == 2  # the same in both files, by seed
     plain = flatten(VARIANTS["default"].config)
     preset = flatten(resolve("reach", None, []))
     assert {key for key in plain if plain[key] != preset[key]} == LENGTH
