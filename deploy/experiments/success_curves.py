@@ -39,10 +39,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """Success of one policy in one run, ordered by steps.
+    """Success of one policy in one run, in the order of time.
 
     Attributes:
-        step: environment steps [N].
+        step: environment steps [N]; they stand still while a learner uses up what is in.
         seconds: wall time of the run [N].
         success: 0 to 1 [N].
         interval: 95 % interval [2, N]; None where the episodes behind a point are not independent of the next one's.
@@ -84,7 +84,7 @@ def evaluated_curves(run: Path) -> dict[Row, Curve]:
     path = run / FILE
     if not path.exists():
         return {}
-    points: dict[Row, dict[float, tuple[float, ...]]] = {}
+    points: dict[Row, dict[tuple[float, ...], tuple[float, ...]]] = {}
     with user_errors():
         text = path.read_text(encoding="utf-8")
         reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # the last line may be being written
@@ -94,7 +94,7 @@ def evaluated_curves(run: Path) -> dict[Row, Curve]:
         for line in reader:
             try:
                 episodes, successes = int(line["episodes"]), int(line["successes"])
-                point = float(line["env_steps"]), float(line["seconds"]), successes / max(episodes, 1)
+                moment = float(line["env_steps"]), float(line["seconds"])
                 interval = wilson(successes, episodes)
             except (TypeError, ValueError) as error:
                 raise UserError(f"{path}, line {reader.line_num}: {error}") from error
@@ -102,11 +102,11 @@ def evaluated_curves(run: Path) -> dict[Row, Curve]:
             row = (line["policy"], "train" if line["policy"] == "teacher" else line["domain"])
             at = points.setdefault(row, {})
             # Evaluations of one moment may share episodes: the longest counts.
-            if point[0] not in at or at[point[0]][-1] < episodes:
-                at[point[0]] = (*point, *interval, episodes)
+            if moment not in at or at[moment][-1] < episodes:
+                at[moment] = (*moment, successes / episodes, *interval, episodes)
     curves = {}
     for row, found in points.items():
-        array = np.array([found[step] for step in sorted(found)], dtype=np.float64).T
+        array = np.array([found[moment] for moment in sorted(found)], dtype=np.float64).T
         curves[row] = Curve(array[0], array[1], array[2], array[3:5])
     return curves
 
@@ -126,11 +126,15 @@ def training_curves(metrics: Path) -> dict[Row, Curve]:
 def mean_curve(curves: Sequence[Curve], *, of_time: bool) -> MeanCurve:
     """The mean over runs, at every x where at least one of them is; between its points a run is interpolated.
 
+    Of several points of a run at the same x, which are learnt from the same steps, the last one counts.
+
     Args:
         curves: one of each run, at least one.
         of_time: over wall time instead of environment steps.
     """
-    xs = [curve.seconds if of_time else curve.step for curve in curves]
+    every_x = [curve.seconds if of_time else curve.step for curve in curves]
+    last = [np.append(np.diff(x) > 0, True) for x in every_x]
+    xs = [x[chosen] for x, chosen in zip(every_x, last, strict=True)]
     grid = np.unique(np.concatenate(xs))
     if len(grid) > _GRID:
         grid = np.linspace(grid[0], grid[-1], _GRID)
@@ -138,7 +142,7 @@ def mean_curve(curves: Sequence[Curve], *, of_time: bool) -> MeanCurve:
     there = np.stack([(grid >= x[0] - slack) & (grid <= x[-1] + slack) for x in xs])
 
     def on_grid(values: Sequence[Floats]) -> Floats:
-        rows = [np.interp(grid, x, value) for x, value in zip(xs, values, strict=True)]
+        rows = [np.interp(grid, x, value[chosen]) for x, value, chosen in zip(xs, values, last, strict=True)]
         return np.where(there, np.stack(rows), np.nan)
 
     covered = there.any(axis=0)

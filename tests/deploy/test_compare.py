@@ -206,6 +206,24 @@ def test_a_run_is_interpolated_between_its_points_and_may_be_drawn_over_time() -
     assert mean.mean == pytest.approx([0, 0.125, 0.5])
 
 
+def test_a_student_that_learns_when_all_steps_are_in_is_drawn_to_its_end(tmp_path: Path) -> None:
+    text = [
+        ",".join(COLUMNS),
+        "10.0,100,5,0,student,held_out,10,0",
+        "20.0,200,9,0,student,held_out,10,1",
+        "30.0,200,9,5,student,held_out,10,4",
+        "40.0,200,9,9,student,held_out,10,8",
+        "",
+    ]
+    (tmp_path / "learning_curve.csv").write_text("\n".join(text))
+    found = evaluated_curves(tmp_path)["student", "held_out"]
+    assert found.seconds.tolist() == [10, 20, 30, 40]
+    of_time, of_steps = (mean_curve([found], of_time=of_time) for of_time in (True, False))
+    assert (of_time.x.tolist(), of_time.mean.tolist()) == ([10, 20, 30, 40], [0, 0.1, 0.4, 0.8])
+    assert (of_steps.x.tolist(), of_steps.mean.tolist()) == ([100, 200], [0, 0.8])
+    assert of_steps.high[-1] == pytest.approx(wilson(8, 10)[1])
+
+
 def test_ends_that_lie_a_few_steps_apart_count_as_the_same() -> None:
     mean = mean_curve([curve([0, 1000], [0, 1]), curve([0, 1010], [0, 1])], of_time=False)
     assert mean.runs.tolist() == [2, 2, 2]
