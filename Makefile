@@ -24,7 +24,7 @@ PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --prefer-bi
 SOURCES := pyproject.toml constraints.txt
 PACKAGES := actors learner replay sim deploy
 # The part of `make test` that is about faults and Redis servers.
-DISTRIBUTED := tests/test_faults.py tests/test_secrets.py tests/deploy/test_redis_url.py \
+DISTRIBUTED := tests/test_faults.py tests/test_secrets.py tests/deploy/training/test_redis_url.py \
   tests/replay/test_replay_access.py tests/replay/test_replay_cluster.py tests/replay/test_replay_tls.py
 
 .PHONY: help demo test test-cluster lint format types imports ci lock clean

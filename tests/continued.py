@@ -8,7 +8,7 @@ from typing import Any
 from running import lines, of_kind
 
 from deploy.errors import UserError
-from deploy.run_directory import RunDirectory
+from deploy.runs.directory import RunDirectory
 
 Rows = list[dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""The manifests of deploy/kuberay, and what Kubernetes makes of their parts."""
+"""The manifests of deploy/cluster/kuberay, and what Kubernetes makes of their parts."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parents[1] / "deploy" / "kuberay"
+FOLDER = Path(__file__).parents[1] / "deploy" / "cluster" / "kuberay"
 FILES = sorted(FOLDER.glob("*.yaml"))
 
 PASSWORD = "ab12" * 16

@@ -11,11 +11,11 @@ import pytest
 from running import CHECKOUT, lines, of_kind, report
 from training_here import train_here
 
-from deploy.evaluate import evaluate
+from deploy.evaluation.evaluate import evaluate
 from deploy.experiments.sweep_file import PlannedRun, read_sweep
-from deploy.overrides import flatten, parse_assignments
-from deploy.presets import resolve
-from deploy.run_directory import RunDirectory
+from deploy.runs.directory import RunDirectory
+from deploy.settings.overrides import flatten, parse_assignments
+from deploy.settings.presets import resolve
 from learner import checkpoint
 from replay.schema import StreamSpec
 
@@ -62,7 +62,7 @@ def test_what_trains_without_a_randomisation_is_judged_with_all_of_it(group: str
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_a_variant_trains_to_a_report_and_differs_as_it_says(variant: str, tmp_path: Path) -> None:
     given = settings_of(VARIANTS[variant])
-    with mock.patch("deploy.conclusion.evaluate", wraps=evaluate) as evaluated:
+    with mock.patch("deploy.evaluation.conclusion.evaluate", wraps=evaluate) as evaluated:
         train_here(tmp_path / "run", given)
     run = RunDirectory.open(tmp_path / "run")
     asked, written = flatten(VARIANTS[variant].config), flatten(run.config)

@@ -1,4 +1,4 @@
-"""deploy/cluster-gcp.yaml: accepted by Ray, and cluster.yaml in all that is not the cloud's own."""
+"""deploy/cluster/gcp.yaml: accepted by Ray, and cluster.yaml in all that is not the cloud's own."""
 
 import copy
 import re
@@ -10,7 +10,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[1]
-FILE = ROOT / "deploy" / "cluster-gcp.yaml"
+FILE = ROOT / "deploy" / "cluster" / "gcp.yaml"
 OF_THE_CLOUD = {"provider", "available_node_types", "head_setup_commands"}
 """Where the files differ; what must be the same within these is tested one by one."""
 

@@ -1,4 +1,4 @@
-"""deploy/Dockerfile: clean for the linter, and what it copies is what the package needs. Nothing here builds it."""
+"""deploy/cluster/Dockerfile: clean for the linter; what it copies is what the package needs. Nothing here builds it."""
 
 import fnmatch
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILE = ROOT / "deploy" / "Dockerfile"
-IGNORE = ROOT / "deploy" / "Dockerfile.dockerignore"
+FILE = ROOT / "deploy" / "cluster" / "Dockerfile"
+IGNORE = ROOT / "deploy" / "cluster" / "Dockerfile.dockerignore"
 
 
 def lint(text: str) -> str:
@@ -101,8 +101,8 @@ def test_all_that_the_package_is_built_from_is_copied_and_sent() -> None:
         "runs/push/metrics.jsonl",
         ".venv",
         "tests",
-        "deploy/Dockerfile",
-        "deploy/kuberay/redis.yaml",
+        "deploy/cluster/Dockerfile",
+        "deploy/cluster/kuberay/redis.yaml",
         "sim/__pycache__",
     ],
 )
@@ -130,7 +130,7 @@ def test_it_runs_as_the_user_of_the_manifests() -> None:
     assert instructions("USER") == ["1000"]
     assert any("useradd" in line and "--uid 1000" in line for line in instructions("RUN"))
     for name in ("raycluster.yaml", "rayjob.yaml"):
-        assert re.findall(r"runAsUser: (\d+)", (ROOT / "deploy" / "kuberay" / name).read_text()) == ["1000"]
+        assert re.findall(r"runAsUser: (\d+)", (ROOT / "deploy" / "cluster" / "kuberay" / name).read_text()) == ["1000"]
 
 
 def test_it_says_that_it_was_not_built() -> None:

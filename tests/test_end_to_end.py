@@ -12,7 +12,7 @@ from PIL import Image
 from running import DEBUG, LOCAL, command, completed, lines, of_kind, report
 
 from deploy.cli import main
-from deploy.run_directory import RunDirectory
+from deploy.runs.directory import RunDirectory
 
 OF_THE_CLOCK = ("time", "run/wall_seconds", "run/stalled_seconds", "actors/hours", "rate/", "wait/")
 OF_THE_RUN_ID = ("replay/bytes",)

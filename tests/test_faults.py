@@ -16,8 +16,8 @@ from continued import assert_counters_go_on, is_past_a_checkpoint
 from running import DEBUG, LOCAL, Running, completed, instead, lines, of_kind, report, twist
 
 import sim
-from deploy.run_directory import RunDirectory
-from deploy.specification import stream_spec
+from deploy.runs.directory import RunDirectory
+from deploy.settings.specification import stream_spec
 from replay import Chunk, EmbeddedServer, ReplayStore, connect
 
 PASSWORD = "hunter2"

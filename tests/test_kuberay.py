@@ -1,4 +1,4 @@
-"""deploy/kuberay as Kubernetes, KubeRay and Ray's autoscaler read it, as far as can be known without a cluster."""
+"""deploy/cluster/kuberay as Kubernetes, KubeRay and Ray's autoscaler read it, as far as one knows without a cluster."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ from deploy import cli
 KUBERNETES = "1.30"
 """What the pods are checked against: they should need nothing newer."""
 
-ROOT = FOLDER.parents[1]
+ROOT = FOLDER.parents[2]
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_all_ray_pods_have_the_same_image_of_this_version() -> None:
     }
     (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert images == {f"registry.example.com/twist:{version}"}
-    assert f"-t {next(iter(images))} ." in (ROOT / "deploy" / "Dockerfile").read_text()
+    assert f"-t {next(iter(images))} ." in (ROOT / "deploy" / "cluster" / "Dockerfile").read_text()
 
 
 def test_pods_have_no_more_rights_than_they_need() -> None:
@@ -333,7 +333,9 @@ def test_twist_accepts_the_command(source: str, tmp_path: Path, monkeypatch: pyt
         timeout=30,
     )
     asked: list[Any] = []
-    monkeypatch.setattr("deploy.train.train", lambda config, directory, *_: asked.append((config, directory)) or 0)
+    monkeypatch.setattr(
+        "deploy.training.train.train", lambda config, directory, *_: asked.append((config, directory)) or 0
+    )
     monkeypatch.setenv("TWIST_REDIS_URL", environment(head)["TWIST_REDIS_URL"])
     assert cli.main(done.stdout.splitlines()) == 0
     ((config, directory),) = asked

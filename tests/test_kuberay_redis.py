@@ -1,4 +1,4 @@
-"""deploy/kuberay/redis.yaml: started here as the file says, and wired to the rest."""
+"""deploy/cluster/kuberay/redis.yaml: started here as the file says, and wired to the rest."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def test_only_ours_may_reach_redis(redis_parts: dict[str, Document]) -> None:
 
 
 def test_redis_has_the_settings_of_cluster_yaml(redis_parts: dict[str, Document]) -> None:
-    aws = yaml.safe_load((FOLDER.parents[1] / "cluster.yaml").read_text())
+    aws = yaml.safe_load((FOLDER.parents[2] / "cluster.yaml").read_text())
     (setup,) = [command for command in aws["head_setup_commands"] if "redis.conf" in command]
     elsewhere = settings(re.findall(r'"([a-z-]+ [^"$]+)"', setup))
     here = settings(redis_parts["ConfigMap"]["data"]["redis.conf"].splitlines())

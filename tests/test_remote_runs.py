@@ -13,9 +13,9 @@ from s3_server import BUCKET, S3Server, s3_server
 from training_here import SMALLEST, train_here
 
 from deploy.cli import main
-from deploy.mirror import Mirror
-from deploy.overrides import parse_assignments
-from deploy.storage import Storage
+from deploy.remote.mirror import Mirror
+from deploy.remote.storage import Storage
+from deploy.settings.overrides import parse_assignments
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from unittest import mock
 import torch
 
 from deploy.cli import main
-from deploy.overrides import parse_assignments
+from deploy.settings.overrides import parse_assignments
 
 SMALLEST = (
     *("training.prefill_rows=28", "training.env_steps=48", "training.student_updates=3"),
@@ -35,7 +35,7 @@ def train_here(run: Path | str, settings: Iterable[str] = (), *, task: str = "re
     loggers = [logging.getLogger(name) for name in ("actors", "learner", "replay", "deploy", "sim")]
     before = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
     try:
-        with mock.patch.multiple("deploy.conclusion", **dict.fromkeys(_PICTURES, mock.DEFAULT)):
+        with mock.patch.multiple("deploy.evaluation.conclusion", **dict.fromkeys(_PICTURES, mock.DEFAULT)):
             assert main(["train", task, "--mode", "debug", "--preset", "debug", "--run-dir", str(run), *given]) == 0
     finally:
         torch.set_num_threads(threads)

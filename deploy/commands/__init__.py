@@ -1,1 +1,1 @@
-"""The commands of the command line that are more than a few lines; `deploy.cli` finds them."""
+"""One file a command, each with `run(arguments) -> exit code`; `deploy.cli` finds them by name."""

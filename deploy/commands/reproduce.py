@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.commands.parser import Parser
+from deploy.commands.arguments import Parser
 
 
-def reproduce_command(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """Runs `twist reproduce`.
 
     Returns:
@@ -24,7 +24,7 @@ def reproduce_command(arguments: list[str]) -> int:
     parser.add_argument("file", metavar="FILE", type=Path, help="RUN/crashes/SEED.json")
     given = parser.parse_args(arguments)
 
-    from deploy.crashes import read_crash, reproduce
+    from deploy.training.crashes import read_crash, reproduce
 
     found = read_crash(given.file)
     print(f"{found.task}, seed {found.crash.seed}, {len(found.crash.actions)} actions; it was {found.crash.error}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deploy.commands.parser import Parser
+from deploy.commands.arguments import Parser
 
 _DESCRIPTION = """\
 Where a run stands, from its files alone: whether it is being driven, how far it is, who waits for whom, and what went
 wrong. The run may be driven by another process, finished or stopped, and RUN may be a copy."""
 
 
-def status_command(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """Runs `twist status`.
 
     Returns:
@@ -28,7 +28,7 @@ def status_command(arguments: list[str]) -> int:
 
     from rich.console import Console
 
-    from deploy.reporting.run_status import read_status
+    from deploy.reporting.status import read_status
     from deploy.reporting.status_page import print_status
 
     status = read_status(given.run)

@@ -9,10 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploy.commands.train import resolve_given, train_parser
-from deploy.errors import UserError
-from deploy.job_package import pack
-from deploy.submission import (
+from deploy.cluster.job_package import pack
+from deploy.cluster.submission import (
     ADDRESS_VARIABLES,
     DEFAULT_ADDRESS,
     JobLostError,
@@ -21,6 +19,8 @@ from deploy.submission import (
     find_address,
     train_on_head,
 )
+from deploy.commands.train import resolve_given, train_parser
+from deploy.errors import UserError
 from replay.connection import redact
 
 _DESCRIPTION = """\
@@ -41,7 +41,7 @@ Ctrl-C here, the job goes on; 1 also if the job was lost on the cluster, or the 
 _INTERRUPTED = 130
 
 
-def submit_command(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """Runs `twist submit`.
 
     Returns:

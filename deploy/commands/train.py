@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from deploy.commands.parser import Parser
-from deploy.config import RunConfig
-from deploy.presets import PRESET_HELP, resolve
-from deploy.settings_help import describe_settings, option_help
-from deploy.storage import EXAMPLES, is_url
+from deploy.commands.arguments import Parser
+from deploy.remote.storage import EXAMPLES, is_url
+from deploy.settings.config import RunConfig
+from deploy.settings.help import describe_settings, option_help
+from deploy.settings.presets import PRESET_HELP, resolve
 
 
-def train_command(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """Runs `twist train`.
 
     Returns:
@@ -29,24 +29,24 @@ def train_command(arguments: list[str]) -> int:
         run_dir_help="default: runs/TASK-SEED-DATE-TIME",
     )
     given = parser.parse_intermixed_args(arguments)
-    from deploy.replay_address import given_url
+    from deploy.training.replay_address import given_url
 
     given.redis_url = given_url(given.redis_url)
     config = resolve_given(given, mode=given.mode)
     by_date = f"runs/{config.task}-{config.seed}-{datetime.now():%Y%m%d-%H%M%S}"
     run_dir = by_date if given.run_dir is None else given.run_dir
 
-    from deploy.run_directory import check_claimable
+    from deploy.runs.directory import check_claimable
 
     with ExitStack() as stack:
         mirror = None
         if is_url(run_dir):
-            from deploy.mirror import mirrored
+            from deploy.remote.mirror import mirrored
 
             mirror = stack.enter_context(mirrored(run_dir, print))
         directory = Path(run_dir) if mirror is None else mirror.directory
         check_claimable(directory, config)  # before torch and Ray are imported, so that the answer comes at once
-        from deploy.train import train
+        from deploy.training.train import train
 
         return train(config, directory, mirror)
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.config import TASKS
 from deploy.errors import UserError, user_errors
-from deploy.experiments.finished import finished_report
 from deploy.experiments.success_curves import Curve, Row, evaluated_curves, training_curves
 from deploy.experiments.sweep import read_record
-from deploy.overrides import flatten, show
-from deploy.presets import resolve
 from deploy.reporting.metrics import read_metrics
-from deploy.reporting.report import Report
-from deploy.run_directory import RunDirectory
+from deploy.runs.directory import RunDirectory
+from deploy.runs.finished import finished_report
+from deploy.runs.report import Report
+from deploy.settings.config import TASKS
+from deploy.settings.overrides import flatten, show
+from deploy.settings.presets import resolve
 
 NOT_COMPARED = (
     "seed",

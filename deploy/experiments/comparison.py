@@ -14,13 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.atomic import write_text
 from deploy.errors import UserError, user_errors
 from deploy.experiments.compared_runs import Group, group_runs, read_run, renamed, sweep_directory
 from deploy.experiments.comparison_figure import PANELS, Line, draw
 from deploy.experiments.comparison_tables import curves_csv, markdown, print_groups, results_csv
 from deploy.experiments.success_curves import FILE, mean_curve
 from deploy.experiments.sweep import RECORD
+from deploy.runs.atomic import write_text
 
 WRITTEN = ("compare.md", "compare.csv", "compare.png", "compare_curves.csv")
 

@@ -16,8 +16,9 @@ from rich.table import Table
 from deploy.experiments.compared_runs import ComparedRun, Group
 from deploy.experiments.comparison_figure import Line
 from deploy.experiments.success_curves import FILE
-from deploy.reporting.intervals import wilson
-from deploy.reporting.report import ROW_TITLES, format_duration, format_interval, format_percent
+from deploy.reporting.formats import format_duration, format_interval, format_percent
+from deploy.runs.intervals import wilson
+from deploy.runs.report import ROW_TITLES
 
 _FEW = 5
 """So many seeds are shown each, more only as lowest and highest."""

@@ -9,13 +9,13 @@ import torch
 from rich.console import Console
 
 from deploy.errors import UserError
-from deploy.evaluate import evaluate, load_policy
+from deploy.evaluation.evaluate import evaluate, load_policy
+from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.experiments.curve_figure import draw_learning_curve
 from deploy.experiments.curve_file import CurveFile, CurvePoint
-from deploy.reporting.intervals import wilson
-from deploy.run_directory import RunDirectory
-from deploy.snapshots import Snapshot, Snapshots
-from deploy.two_processes import map_in_two_processes
+from deploy.runs.directory import RunDirectory
+from deploy.runs.intervals import wilson
+from deploy.runs.snapshots import Snapshot, Snapshots
 
 NAME = "learning_curve"
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from deploy.experiments.curve_file import CurvePoint
 from deploy.reporting.curves import Theme, save_in_both_themes, x_axis
-from deploy.reporting.intervals import wilson
+from deploy.runs.intervals import wilson
 
 LABELS = {"teacher": "teacher, from state", "student": "student, from images"}
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.atomic import write_text
 from deploy.errors import UserError
+from deploy.runs.atomic import write_text
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deploy.errors import UserError, user_errors
 from deploy.experiments.curve_file import COLUMNS
 from deploy.reporting.curves import read_history
-from deploy.reporting.intervals import wilson
+from deploy.runs.intervals import wilson
 
 FILE = "learning_curve.csv"
 

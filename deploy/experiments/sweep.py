@@ -27,12 +27,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.atomic import write_json
 from deploy.errors import UserError, user_errors
-from deploy.experiments.finished import finished_report
 from deploy.experiments.sweep_file import PlannedRun, Sweep
-from deploy.reporting.report import Report, format_duration, format_percent
-from deploy.run_directory import RunDirectory, check_claimable
+from deploy.reporting.formats import format_duration, format_percent
+from deploy.runs.atomic import write_json
+from deploy.runs.directory import RunDirectory, check_claimable
+from deploy.runs.finished import finished_report
+from deploy.runs.report import Report
 
 FORMAT = 1
 """Of sweep.json; raised when an older reader could not understand it."""

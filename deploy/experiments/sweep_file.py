@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.config import RunConfig
 from deploy.errors import UserError
-from deploy.overrides import flatten, nearest, parse_assignments
-from deploy.presets import resolve
+from deploy.settings.config import RunConfig
+from deploy.settings.overrides import flatten, nearest, parse_assignments
+from deploy.settings.presets import resolve
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -15,11 +15,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from deploy.atomic import write_json
-from deploy.reporting.documents import read_document
-from deploy.reporting.intervals import wilson
+from deploy.reporting.formats import format_interval, format_percent
 from deploy.reporting.paired import holm, sign_test, smallest_certain_loss
-from deploy.reporting.report import format_interval, format_percent
+from deploy.runs.atomic import write_json
+from deploy.runs.documents import read_document
+from deploy.runs.intervals import wilson
 from sim import FACTORS
 
 FORMAT = 1

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deploy.reporting.report import Faults
+from deploy.runs.report import Faults
 
 
 def count_faults(events: Iterable[Mapping[str, Any]], last: Mapping[str, Any], quarantined: int) -> Faults:

@@ -16,18 +16,11 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from deploy.atomic import write_text
 from deploy.errors import UserError
 from deploy.reporting.factors import FactorsReport, format_p, read_factors
-from deploy.reporting.report import (
-    ROW_TITLES,
-    Report,
-    format_duration,
-    format_interval,
-    format_number,
-    format_percent,
-    read_report,
-)
+from deploy.reporting.formats import format_duration, format_interval, format_number, format_percent
+from deploy.runs.atomic import write_text
+from deploy.runs.report import ROW_TITLES, Report, read_report
 
 _KNOWN = {
     "teacher": (

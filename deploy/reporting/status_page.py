@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.progress import EPISODES_IN_MEAN, progress_table
-from deploy.reporting.report import ROW_TITLES, format_duration, format_number, format_percent
-from deploy.reporting.run_status import ELSEWHERE, FINISHED, PRESENT_SECONDS, RUNNING, STOPPED, Event, RunStatus
+from deploy.reporting.formats import format_duration, format_number, format_percent
+from deploy.reporting.progress import EPISODES_IN_MEAN, progress_table
+from deploy.reporting.status import ELSEWHERE, FINISHED, PRESENT_SECONDS, RUNNING, STOPPED, Event, RunStatus
+from deploy.runs.report import ROW_TITLES
 
 LATE_LINES, LATE_SECONDS = 5, 30.0
 """A line of metrics is late after so many of its periods, and so many seconds more."""

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from actors.plan import WorkerPlan
-from deploy.presets import resolve
-from deploy.specification import stream_spec
+from deploy.settings.presets import resolve
+from deploy.settings.specification import stream_spec
 from learner.learner import Learner
 from replay import EmbeddedServer, ReplayStore, connect
 

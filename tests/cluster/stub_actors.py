@@ -25,8 +25,8 @@ from typing import Any, ClassVar
 import numpy as np
 import zstandard
 
-from deploy.presets import resolve
-from deploy.specification import stream_spec
+from deploy.settings.presets import resolve
+from deploy.settings.specification import stream_spec
 from replay import Chunk, ChunkMeta, EmbeddedServer, EpisodeMeta, ReplayConfig, ReplayStore, StreamSpec, codec, connect
 from replay.sampler import StudentSampler, TeacherSampler
 from sim import make_env

@@ -19,8 +19,8 @@ from hosts import missing
 from ray_hosts import SECONDS, RayHosts, wait_until
 from running import SMALL, instead, lines, of_kind, report
 
-from deploy.run_directory import RunDirectory
-from deploy.specification import stream_spec
+from deploy.runs.directory import RunDirectory
+from deploy.settings.specification import stream_spec
 from replay import Chunk, EmbeddedServer, ReplayStore, connect
 from replay.shards import KEY_PREFIX, hash_tags
 

@@ -16,7 +16,7 @@ import pytest
 from private_head import PrivateHead
 from running import CHECKOUT
 
-from deploy.prometheus import EVENT_TAGS, EXPORTED_EVENTS, GAUGES, TAGS, exported_name
+from deploy.training.prometheus import EVENT_TAGS, EXPORTED_EVENTS, GAUGES, TAGS, exported_name
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -28,11 +28,11 @@ import io, sys, time
 from pathlib import Path
 
 from actors.rollout_stats import EpisodeResult, RolloutStats
-from deploy.learner_process import LearnerStatus
-from deploy.monitor import RunMonitor
-from deploy.progress import ProgressDisplay
-from deploy.prometheus import GAUGES, PrometheusMetrics
-from deploy.ray_session import ray_session
+from learner.process import LearnerStatus
+from deploy.training.monitor import RunMonitor
+from deploy.reporting.progress import ProgressDisplay
+from deploy.training.prometheus import GAUGES, PrometheusMetrics
+from deploy.training.ray_session import ray_session
 from deploy.reporting.metrics import MetricsWriter
 from learner.loops import LoopReport
 
@@ -100,7 +100,7 @@ def samples(head: PrivateHead) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 def asked_for() -> set[str]:
     """Metrics in the dashboard."""
-    text = (CHECKOUT / "deploy" / "grafana.json").read_text(encoding="utf-8")
+    text = (CHECKOUT / "deploy" / "cluster" / "grafana.json").read_text(encoding="utf-8")
     return set(re.findall(r"\bray_twist_\w+", text))
 
 

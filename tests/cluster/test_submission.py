@@ -25,10 +25,10 @@ from private_head import PrivateHead
 from ray._private.authentication_test_utils import reset_auth_token_state
 from running import CHECKOUT, SMALL, lines, of_kind, report
 
+from deploy.cluster.job_package import files_to_pack, pack
+from deploy.cluster.submission import ADDRESS_VARIABLES, JobServer, exit_code
 from deploy.errors import UserError
-from deploy.job_package import files_to_pack, pack
-from deploy.run_directory import RunDirectory
-from deploy.submission import ADDRESS_VARIABLES, JobServer, exit_code
+from deploy.runs.directory import RunDirectory
 from replay import EmbeddedServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -336,7 +336,7 @@ def test_rays_variables_do_not_override_the_address(
 def test_ray_takes_no_package_of_the_size_that_is_refused_here() -> None:
     from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
 
-    from deploy.job_package import LIMIT_BYTES
+    from deploy.cluster.job_package import LIMIT_BYTES
 
     assert LIMIT_BYTES == DASHBOARD_CLIENT_MAX_SIZE
 
@@ -416,7 +416,7 @@ def test_a_log_is_followed_across_a_lost_connection_without_a_line_twice(
 def test_who_loses_sight_of_the_cluster_is_told_that_the_job_may_go_on(
     head: PrivateHead, nothing: Path, server: JobServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deploy import submission as module
+    from deploy.cluster import submission as module
 
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 3.0)
     forwarding = Forwarding(int(head.address.rpartition(":")[2]))

@@ -13,8 +13,9 @@ import pytest
 from point_world import fill
 from tiny_learner import tiny_config
 
-from deploy.config import RunConfig
-from deploy.learner_process import LearnerProcess
+from deploy.settings.config import RunConfig
+from deploy.training.plans import learner_plan
+from learner.process import LearnerProcess
 from replay import EmbeddedServer, ReplayStore, connect
 
 ROWS = point_world.SPEC.chunk_length
@@ -28,7 +29,7 @@ def learner_process(where: Path, **settings: Any) -> Iterator[LearnerProcess]:
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, prefill_rows=ROWS))
     with EmbeddedServer(where / "redis", max_bytes=2**31) as server:
         fill(ReplayStore(connect(server.url), "run", point_world.SPEC, config.replay), 4)
-        process = LearnerProcess(config, point_world.SPEC, server.url, "run", None)
+        process = LearnerProcess(learner_plan(config, point_world.SPEC), point_world.SPEC, server.url, "run", None)
         yield process
         process.stop()
 

@@ -1,0 +1,57 @@
+"""`twist curve`: success of a run's snapshots over time and steps."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from deploy.commands.arguments import Parser, whole
+
+_POLICIES = ("teacher", "student")
+
+
+def run(arguments: list[str]) -> int:
+    """Runs `twist curve` and gives its exit code."""
+    parser = Parser(
+        "curve",
+        "Evaluates the snapshots of a run (training.snapshot_every_seconds; in mode debug snapshot_every_updates) and\n"
+        "writes RUN/learning_curve.csv and RUN/learning_curve.png. The same command goes on where it was interrupted.",
+    )
+    parser.add_argument("run", metavar="RUN", help="path or URL; the run may be under way")
+    parser.add_argument("--episodes", metavar="N", type=whole(1), default=50, help="of each evaluation (default: 50)")
+    parser.add_argument(
+        "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=whole(0), default=0, help="of the episodes; lines that are there keep theirs"
+    )
+    parser.add_argument(
+        "--policies", metavar="NAMES", type=_policies, default=_POLICIES, help="default: " + ",".join(_POLICIES)
+    )
+    given = parser.parse_intermixed_args(arguments)
+
+    from deploy.remote.run import local_run
+    from deploy.runs.directory import RunDirectory
+
+    with local_run(given.run, snapshots=True) as found:
+        run = RunDirectory.open(Path(found))
+        from rich.console import Console
+
+        from deploy.experiments.curve import write_learning_curve
+
+        write_learning_curve(
+            run,
+            policies=given.policies,
+            domain=given.domain,
+            episodes=given.episodes,
+            seed=given.seed,
+            console=Console(),
+        )
+    return 0
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if len(set(names)) < len(names) or not set(names) <= {*_POLICIES}:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: teacher, student or teacher,student")
+    return names

@@ -1,0 +1,55 @@
+"""`twist eval`: success of a trained policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deploy.commands.arguments import Parser, whole, writable_file
+
+
+def run(arguments: list[str]) -> int:
+    """Runs `twist eval` and gives its exit code."""
+    parser = Parser("eval", "Success of a trained policy, with its 95 % interval.")
+    parser.add_argument("run", metavar="RUN", help="a run or a packed policy, by path or URL, or pretrained/NAME")
+    parser.add_argument(
+        "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
+    )
+    parser.add_argument(
+        "--policy",
+        choices=("teacher", "student"),
+        default="student",
+        help="teacher: from the simulator's state; student: from camera images (default: student)",
+    )
+    parser.add_argument("--episodes", metavar="N", type=whole(1), default=100, help="default: 100")
+    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same episodes")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_argument("--clip", metavar="FILE", type=Path, help="write some of the episodes as a GIF")
+    given = parser.parse_intermixed_args(arguments)
+
+    from deploy.remote.run import local_run
+    from deploy.runs.policy_source import find_policy
+
+    with local_run(given.run) as found:
+        run = find_policy(found)
+        if given.clip is not None:
+            writable_file(given.clip)
+        from deploy.evaluation.evaluate import evaluate_run
+
+        result = evaluate_run(
+            run,
+            policy=given.policy,
+            domain=given.domain,
+            episodes=given.episodes,
+            seed=given.seed,
+            clip=given.clip,
+        )
+    if given.json:
+        print(json.dumps(result))
+    else:
+        low, high = result["interval"]
+        print(
+            f"{result['policy']} on {result['task']} in {result['domain']} visuals: {100 * result['success']:.1f} % of "
+            f"{result['episodes']} episodes (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+        )
+    return 0

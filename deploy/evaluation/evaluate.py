@@ -1,0 +1,208 @@
+"""Evaluation: episodes with fixed seeds in one visual domain, driven by the teacher's latent state or the student's.
+
+Episode k of an evaluation with seed s has the same start, dynamics and visuals whatever policy drives it and however
+many run at once: its seed is drawn from (s, k) alone. An episode counts as a success if it is one at its last step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+import sim
+from deploy.errors import user_errors
+from deploy.reporting.clips import ClipRow, write_clip
+from deploy.runs.policy_source import PolicySource
+from deploy.runs.results import EvaluationResult
+from learner import checkpoint
+from learner.acting import ActingPolicy
+from replay.schema import StreamSpec
+
+EPISODES_AT_ONCE = 10
+_EVALUATION = 0xE7A1  # keeps these seeds apart from those that actors train on
+
+
+@dataclass
+class Episode:
+    """What is kept of one episode to be looked at."""
+
+    frames: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    states: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    actions: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    success: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The episodes of one evaluation, in their order.
+
+    Attributes:
+        driver: "teacher" (from state) or "student" (from one image).
+        domain: visual domain.
+        seed: of the evaluation.
+        successes: of each episode.
+        returns: sum of rewards of each episode.
+        recorded: the first episodes, as many as were asked for.
+    """
+
+    driver: str
+    domain: str
+    seed: int
+    successes: list[bool]
+    returns: list[float]
+    recorded: list[Episode]
+
+    @property
+    def result(self) -> EvaluationResult:
+        """What is reported of it."""
+        return EvaluationResult.from_counts(
+            self.driver,
+            self.domain,
+            episodes=len(self.successes),
+            successes=sum(self.successes),
+            mean_return=float(np.mean(self.returns)),
+            seed=self.seed,
+        )
+
+
+def episode_seed(seed: int, index: int) -> int:
+    """The environment seed of episode `index` of an evaluation with `seed`."""
+    return int(np.random.SeedSequence([_EVALUATION, seed, index]).generate_state(1)[0] >> 1)
+
+
+def evaluate(
+    policy: ActingPolicy,
+    task: str,
+    config: sim.SimConfig,
+    *,
+    driver: str,
+    domain: str,
+    episodes: int,
+    seed: int,
+    keep: int = 0,
+) -> Evaluation:
+    """Runs whole episodes with the policy's mode.
+
+    Args:
+        policy: loaded networks.
+        task: one of `sim.TASKS`.
+        config: of the worlds; images are rendered only where they are needed.
+        driver: "teacher" (from state) or "student" (from one image).
+        domain: visual domain, see `sim.domains`.
+        episodes: how many.
+        seed: of the evaluation.
+        keep: so many first episodes are recorded, with images.
+    """
+    count = min(EPISODES_AT_ONCE, episodes)
+    needs_image = driver == "student"
+    worlds = [
+        sim.make_env(task, config, domain=domain, views=1 if needs_image or k < keep else 0) for k in range(count)
+    ]
+    successes: list[bool] = []
+    returns: list[float] = []
+    kept: list[Episode] = []
+    try:
+        for first in range(0, episodes, count):
+            indices = range(first, min(first + count, episodes))
+            recorded = {k: Episode() for k in indices if k < keep}
+            seeds = [episode_seed(seed, k) for k in indices]
+            wave = _run_wave(
+                policy, worlds[: len(seeds)], seeds, domain, needs_image, [recorded.get(k) for k in indices]
+            )
+            successes += [success for success, _ in wave]
+            returns += [total for _, total in wave]
+            kept += recorded.values()
+    finally:
+        for world in worlds:
+            world.close()
+    return Evaluation(driver, domain, seed, successes, returns, kept)
+
+
+def _run_wave(
+    policy: ActingPolicy,
+    worlds: list[gym.Env[Any, Any]],
+    seeds: list[int],
+    domain: str,
+    needs_image: bool,
+    records: list[Episode | None],
+) -> list[tuple[bool, float]]:
+    """One episode in each world at once; those that end early wait for the others."""
+    count = len(seeds)
+    options = {"domain": domain}
+    observations = [world.reset(seed=s, options=options)[0] for world, s in zip(worlds, seeds, strict=True)]
+    running, success, total = np.ones(count, bool), np.zeros(count, bool), np.zeros(count)
+    carry, is_first = policy.initial(count), np.ones(count, bool)
+    student = np.full(count, needs_image)
+    while running.any():
+        state = np.stack([o["state"] for o in observations])
+        image = np.stack([o["image"] for o in observations]) if needs_image else None
+        action, carry = policy.step(carry, state, image, is_first, student, explore=False)
+        is_first = np.zeros(count, bool)
+        for k in np.flatnonzero(running):
+            _record(records[k], observations[k], action[k])
+            observations[k], reward, terminated, truncated, info = worlds[k].step(action[k])
+            total[k] += float(reward)
+            if terminated or truncated:
+                running[k], success[k] = False, bool(info["is_success"])
+                _record(records[k], observations[k], None)
+    for record, reached in zip(records, success, strict=True):
+        if record is not None:
+            record.success = bool(reached)
+    return [(bool(s), float(r)) for s, r in zip(success, total, strict=True)]
+
+
+def _record(record: Episode | None, observation: dict[str, Any], action: npt.NDArray[np.float32] | None) -> None:
+    if record is None:
+        return
+    record.states.append(np.array(observation["state"]))
+    record.frames.append(np.array(observation["image"]))
+    if action is not None:
+        record.actions.append(np.array(action))
+
+
+def clip_row(caption: str, episodes: list[Episode]) -> ClipRow:
+    """Recorded episodes as one row of a clip."""
+    return ClipRow(
+        caption, tuple(np.stack(episode.frames) for episode in episodes), tuple(episode.success for episode in episodes)
+    )
+
+
+def load_policy(source: PolicySource) -> ActingPolicy:
+    """The networks of a run's latest checkpoint, or of a packed policy, ready to act.
+
+    Raises:
+        UserError: the run has no checkpoint yet, or it is corrupt.
+    """
+    found = source.newest_checkpoint()
+    with user_errors():
+        spec = StreamSpec.from_json(found.document["learner"]["spec"])
+        policy = ActingPolicy(spec, source.config.learner, seed=source.config.seed)
+        checkpoint.load_acting(policy, checkpoint.read_weights(found.path), found.document["learner"])
+    return policy
+
+
+def evaluate_run(
+    run: PolicySource, *, policy: str, domain: str, episodes: int, seed: int, clip: Path | None
+) -> dict[str, Any]:
+    """`twist eval`: the latest checkpoint's success, as the JSON line says it."""
+    networks = load_policy(run)
+    keep = min(episodes, run.config.evaluation.clip_episodes) if clip is not None else 0
+    found = evaluate(
+        networks,
+        run.config.task,
+        run.config.evaluated_sim,
+        driver=policy,
+        domain=domain,
+        episodes=episodes,
+        seed=seed,
+        keep=keep,
+    )
+    if clip is not None:
+        row = clip_row(f"{policy}, {domain} visuals", found.recorded)
+        write_clip(clip, [row], frames_per_second=run.config.sim.control_hz)
+    return {"task": run.config.task, **found.result.to_json()}

@@ -1,0 +1,143 @@
+"""Where it fails: the student over the same episodes with each factor of what it sees held out alone.
+
+Every condition must judge the same weights, so they are read once per process and checked to be those of one
+checkpoint: a run that is still being trained may write a new one in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+import sim
+from deploy.errors import UserError
+from deploy.evaluation.evaluate import evaluate, load_policy
+from deploy.evaluation.two_processes import map_in_two_processes
+from deploy.reporting.factors import Condition, FactorsReport, print_factors, write_factors
+from deploy.reporting.factors_figure import write_factors_figure
+from deploy.reporting.page import write_page
+from deploy.runs.directory import RunDirectory
+from deploy.settings.config import RunConfig
+from deploy.settings.overrides import Setting, flatten, settings, show
+
+WIDEN = {
+    "colours": ("visual.scenery_saturation", "visual.scenery_value", "visual.robot_saturation"),
+    "textures": ("visual.scenery_texture_probability", "visual.robot_texture_probability"),
+    "light": ("visual.light_diffuse", "visual.light_elevation_deg", "visual.light_tint"),
+    "camera": ("visual.camera_position_m", "visual.camera_aim_m"),
+    "noise": ("visual.noise_levels", "visual.blur_px", "visual.colour_gain"),
+    "delay": ("timing.action_delay_s", "timing.camera_delay_s", "timing.held_frame_probability"),
+}
+"""What to widen in training for each factor, below `sim.randomisation.`, the best first. What the held-out domain
+itself draws from (hues, texture families, directions of light) is no setting: it would be held out no longer."""
+
+_OTHERWISE = "sim.views"
+"""Images per step, each its own visual draw: what is left where every range is as wide as it may be."""
+
+
+def evaluate_factors(run: RunDirectory, *, episodes: int, seed: int, parallel: bool) -> FactorsReport:
+    """Evaluates the student's latest checkpoint under every condition, over the same episodes.
+
+    Args:
+        run: with a checkpoint.
+        episodes: under each condition.
+        seed: of the evaluation, as for `twist eval`.
+        parallel: in two processes of their own.
+
+    Raises:
+        UserError: there is no checkpoint, it is corrupt, or a new one was written meanwhile.
+    """
+    config, step = run.config, run.newest_checkpoint().step
+    factors = sim.drawn_factors(config.evaluated_sim.randomisation)
+    domains = ["train", *map(sim.held_out_domain, factors), "held_out"]
+    condition: Callable[[str], Condition] = partial(_condition, path=run.path, step=step, episodes=episodes, seed=seed)
+    train, *alone, held_out = (map_in_two_processes if parallel else map)(condition, domains)
+    return FactorsReport(
+        run_id=run.run_id,
+        task=config.task,
+        env_steps=step,
+        episodes=episodes,
+        seed=seed,
+        train=train,
+        held_out=held_out,
+        factors=dict(zip(factors, alone, strict=True)),
+        widen={factor: what_to_widen(config, factor) for factor in factors},
+    )
+
+
+def report_factors(run: RunDirectory, *, episodes: int, seed: int) -> FactorsReport:
+    """Evaluates, and writes factors.json and the figure into the run directory.
+
+    Raises:
+        UserError: as `evaluate_factors`.
+    """
+    report = evaluate_factors(run, episodes=episodes, seed=seed, parallel=run.config.mode != "debug")
+    write_factors(run.path / "factors.json", report)
+    write_factors_figure(run.path / "factors.png", report)
+    return report
+
+
+def factors_command(path: Path, *, episodes: int, seed: int, console: Console | None) -> dict[str, Any]:
+    """`twist factors`: reports, and makes the run's page anew where it has one.
+
+    Args:
+        path: the run directory.
+        episodes: under each condition.
+        seed: of the evaluation.
+        console: for the table; None prints nothing.
+
+    Returns:
+        What factors.json says.
+
+    Raises:
+        UserError: as `evaluate_factors`, or there is no run.
+    """
+    run = RunDirectory.open(path)
+    report = report_factors(run, episodes=episodes, seed=seed)
+    written = [run.path / "factors.json", run.path / "factors.png"]
+    if run.report_json.exists():
+        written.append(write_page(run.path))
+    if console is not None:
+        print_factors(report, console)
+        for file in written:
+            console.print(str(file), style="cyan", soft_wrap=True, highlight=False, markup=False)
+    return report.to_json()
+
+
+def what_to_widen(config: RunConfig, factor: str) -> str:
+    """The first setting of a factor that is not yet as wide as it may be, with its value and what is allowed."""
+    if factor not in sim.drawn_factors(config.sim.randomisation):
+        return "this run trains without it, switch it on"
+    known, values = settings(RunConfig), flatten(config)
+    keys = [f"sim.randomisation.{key}" for key in WIDEN[factor]]
+    open_ones = [key for key in keys if _can_widen(known[key], values[key])]
+    if open_ones:
+        key = open_ones[0]
+        return f"{key} (now {show(values[key])}, allowed {show(known[key].minimum)} to {show(known[key].maximum)})"
+    return f"its settings are as wide as allowed, more draws per step come from {_OTHERWISE} (now {values[_OTHERWISE]})"
+
+
+def _can_widen(setting: Setting, value: Any) -> bool:
+    assert setting.minimum is not None and setting.maximum is not None, setting.key
+    if isinstance(value, list):
+        return bool(value[0] > setting.minimum or value[1] < setting.maximum)
+    return bool(value < setting.maximum)
+
+
+def _condition(domain: str, *, path: Path, step: int, episodes: int, seed: int) -> Condition:
+    torch.set_num_threads(1)
+    run = RunDirectory.open(path)
+    policy = load_policy(run)
+    if run.newest_checkpoint().step != step:
+        raise UserError(f"run directory {path}: a new checkpoint was written meanwhile; try again when it is trained")
+    found = evaluate(
+        policy, run.config.task, run.config.evaluated_sim, driver="student", domain=domain, episodes=episodes, seed=seed
+    )
+    failures = tuple(index for index, success in enumerate(found.successes) if not success)
+    return Condition(domain, episodes, failures, float(np.mean(found.returns)))

@@ -1,0 +1,52 @@
+"""The settings as text for `twist train --help`, from the same field texts that the checks read."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping
+
+from deploy.settings.config import OPTIONS, RunConfig
+from deploy.settings.overrides import Setting, settings, show
+from deploy.settings.presets import PRESETS, TASK_PRESETS
+
+_WIDTH = 110
+
+
+def describe_settings(prefix: str = "") -> str:
+    """All settings that are written key=value, grouped, with default, presets, limits and meaning.
+
+    Args:
+        prefix: only settings whose key begins so, for example `sim.`.
+    """
+    groups: dict[str, list[Setting]] = {}
+    for key, setting in settings(RunConfig).items():
+        if key not in OPTIONS and key.startswith(prefix):
+            groups.setdefault(key.rpartition(".")[0], []).append(setting)
+    return "\n".join(line for group, members in groups.items() for line in _group_lines(group, members))
+
+
+def _group_lines(group: str, members: list[Setting]) -> list[str]:
+    lines = ["", f"{group}:"]
+    for setting in members:
+        lines.append(f"  {setting.key}={show(setting.default)}")
+        lines += textwrap.wrap(
+            f"{setting.help} ({setting.allowed}{_presets_of(setting.key)})",
+            width=_WIDTH,
+            initial_indent=" " * 6,
+            subsequent_indent=" " * 6,
+        )
+    return lines
+
+
+def _presets_of(key: str) -> str:
+    """`; push: 200000, debug: 400` for a setting that presets change."""
+    named: Mapping[str, Mapping[str, object]] = {**TASK_PRESETS, **PRESETS}
+    values = [f"{name}: {show(preset[key])}" for name, preset in named.items() if key in preset]
+    return "; " + ", ".join(values) if values else ""
+
+
+def option_help(name: str) -> str:
+    """The field text of one of the settings with an option of its own."""
+    (field,) = [field for field in dataclasses.fields(RunConfig) if field.name == name]
+    return str(field.metadata["help"]).replace("%", "%%")  # argparse formats it

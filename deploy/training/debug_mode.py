@@ -1,0 +1,108 @@
+"""Mode debug: everything in this process and in turn, without Ray and without threads, the same numbers each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from deploy.runs.snapshots import Snapshots
+from deploy.settings.config import RunConfig
+from deploy.training.monitor import RunMonitor
+from deploy.training.plans import learner_plan, worker_plan
+from deploy.training.replay_address import ReplayUrls
+from deploy.training.replay_watch import ReplayWatch
+from learner.checkpoint import LearnerState
+from learner.process import LearnerProcess
+from replay.store import ReplayStore
+
+ACTOR = "actor0"
+
+
+class DebugRun:
+    """One training run, in turn: rows, then the updates that these rows allow, then the new weights."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        store: ReplayStore,
+        urls: ReplayUrls,
+        state: LearnerState | None,
+    ) -> None:
+        """Assembles learner and worker."""
+        # The same sums in the same order on machines with more or fewer cores.
+        torch.set_num_threads(config.learner.threads)
+        self._config = config
+        spec, run_id = store.spec, store.run_id
+        self._learner = LearnerProcess(learner_plan(config, spec), spec, urls.driver, run_id, state)
+        plan = worker_plan(config, spec, run_id)
+        self._worker = plan.build(store, ACTOR, store.claim_incarnation(ACTOR), policy_seed=config.seed)
+        training, updates = config.training, self._progress()
+        self._lines = _Crossed(training.metrics_every_updates, updates)
+        self._saves = _Crossed(training.checkpoint_every_updates, updates)
+        self._snapshots = _Crossed(training.snapshot_every_updates, updates)
+        self._line_at: tuple[int, int, int] | None = None
+
+    def train(
+        self,
+        replay: ReplayWatch,
+        monitor: RunMonitor,
+        save: Callable[[int, LearnerState], None],
+        snapshots: Snapshots,
+    ) -> LearnerState:
+        """Runs until the configured lengths are reached; see `ParallelRun.train`."""
+        training = self._config.training
+
+        def look() -> None:
+            updates = self._progress()
+            if self._lines.crossed(updates):
+                self._write_line(replay, monitor)
+            if self._saves.crossed(updates):
+                save(replay.env_steps(), self._learner.capture())
+            if self._snapshots.crossed(updates):
+                snapshots.take(self._learner.capture_acting(), replay.env_steps(), monitor.wall_seconds)
+
+        while replay.env_steps() < training.env_steps:
+            self._worker.set_weights(*self._learner.publish())
+            monitor.add([self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)])
+            if replay.env_steps() >= training.env_steps:
+                monitor.add([self._worker.drain()])
+            while self._learner.update_in_turn():
+                look()
+        # Only a run that was killed with all rows in, and goes on, has any of these left.
+        while self._learner.teacher_owes and self._learner.update_in_turn():
+            look()
+        self._learner.rows_are_in()
+        while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
+            look()
+        self._write_line(replay, monitor)
+        state = self._learner.capture()
+        self._learner.stop()
+        return state
+
+    def _progress(self) -> int:
+        """As lines, checkpoints and snapshots count updates: the student goes on alone after the teacher's last."""
+        updates = self._learner.teacher_updates, self._learner.student_updates
+        return sum(updates) if self._config.student_waits else max(updates)
+
+    def _write_line(self, replay: ReplayWatch, monitor: RunMonitor) -> None:
+        """A line of metrics, unless the last one says the same."""
+        env_steps = replay.env_steps()
+        at = env_steps, self._learner.teacher_updates, self._learner.student_updates
+        if at != self._line_at:
+            monitor.line(env_steps, self._learner.status(), replay.stats(), running=1)
+            self._line_at = at
+
+
+class _Crossed:
+    """True whenever a count has passed another multiple of a number; never for the number 0."""
+
+    def __init__(self, every: int, count: int) -> None:
+        self._every = every
+        self._seen = count // every if every else 0
+
+    def crossed(self, count: int) -> bool:
+        if not self._every:
+            return False
+        before, self._seen = self._seen, count // self._every
+        return self._seen > before

@@ -1,0 +1,48 @@
+"""The learner as a Ray actor: `LearnerProcess` in a process of its own, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.checkpoint import LearnerState
+from learner.process import LearnerPlan, LearnerProcess, LearnerStatus
+from replay.schema import StreamSpec
+
+
+class LearnerActor:
+    """`LearnerProcess` in a process of its own. Its calls answer at once while the loops run in threads."""
+
+    def __init__(
+        self, plan: LearnerPlan, spec_json: str, replay_url: str, run_id: str, state: LearnerState | None
+    ) -> None:
+        """See `LearnerProcess`."""
+        self._process = LearnerProcess(plan, StreamSpec.from_json(spec_json), replay_url, run_id, state)
+
+    def start(self) -> None:
+        """See `LearnerProcess.start`."""
+        self._process.start()
+
+    def status(self) -> LearnerStatus:
+        """See `LearnerProcess.status`."""
+        return self._process.status()
+
+    def publish(self) -> tuple[npt.NDArray[np.float32], int]:
+        """See `LearnerProcess.publish`."""
+        return self._process.publish()
+
+    def capture(self) -> LearnerState:
+        """See `LearnerProcess.capture`."""
+        return self._process.capture()
+
+    def capture_acting(self) -> LearnerState:
+        """See `LearnerProcess.capture_acting`."""
+        return self._process.capture_acting()
+
+    def rows_are_in(self) -> None:
+        """See `LearnerProcess.rows_are_in`."""
+        self._process.rows_are_in()
+
+    def stop(self) -> None:
+        """See `LearnerProcess.stop`."""
+        self._process.stop()

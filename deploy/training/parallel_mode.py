@@ -1,0 +1,212 @@
+"""Modes local and cluster: actors and learner run at once as Ray actors; the driver only watches over them.
+
+driver (this file)             waits for                          does
+------------------             ---------                          ----
+every poll                     a rollout call to end, 0.5 s        hands its actor the next call
+every `DRAIN_SECONDS`          Ray's books                         actors leave nodes that are about to go
+every `weights_every_seconds`  the learner's copy of the weights   gives actors the new ones
+every `metrics_every_seconds`  the learner's status, Redis         a line of metrics; a larger or smaller pool
+every `checkpoint_every_...`   the learner between two updates     a checkpoint
+every `snapshot_every_...`     the learner's copy of the weights   a snapshot, where they are asked for
+
+While the learner is waited for, or made anew, actors go on. They end when `env_steps` are in, or their hours are spent.
+The learner ends when, after that, the teacher has made the updates that these rows ask for and the student has made
+`student_updates`, or as many as its limiter allows. A student that begins after the teacher (see
+`learner.later_student`) is told when the rows are in.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from actors.actor import ActorPlan
+from actors.pool import ActorPool
+from actors.scaling import PoolSizer
+from deploy.runs.snapshots import Snapshots
+from deploy.settings.config import RunConfig
+from deploy.training.lasting_learner import LastingLearner
+from deploy.training.learner_actor import LearnerActor
+from deploy.training.monitor import RunMonitor
+from deploy.training.plans import learner_plan, worker_plan
+from deploy.training.ray_session import draining_nodes
+from deploy.training.replay_address import ReplayUrls
+from deploy.training.replay_watch import ReplayWatch
+from learner.checkpoint import LearnerState
+from learner.process import LearnerStatus
+from replay.store import ReplayStore
+
+LOGGER = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+DRAIN_SECONDS = 2.0
+
+
+@dataclass
+class _Every:
+    """True once per period."""
+
+    seconds: float
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        if time.monotonic() - self.last < self.seconds:
+            return False
+        self.last = time.monotonic()
+        return True
+
+
+class ParallelRun:
+    """One training run on Ray; `train` returns when it has reached its lengths."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        store: ReplayStore,
+        urls: ReplayUrls,
+        state: LearnerState | None,
+        newest: Callable[[], LearnerState | None],
+    ) -> None:
+        """Starts the learner's process; needs a `ray_session`.
+
+        Args:
+            config: of the run.
+            store: the run's replay.
+            urls: where it is, for each role.
+            state: the learner's, to continue from.
+            newest: reads the state of the newest checkpoint, for a learner that has to begin again.
+        """
+        self._config = config
+        spec, run_id = store.spec, store.run_id
+        gpus = 1 if config.learner.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
+        resources = {config.learner.resource: 1.0} if config.learner.resource else None
+        actor: Any = ray.remote(LearnerActor)
+
+        def make(state: LearnerState | None) -> Any:
+            # Its calls answer while others run: a status must not wait for a checkpoint.
+            options = actor.options(num_cpus=0, num_gpus=gpus, resources=resources, max_concurrency=4)
+            return options.remote(learner_plan(config, spec), spec.to_json(), urls.learner, run_id, state)
+
+        self._lost_learners: list[str] = []
+        self._learner = LastingLearner(make, state, newest, self._lost_learners.append)
+        self._plan = ActorPlan(worker_plan(config, spec, run_id), spec.to_json(), urls.actor, config.replay)
+        self._restarts: dict[str, int] = {}
+
+    def train(
+        self,
+        replay: ReplayWatch,
+        monitor: RunMonitor,
+        save: Callable[[int, LearnerState], None],
+        snapshots: Snapshots,
+    ) -> LearnerState:
+        """Runs until the configured lengths are reached.
+
+        Args:
+            replay: the replay's counters.
+            monitor: takes every report.
+            save: writes a checkpoint on the way.
+            snapshots: take some on the way, where they are asked for.
+
+        Returns:
+            The learner's last state, for the last checkpoint.
+
+        Raises:
+            RuntimeError: one of the learner's loops, or the actors, ended with an error; learner or Redis are lost.
+        """
+        training, actors = self._config.training, self._config.actors
+        metrics = _Every(training.metrics_every_seconds)
+        weights, saving = _Every(training.weights_every_seconds), _Every(training.checkpoint_every_seconds)
+        taking, leaving = _Every(training.snapshot_every_seconds or math.inf), _Every(DRAIN_SECONDS)
+        version, collecting = 0, True
+        self._learner.begin("start")
+        with ActorPool(self._plan) as pool:
+            sizer = PoolSizer(actors, time.monotonic())
+
+            def go_on() -> None:
+                """What must not wait while the learner is waited for."""
+                if collecting:
+                    monitor.add(pool.poll(0.0))
+
+            while True:
+                if collecting and (replay.env_steps() >= training.env_steps or self._hours_are_spent(monitor)):
+                    monitor.add(pool.drain())
+                    collecting = False
+                    self._learner.begin("rows_are_in")
+                if collecting:
+                    monitor.add(pool.poll(POLL_SECONDS))
+                    if leaving.due():
+                        pool.leave_nodes(draining_nodes())
+                    if weights.due():
+                        version = self._hand_over_weights(pool, version, go_on)
+                else:
+                    time.sleep(POLL_SECONDS)
+                if metrics.due():
+                    status: LearnerStatus = self._learner.call("status", go_on)
+                    self._note_restarts(pool, monitor)
+                    running = pool.stats()["running"]
+                    waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
+                    if _is_over(collecting, status, training.student_updates):
+                        break
+                    if collecting and not replay.away:
+                        self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
+                if taking.due():
+                    acting = self._learner.call("capture_acting", go_on)
+                    snapshots.take(acting, replay.env_steps(), monitor.wall_seconds)
+                if saving.due():
+                    save(replay.env_steps(), self._learner.call("capture", go_on))
+                    self._learner.checkpointed()
+            self._learner.call("stop")
+            # What the loops did until they stopped is in the checkpoint, so it is in the metrics and the report too.
+            status = self._learner.call("status")
+            if status.teacher.updates or status.student.updates:
+                monitor.line(replay.env_steps(), status, replay.stats(), running=0)
+            state: LearnerState = self._learner.call("capture")
+        self._learner.kill()
+        return state
+
+    def _hand_over_weights(self, pool: ActorPool, version: int, go_on: Callable[[], None]) -> int:
+        flat, newest = self._learner.call("publish", go_on)
+        if newest <= version:
+            return version  # a learner that began again has not caught up yet
+        pool.set_weights(flat, newest)
+        return int(newest)
+
+    def _hours_are_spent(self, monitor: RunMonitor) -> bool:
+        cap = self._config.actors.max_hours
+        return cap > 0.0 and monitor.actor_hours >= cap
+
+    def _resize(
+        self, sizer: PoolSizer, pool: ActorPool, monitor: RunMonitor, actors_waited: float, learner_waited: float
+    ) -> None:
+        decision = sizer.decide(
+            time.monotonic(),
+            wanted=pool.size,
+            running=int(pool.stats()["running"]),
+            actors_waited=actors_waited,
+            learner_waited=learner_waited,
+        )
+        if decision is not None:
+            LOGGER.info("pool: %s", decision.reason)
+            monitor.event("pool_resized", actors=decision.actors, reason=decision.reason)
+            pool.resize(decision.actors)
+
+    def _note_restarts(self, pool: ActorPool, monitor: RunMonitor) -> None:
+        for cause, count in pool.restarts.items():
+            for _ in range(count - self._restarts.get(cause, 0)):
+                monitor.event("actor_restart", cause=cause)
+            self._restarts[cause] = count
+        for cause in self._lost_learners:
+            monitor.event("learner_restart", cause=cause)
+        self._lost_learners.clear()
+
+
+def _is_over(collecting: bool, status: LearnerStatus, student_updates: int) -> bool:
+    """Whether all steps are in, and both loops have made their updates of them."""
+    student_done = status.student_updates >= student_updates or not status.student_may_sample
+    return not collecting and student_done and not status.teacher_owes

@@ -1,0 +1,185 @@
+"""`twist train`: assembles replay, learner and actors in the mode asked for, then evaluates and reports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from deploy.errors import UserError, user_errors
+from deploy.evaluation.conclusion import conclude
+from deploy.reporting.metrics import MetricsWriter
+from deploy.reporting.progress import ProgressDisplay
+from deploy.runs.directory import RunDirectory, check_claimable
+from deploy.runs.snapshots import Snapshots
+from deploy.settings.config import RunConfig
+from deploy.settings.lengths import lengths
+from deploy.settings.specification import stream_spec
+from deploy.training.crashes import write_crash
+from deploy.training.monitor import RunMonitor
+from deploy.training.prometheus import PrometheusMetrics
+from deploy.training.ray_session import ray_session
+from deploy.training.replay_address import VARIABLE, ReplayUrls, require_one_server, require_replay
+from deploy.training.replay_watch import ReplayWatch
+from deploy.training.resume import Resumed, resume
+from learner import checkpoint
+from learner.checkpoint import LearnerState
+from learner.learner import choose_device
+from replay.server import EmbeddedServer, connect
+from replay.store import ReplayStore
+
+if TYPE_CHECKING:
+    from deploy.remote.mirror import Mirror
+    from deploy.training.debug_mode import DebugRun
+    from deploy.training.parallel_mode import ParallelRun
+
+
+def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> int:
+    """Trains, or continues, a run and writes its report.
+
+    Args:
+        config: resolved settings.
+        directory: of the run.
+        mirror: copies the directory to remote storage, where it belongs there.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UserError: something asked for is not possible; nothing was started or overwritten.
+        RunEndedError: the run cannot go on, or its end did not get to the storage.
+    """
+    console = Console()
+    with ExitStack() as stack:
+        with user_errors():
+            choose_device(config.learner.device)
+            if config.mode == "cluster" and config.redis_url is None:
+                raise UserError(
+                    f"--mode cluster needs {VARIABLE} or --redis-url: other machines cannot reach an embedded server"
+                )
+            found_run, _ = check_claimable(directory, config)
+            notes: list[str] = []
+            if config.redis_url is not None:
+                notes = require_replay(config, found_run["run_id"] if found_run else None)
+            run = stack.enter_context(RunDirectory.claim(directory, config))
+            # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
+            found = run.checkpoints.latest()
+            urls, revive = stack.enter_context(_replay_server(config, run))
+            store = ReplayStore(connect(urls.driver), run.run_id, stream_spec(config), config.replay)
+            require_one_server(urls, run.run_id)
+            if mirror is not None:
+                stack.enter_context(mirror.driven())
+        _log_to(run.logs / "driver.log")
+        metrics = MetricsWriter(run.metrics, run.tensorboard)
+        stack.callback(metrics.close)
+        at = resume(run, metrics, store, found)
+        console.print(_replay_needs(config), highlight=False)
+        for message in (*notes, *at.messages):
+            console.print(message, highlight=False)
+        if not at.complete:
+            _train(config, run, store, urls, revive, metrics, at, mirror)
+        metrics.sync()
+        conclude(config, run, metrics, store, console)
+        if mirror is not None:
+            mirror.finish()
+            console.print(f"all of it: {mirror.url}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _train(
+    config: RunConfig,
+    run: RunDirectory,
+    store: ReplayStore,
+    urls: ReplayUrls,
+    revive: Callable[[], bool] | None,
+    metrics: MetricsWriter,
+    at: Resumed,
+    mirror: Mirror | None,
+) -> None:
+    """The training itself."""
+    training = config.training
+
+    def save(step: int, state: LearnerState, **more: object) -> None:
+        metrics.sync()
+        document = {"learner": state.document, "metrics_offset": metrics.offset, **more}
+        run.checkpoints.save(step, document, lambda path: checkpoint.write(state, path), keep=training.keep_checkpoints)
+        if mirror is not None:
+            mirror.send(monitor.event)
+
+    title = f"{config.task}, seed {config.seed}"
+    display = ProgressDisplay(title, env_steps=training.env_steps, student_updates=training.student_updates)
+    monitor = RunMonitor(
+        metrics,
+        display,
+        partial(write_crash, run.crashes, config.task, config.sim),
+        wall_seconds=at.wall_seconds,
+        env_steps=at.env_steps,
+        actor_hours=at.actor_hours,
+        stalled_seconds=at.stalled_seconds,
+        exported=None if config.mode == "debug" else PrometheusMetrics(config.task, run.run_id),
+    )
+    replay = ReplayWatch(
+        store,
+        lost_env_steps=at.lost_env_steps,
+        outage_seconds=config.replay.outage_seconds,
+        event=monitor.event,
+        revive=revive,
+    )
+    arguments = config, store, urls, at.state
+    with ExitStack() as stack:
+        started: DebugRun | ParallelRun
+        if config.mode == "debug":
+            from deploy.training.debug_mode import DebugRun
+
+            started = DebugRun(*arguments)
+        else:
+            stack.enter_context(ray_session(config.mode))
+            from deploy.training.parallel_mode import ParallelRun  # imports Ray, which debug mode does without
+
+            started = ParallelRun(*arguments, newest=lambda: _newest_state(run))
+        stack.enter_context(display)
+        snapshots = Snapshots(run.snapshots)
+        state = started.train(replay, monitor, save, snapshots)
+        if training.snapshot_every_updates if config.mode == "debug" else training.snapshot_every_seconds:
+            snapshots.take(checkpoint.acting_part(state), replay.env_steps(), monitor.wall_seconds)
+        save(replay.env_steps(), state, complete=lengths(config))
+
+
+def _newest_state(run: RunDirectory) -> LearnerState | None:
+    """The learner's state of the newest checkpoint, read anew; None where there is none."""
+    found = run.checkpoints.latest()
+    return None if found is None else checkpoint.read(found.path, found.document["learner"])
+
+
+@contextmanager
+def _replay_server(config: RunConfig, run: RunDirectory) -> Iterator[tuple[ReplayUrls, Callable[[], bool] | None]]:
+    """The Redis server that was given, or an embedded one in the run directory, with what starts that one again."""
+    if config.redis_url is not None:
+        yield ReplayUrls.of(config.redis_url), None
+        return
+    with EmbeddedServer(run.replay, max_bytes=config.replay.memory_bytes, fsync=config.replay.append_fsync) as server:
+        yield ReplayUrls.embedded(server.url), server.revive
+
+
+def _replay_needs(config: RunConfig) -> str:
+    """How much the replay will take, said before it is taken."""
+    replay, mib = config.replay, 2**20
+    return (
+        f"replay: up to {replay.capacity_steps:,} rows or {replay.capacity_bytes // mib:,} MiB, "
+        f"for which Redis may need {replay.memory_bytes // mib:,} MiB of memory"
+    )
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("actors", "learner", "replay", "deploy", "sim"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.handlers[:] = [handler]

@@ -1,0 +1,222 @@
+"""The learner's process: learner, samplers, limiters and loops, assembled. It needs torch, numpy and Redis alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from learner import checkpoint
+from learner.checkpoint import LearnerState
+from learner.config import LearnerConfig
+from learner.later_student import LaterStudent
+from learner.learner import Learner
+from learner.loops import Loop, LoopReport, LoopThread
+from replay.config import ReplayConfig
+from replay.connection import connect_in_time
+from replay.limiter import LimiterPlan
+from replay.sampler import StudentSampler, TeacherSampler
+from replay.schema import StreamSpec
+from replay.store import ReplayStore
+
+
+@dataclass(frozen=True)
+class LearnerStatus:
+    """How the learner is doing; loop reports are since the last status."""
+
+    teacher: LoopReport
+    student: LoopReport
+    teacher_updates: int
+    """Of the run, as far as its reports have told."""
+    student_updates: int
+    teacher_ratio: float
+    student_ratio: float
+    teacher_owes: bool
+    """Whether the rows that are in ask for more teacher updates; never so without a bound."""
+    student_may_sample: bool
+    """Whether the rows that are in allow more student updates."""
+
+
+@dataclass(frozen=True)
+class LearnerPlan:
+    """All that a learner's process is made from, as plain values.
+
+    Attributes:
+        learner: the learner's settings.
+        replay: the store's settings.
+        limiters: of teacher and student.
+        seed: of the run.
+        threads: whether samplers read ahead in threads of their own; without, the same seed gives the same numbers.
+        student_waits: whether the student begins only when the teacher is done.
+        student_updates: after which a student that waited is done.
+    """
+
+    learner: LearnerConfig
+    replay: ReplayConfig
+    limiters: tuple[LimiterPlan, LimiterPlan]
+    seed: int
+    threads: bool
+    student_waits: bool
+    student_updates: int
+
+
+def limiter_plans(config: LearnerConfig, prefill_rows: int, burst_rows: int) -> tuple[LimiterPlan, LimiterPlan]:
+    """The limiters of teacher and student: updates begin after the prefill, then keep the configured ratios.
+
+    Args:
+        config: whose ratios.
+        prefill_rows: in replay before the first update.
+        burst_rows: by which actors may run ahead: what a few calls of theirs bring, so that neither side waits for the
+            other at every chunk.
+    """
+
+    def plan(name: str, ratio: float) -> LimiterPlan:
+        tolerance = max(ratio, 1.0) * burst_rows
+        return LimiterPlan(name=name, samples_per_insert=ratio, min_rows=prefill_rows, tolerance_rows=tolerance)
+
+    return plan("teacher", config.teacher_samples_per_insert), plan("student", config.student_samples_per_insert)
+
+
+class LearnerProcess:
+    """Teacher loop and student loop over one replay."""
+
+    def __init__(
+        self, plan: LearnerPlan, spec: StreamSpec, replay_url: str, run_id: str, state: LearnerState | None
+    ) -> None:
+        """Assembles the learner.
+
+        Args:
+            plan: of the run's learner.
+            spec: of the run's observations.
+            replay_url: where Redis is.
+            run_id: of the run.
+            state: to continue from.
+
+        Raises:
+            ValueError: the state does not fit the plan.
+        """
+        config = plan.learner
+        self._learner = Learner(spec, config, plan.seed)
+        if state is not None:
+            checkpoint.restore(self._learner, state)
+        # A learner that begins again may do so while Redis is away.
+        client = connect_in_time(replay_url, plan.replay.outage_seconds)
+        store = ReplayStore(client, run_id, spec, plan.replay)
+        prefetch = plan.replay.prefetch if plan.threads else 0
+        updates = self._learner.teacher_updates, self._learner.student_updates
+        # A resumed run draws other batches than the ones it has had, and the same ones whenever it is resumed here.
+        seeds = [int(np.random.SeedSequence([plan.seed, k, n]).generate_state(1)[0]) for k, n in enumerate(updates)]
+        teacher_sampler = TeacherSampler(
+            store, config.batch_size, seeds[0], prefetch, sequence_length=config.sequence_length
+        )
+        student_sampler = partial(StudentSampler, store, config.student.batch_size, seeds[1], prefetch=prefetch)
+        self._bounded = tuple(limiter.samples_per_insert > 0 for limiter in plan.limiters)
+        self._limiters = tuple(limiter.join(store) for limiter in plan.limiters)
+        self.teacher_loop = Loop(
+            "teacher", self._learner.teacher_update, teacher_sampler, self._limiters[0], self._version
+        )
+        self._later: LaterStudent | None = None
+        student: LaterStudent | StudentSampler
+        if plan.student_waits:
+            student = self._later = LaterStudent(
+                self._limiters[1],
+                student_sampler,
+                teacher_owes=lambda: self.teacher_owes,
+                updates_left=lambda: plan.student_updates - self._learner.student_updates,
+            )
+        else:
+            student = student_sampler()
+        self._samplers = teacher_sampler, student
+        self.student_loop = Loop(
+            "student", self._learner.student_update, student, self._later or self._limiters[1], self._version
+        )
+        self._threads = tuple(LoopThread(loop, config.threads) for loop in (self.teacher_loop, self.student_loop))
+        self._reported = list(updates)
+        self._running = False
+
+    @property
+    def teacher_updates(self) -> int:
+        """Of this run so far."""
+        return self._learner.teacher_updates
+
+    @property
+    def student_updates(self) -> int:
+        """Of this run so far."""
+        return self._learner.student_updates
+
+    @property
+    def teacher_owes(self) -> bool:
+        """Whether the rows that are in ask for more teacher updates; never so without a bound."""
+        return self._bounded[0] and self._limiters[0].can_sample()
+
+    def rows_are_in(self) -> None:
+        """No row will be added: a student that begins after the teacher may begin when the teacher has used these."""
+        if self._later is not None:
+            self._later.rows_are_in()
+
+    def start(self) -> None:
+        """Starts both loops in threads."""
+        self._running = True
+        for thread in self._threads:
+            thread.start()
+
+    def update_in_turn(self) -> bool:
+        """Debug mode: one update of each loop that its limiter allows; a student without a bound keeps the teacher's.
+
+        Returns:
+            Whether the rows that are in may allow more.
+        """
+        teacher = self.teacher_loop.step(0.0)
+        teacher_bounded, student_bounded = self._bounded
+        student = (teacher or student_bounded) and self.student_loop.step(0.0)
+        return (teacher and teacher_bounded) or (student and student_bounded)
+
+    def status(self) -> LearnerStatus:
+        """Reports, and raises what ended a loop.
+
+        Raises:
+            RuntimeError: a loop has ended with an error.
+        """
+        for thread in self._threads:
+            thread.check()
+        teacher, student = self.teacher_loop.report(), self.student_loop.report()
+        # Not the learner's own counts, which may be one update ahead of what its loop has to report.
+        self._reported[0] += teacher.updates
+        self._reported[1] += student.updates
+        return LearnerStatus(
+            teacher=teacher,
+            student=student,
+            teacher_updates=self._reported[0],
+            student_updates=self._reported[1],
+            teacher_ratio=self._limiters[0].stats()["ratio"],
+            student_ratio=self._limiters[1].stats()["ratio"],
+            teacher_owes=self.teacher_owes,
+            student_may_sample=self._limiters[1].can_sample(),
+        )
+
+    def publish(self) -> tuple[npt.NDArray[np.float32], int]:
+        """The weights for the actors, one flat array, and their version."""
+        return self._learner.publish()
+
+    def capture(self) -> LearnerState:
+        """All that a checkpoint needs, between two updates."""
+        with self._learner.paused():
+            return checkpoint.capture(self._learner)
+
+    def capture_acting(self) -> LearnerState:
+        """All that a snapshot needs; the loops go on meanwhile."""
+        return checkpoint.capture_acting(self._learner)
+
+    def stop(self) -> None:
+        """Ends both loops after their present update."""
+        if self._running:
+            for thread in self._threads:
+                thread.stop()
+        self._running = False
+        for sampler in self._samplers:
+            sampler.close()
+
+    def _version(self) -> int:
+        return self._learner.teacher_updates + self._learner.student_updates

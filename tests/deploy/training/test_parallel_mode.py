@@ -1,0 +1,29 @@
+"""When a run with parallel parts is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.training.parallel_mode import _is_over
+from learner.loops import LoopReport
+from learner.process import LearnerStatus
+
+IDLE = LoopReport(updates=0, metrics={}, waited_seconds=1.0, seconds=1.0, staleness=0.0)
+
+
+@pytest.mark.parametrize(
+    ("collecting", "student_updates", "teacher_owes", "student_may_sample", "over"),
+    [
+        (False, 10, False, True, True),
+        (False, 9, False, True, False),
+        (False, 9, False, False, True),  # the rows that are in allow no more
+        (False, 10, True, True, False),
+        (True, 10, False, True, False),  # also while Redis is away, when actors bring nothing
+        (True, 9, False, False, False),
+    ],
+)
+def test_a_run_is_over_when_all_steps_are_in_and_both_loops_are_done(
+    collecting: bool, student_updates: int, teacher_owes: bool, student_may_sample: bool, over: bool
+) -> None:
+    status = LearnerStatus(IDLE, IDLE, 5, student_updates, 1.0, 1.0, teacher_owes, student_may_sample)
+    assert _is_over(collecting, status, student_updates=10) is over

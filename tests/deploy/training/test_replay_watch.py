@@ -1,0 +1,104 @@
+"""The driver's counters while Redis is away, with a real server that is killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis_servers import redis_server
+
+from deploy.errors import RunEndedError
+from deploy.training.replay_watch import ReplayWatch
+from replay import EmbeddedServer, ReplayConfig, ReplayStore, StreamSpec, connect
+
+SPEC = StreamSpec(("x",), (-1.0,), (1.0,), image_shape=(8, 8, 3), views=1, action_dim=1, chunk_length=5)
+CONFIG = ReplayConfig(capacity_bytes=2**20)
+
+Events = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tmp_path / "redis", max_bytes=2**30) as running:
+        yield running
+
+
+def watch(store: ReplayStore, events: Events, **changes: Any) -> ReplayWatch:
+    def event(name: str, **values: float | int | str) -> None:
+        events.append((name, values))
+
+    return ReplayWatch(store, **{"lost_env_steps": 0, "outage_seconds": 60.0, "event": event, **changes})
+
+
+def count(store: ReplayStore, env_steps: int) -> None:
+    store.client.hset(store.key("counters"), "env_steps", str(env_steps))
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_counters_stay_while_redis_is_away_and_go_on_when_it_is_back(server: EmbeddedServer) -> None:
+    store, events = ReplayStore(connect(server.url), "run", SPEC, CONFIG), Events()
+    watched = watch(store, events, lost_env_steps=7)
+    count(store, 100)
+    assert watched.env_steps() == 107
+    kill(server.pid)
+    assert watched.env_steps() == watched.env_steps() == 107
+    assert watched.away
+    server.revive()
+    count(store, 130)
+    assert watched.env_steps() == 137
+    assert not watched.away
+    (away, told), (back, values) = events
+    assert (away, back) == ("replay_away", "replay_back")
+    assert told["reason"]
+    assert values["seconds"] > 0
+    assert values["lost_env_steps"] == 0
+
+
+def test_an_embedded_server_that_ended_is_started_again(server: EmbeddedServer) -> None:
+    store, events = ReplayStore(connect(server.url), "run", SPEC, CONFIG), Events()
+    watched = watch(store, events, revive=server.revive)
+    count(store, 100)
+    kill(server.pid)
+    watched.stats()
+    assert watched.stats()["env_steps"] == 100
+    assert [name for name, _ in events] == ["replay_away", "replay_back"]
+
+
+def test_steps_that_redis_does_not_have_any_more_stay_counted_and_are_told(tmp_path: Path) -> None:
+    """A server without a log: what it acknowledged goes with it."""
+    events = Events()
+    with redis_server(tmp_path / "first", appendonly="no") as first:
+        store = ReplayStore(connect(first.url()), "run", SPEC, CONFIG)
+        watched = watch(store, events)
+        count(store, 100)
+        assert watched.env_steps() == 100
+        port = first.port
+    assert watched.env_steps() == 100
+    with redis_server(tmp_path / "second", port=port):
+        count(store, 40)
+        assert watched.env_steps() == 100
+        assert events[-1][1]["lost_env_steps"] == 60
+        count(store, 50)
+        assert watched.env_steps() == 110
+
+
+def test_a_run_does_not_wait_for_ever(server: EmbeddedServer) -> None:
+    store, events = ReplayStore(connect(server.url), "run", SPEC, CONFIG), Events()
+    watched = watch(store, events, outage_seconds=0.5)
+    kill(server.pid)
+    began = time.monotonic()
+    with pytest.raises(
+        RunEndedError,
+        match=rf"^Redis at {server.url} has not answered for \d+ s \(replay.outage_seconds=0.5\): .+; the same command",
+    ):
+        while time.monotonic() < began + 60.0:
+            watched.stats()
