@@ -18,7 +18,8 @@ from deploy.errors import UserError, user_errors
 from deploy.experiments.compared_runs import Group, group_runs, read_run, renamed, sweep_directory
 from deploy.experiments.comparison_figure import PANELS, Line, draw
 from deploy.experiments.comparison_tables import curves_csv, markdown, print_groups, results_csv
-from deploy.experiments.success_curves import FILE, mean_curve
+from deploy.experiments.curve_file import NAME
+from deploy.experiments.success_curves import mean_curve
 from deploy.experiments.sweep import RECORD
 from deploy.runs.atomic import write_text
 
@@ -48,7 +49,7 @@ def compare(
     if labels:
         groups = renamed(groups, labels)
     if not any(run.has_data for run in runs):
-        looked = f"a finished report.json, {FILE} or success in metrics.jsonl"
+        looked = f"a finished report.json, {NAME} or success in metrics.jsonl"
         raise UserError(f"nothing to compare yet: none of the {len(runs)} runs has {looked}")
     directory = out or common_directory(paths)
     lines = curves(groups, of_time=of_time)

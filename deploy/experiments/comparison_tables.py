@@ -15,7 +15,7 @@ from rich.table import Table
 
 from deploy.experiments.compared_runs import ComparedRun, Group
 from deploy.experiments.comparison_figure import Line
-from deploy.experiments.success_curves import FILE
+from deploy.experiments.curve_file import NAME
 from deploy.reporting.formats import format_duration, format_interval, format_percent
 from deploy.runs.intervals import wilson
 from deploy.runs.report import ROW_TITLES
@@ -40,7 +40,7 @@ the mean is over seeds. The interval is Wilson's of all the seeds' episodes toge
 runs, or what has been done so far where none is finished; wall time leaves pauses out.
 """
 _OF_CURVES = f"""\
-Curves "evaluated" are from `{FILE}` (`twist curve`): fixed episodes, the policy's mode. Curves "while training" are the
+Curves "evaluated" are from `{NAME}` (`twist curve`): fixed episodes, the policy's mode. Curves "while training" are the
 mean over each driver's last 100 episodes, with the actors' exploration. The band goes from the lowest to the highest
 seed; of a single seed it is the 95 % interval of its evaluation's episodes.
 """

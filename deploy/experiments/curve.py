@@ -12,12 +12,10 @@ from deploy.errors import UserError
 from deploy.evaluation.evaluate import evaluate, load_policy
 from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.experiments.curve_figure import draw_learning_curve
-from deploy.experiments.curve_file import CurveFile, CurvePoint
+from deploy.experiments.curve_file import NAME, CurveFile, CurvePoint
 from deploy.runs.directory import RunDirectory
 from deploy.runs.intervals import wilson
 from deploy.runs.snapshots import Snapshot, Snapshots
-
-NAME = "learning_curve"
 
 _Asked = tuple[Snapshot, str]
 
@@ -47,7 +45,7 @@ def write_learning_curve(
         raise UserError(
             f"run directory {run.path}: has no snapshots; train with training.snapshot_every_{setting} above 0"
         )
-    file = CurveFile(run.path / f"{NAME}.csv")
+    file = CurveFile(run.path / NAME)
     made = {_key(point) for point in file.points}
     missing: list[_Asked] = []
     for snapshot in snapshots:
@@ -62,7 +60,7 @@ def write_learning_curve(
     shown = [point for point in file.points if (point.domain, point.episodes) == (domain, episodes)]
     visuals = {"train": "training", "held_out": "held-out"}.get(domain, domain)
     title = f"success in {visuals} visuals, {episodes} episodes a point (bands: 95 %)"
-    pictures = draw_learning_curve(shown, run.path / f"{NAME}.png", title)
+    pictures = draw_learning_curve(shown, file.path.with_suffix(".png"), title)
     for path in (file.path, *pictures):
         console.print(str(path), highlight=False, soft_wrap=True)
 

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from deploy.errors import UserError
 from deploy.runs.atomic import write_text
+from deploy.runs.intervals import wilson
+
+NAME = "learning_curve.csv"
+"""In the run's directory."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,9 @@ class CurveFile:
         self.path = path
         if not path.exists():
             write_text(path, ",".join(COLUMNS) + "\n")
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
+        whole = _whole_lines(path)
         self.points = _parse(path, whole.decode(errors="replace"))
-        if len(whole) < len(content):
+        if len(whole) < path.stat().st_size:
             write_text(path, whole.decode())
 
     def add(self, point: CurvePoint) -> None:
@@ -64,6 +67,20 @@ class CurveFile:
         with self.path.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(getattr(point, column) for column in COLUMNS)
         self.points.append(point)
+
+
+def read_points(path: Path) -> list[CurvePoint]:
+    """The whole lines of the file, also while another process adds to it; none where it is not there.
+
+    Raises:
+        UserError: it is something else; naming file and line.
+    """
+    return _parse(path, _whole_lines(path).decode(errors="replace")) if path.exists() else []
+
+
+def _whole_lines(path: Path) -> bytes:
+    content = path.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
 
 
 def _parse(path: Path, text: str) -> list[CurvePoint]:
@@ -74,7 +91,9 @@ def _parse(path: Path, text: str) -> list[CurvePoint]:
     for number, row in enumerate(rows[1:], start=2):
         try:
             values = {name: _KINDS.get(name, int)(text) for name, text in zip(COLUMNS, row, strict=True)}
+            point = CurvePoint(**values)  # type: ignore[arg-type]
+            wilson(point.successes, point.episodes)  # refuses more successes than episodes
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
-        points.append(CurvePoint(**values))  # type: ignore[arg-type]
+        points.append(point)
     return points

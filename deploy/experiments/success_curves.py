@@ -7,7 +7,6 @@ with the actors' exploration, in training visuals only.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.errors import UserError, user_errors
-from deploy.experiments.curve_file import COLUMNS
+from deploy.errors import user_errors
+from deploy.experiments.curve_file import NAME, read_points
 from deploy.reporting.curves import read_history
 from deploy.runs.intervals import wilson
-
-FILE = "learning_curve.csv"
 
 Row = tuple[str, str]
 """(policy, domain): teacher or student, train or held_out; the teacher's is train wherever it was evaluated."""
@@ -81,29 +78,15 @@ def evaluated_curves(run: Path) -> dict[Row, Curve]:
     Raises:
         UserError: naming file and line.
     """
-    path = run / FILE
-    if not path.exists():
-        return {}
     points: dict[Row, dict[tuple[float, ...], tuple[float, ...]]] = {}
-    with user_errors():
-        text = path.read_text(encoding="utf-8")
-        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # the last line may be being written
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UserError(f"{path}: has no column {missing[0]}; there must be {', '.join(COLUMNS)}")
-        for line in reader:
-            try:
-                episodes, successes = int(line["episodes"]), int(line["successes"])
-                moment = float(line["env_steps"]), float(line["seconds"])
-                interval = wilson(successes, episodes)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"{path}, line {reader.line_num}: {error}") from error
-            # The teacher sees no image, so its success has no visual domain.
-            row = (line["policy"], "train" if line["policy"] == "teacher" else line["domain"])
-            at = points.setdefault(row, {})
-            # Evaluations of one moment may share episodes: the longest counts.
-            if moment not in at or at[moment][-1] < episodes:
-                at[moment] = (*moment, successes / episodes, *interval, episodes)
+    for point in read_points(run / NAME):
+        # The teacher sees no image, so its success has no visual domain.
+        row = (point.policy, "train" if point.policy == "teacher" else point.domain)
+        at, moment = points.setdefault(row, {}), (float(point.env_steps), point.seconds)
+        # Evaluations of one moment may share episodes: the longest counts.
+        if moment not in at or at[moment][-1] < point.episodes:
+            interval = wilson(point.successes, point.episodes)
+            at[moment] = (*moment, point.successes / point.episodes, *interval, point.episodes)
     curves = {}
     for row, found in points.items():
         array = np.array([found[moment] for moment in sorted(found)], dtype=np.float64).T

@@ -17,7 +17,8 @@ from PIL import Image
 from deploy.cli import main
 from deploy.errors import UserError
 from deploy.experiments.compared_runs import group_runs, read_run
-from deploy.experiments.success_curves import COLUMNS, Curve, evaluated_curves, mean_curve
+from deploy.experiments.curve_file import COLUMNS
+from deploy.experiments.success_curves import Curve, evaluated_curves, mean_curve
 from deploy.runs.directory import RunDirectory
 from deploy.runs.intervals import wilson
 from deploy.runs.report import write_report
@@ -252,7 +253,7 @@ def test_learning_curves_are_read_whatever_visuals_the_teacher_was_evaluated_in(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("steps,success\n1,2\n", "learning_curve.csv: has no column seconds; there must be seconds, env_steps"),
+        ("steps,success\n1,2\n", "learning_curve.csv: does not begin with seconds,env_steps"),
         (",".join(COLUMNS) + "\n1,2,3,4,student,train,10,x\n", "learning_curve.csv, line 2: invalid literal"),
         (",".join(COLUMNS) + "\n1,2,3,4,student,train,0,0\n", "learning_curve.csv, line 2: episodes = 0"),
         (",".join(COLUMNS) + "\n1,2,3\n", "learning_curve.csv, line 2: "),
