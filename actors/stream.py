@@ -65,7 +65,7 @@ class EnvironmentStream:
         is_first: whether the current row is the first of its episode.
         driver: of the current episode.
         state: [S], of the current row.
-        image: [K, H, W, C], of the current row; None where nothing is rendered.
+        image: [K, H, W, C], what the camera had delivered by the current row; None where nothing is rendered.
         renders: whether this environment gives images.
         counts: since the stream was opened.
 
@@ -126,7 +126,7 @@ class EnvironmentStream:
                 self._env = self._make_env()
                 _check_spaces(self._env, self._spec)
             observation, info = self._env.reset(seed=seed)
-            state, image = self._read(observation)
+            state, image, state_at_exposure = self._read(observation, info)
             episode = EpisodeMeta(
                 row=0,
                 seed=int(info["seed"]),
@@ -141,7 +141,7 @@ class EnvironmentStream:
         self.in_episode = self.is_first = True
         self._episode, self._renderer = episode, renderer
         no_action = np.zeros(self._spec.action_dim, np.float32)
-        self._write(Step(state, image, no_action, 0.0, True, False, False), policy_version)
+        self._write(Step(state, image, state_at_exposure, no_action, 0.0, True, False, False), policy_version)
 
     def advance(self, action: Floats, policy_version: int) -> None:
         """Takes one step and writes its row.
@@ -158,7 +158,7 @@ class EnvironmentStream:
         self._actions.append(action)
         try:
             observation, reward, terminated, truncated, info = self._env.step(action)
-            state, image = self._read(observation)
+            state, image, state_at_exposure = self._read(observation, info)
             if not np.isfinite(float(reward)):
                 raise ValueError(f"reward {reward}: it must be finite")
             success = bool(info["is_success"])
@@ -170,7 +170,8 @@ class EnvironmentStream:
         ended = bool(terminated or truncated)
         if ended:
             self._finish(success, policy_version)
-        self._write(Step(state, image, action, float(reward), False, ended, bool(terminated)), policy_version)
+        step = Step(state, image, state_at_exposure, action, float(reward), False, ended, bool(terminated))
+        self._write(step, policy_version)
 
     def take_finished(self) -> list[EpisodeResult]:
         """Hands over the results of the episodes that ended since the last time."""
@@ -204,14 +205,22 @@ class EnvironmentStream:
         episode = self._episode if step.is_first else None
         self.writer.append(step, episode, policy_version=policy_version, renderer=self._renderer)
 
-    def _read(self, observation: dict[str, Any]) -> tuple[Floats, Image | None]:
-        """Copies what the environment may overwrite: state [S], image [K, H, W, C] or None."""
-        state = np.array(observation["state"], np.float32)
-        if state.shape != (self._spec.state_dim,) or not np.isfinite(state).all():
-            raise ValueError(f"state {state}: it must be {self._spec.state_dim} finite numbers")
+    def _read(self, observation: dict[str, Any], info: dict[str, Any]) -> tuple[Floats, Image | None, Floats | None]:
+        """Copies what the environment may overwrite: state [S], image [K, H, W, C], and the state [S] that it shows.
+
+        An environment that does not tell what its image shows has a camera without delay: it shows the state.
+        """
+        state = self._read_state("state", observation["state"])
         if not self.renders:
-            return state, None
-        return state, _with_views(np.array(observation["image"], np.uint8), self._spec)
+            return state, None, None
+        shown = self._read_state("state_at_exposure", info.get("state_at_exposure", state))
+        return state, _with_views(np.array(observation["image"], np.uint8), self._spec), shown
+
+    def _read_state(self, name: str, given: Any) -> Floats:
+        state = np.array(given, np.float32)
+        if state.shape != (self._spec.state_dim,) or not np.isfinite(state).all():
+            raise ValueError(f"{name} {state}: it must be {self._spec.state_dim} finite numbers")
+        return state
 
     def _crash(self, seed: int, error: Exception) -> EnvironmentCrashError:
         """Ends the episode honestly and lets go of the environment."""

@@ -40,11 +40,11 @@ class FramePool:
         return min(self._added, self.capacity)
 
     def add(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Takes in the valid rows of a student batch: `image` [B, T, K, H, W, C], `state` and `valid` [B, T, ...]."""
+        """Takes in the valid rows of a student batch: `image` [B, T, K, H, W, C], `state_at_exposure`, `valid`."""
         valid = batch["valid"]
         views = batch["image"].shape[2]
         images = batch["image"][valid].reshape(-1, *batch["image"].shape[3:])[-self.capacity :]
-        states = np.repeat(batch["state"][valid], views, axis=0)[-self.capacity :]
+        states = np.repeat(batch["state_at_exposure"][valid], views, axis=0)[-self.capacity :]
         new = Frames(torch.as_tensor(images).to(self._device), torch.as_tensor(states).to(self._device))
         if self._frames is None:
             self._frames = Frames(*(x.new_zeros((self.capacity, *x.shape[1:])) for x in new))

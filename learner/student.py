@@ -140,7 +140,8 @@ def student_losses(
         teacher: frozen snapshot of the teacher.
         policy: frozen snapshot of the policy.
         config: whose z is fed, imagination, what moves the image encoder.
-        batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8, `valid` [B, T] bool.
+        batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8, `state_at_exposure` [B, T, S_dim], `valid`
+            [B, T] bool.
         generator: of all draws.
         frames: N single images for the readout; None: it reads the sequences' own.
 
@@ -166,7 +167,7 @@ def student_losses(
         "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
         "state": squared_error(read_state, target.state),
         "action": squared_error(chosen, target.action),
-        "readout": student.readout_loss(student.readout(embed), target.state)
+        "readout": student.readout_loss(student.readout(embed), _shown_state(teacher, batch, views))
         if frames is None
         else _readout_of_frames(student, teacher, config, frames, generator),
     }
@@ -206,6 +207,12 @@ def _embed(student: Student, image: Tensor, with_gradient: bool) -> Tensor:
 def _share_gradient(x: Tensor, share: float) -> Tensor:
     """The same value; of its gradient only a share passes."""
     return x if share == 1.0 else torch.lerp(x.detach(), x, share) if share > 0.0 else x.detach()
+
+
+def _shown_state(teacher: Teacher, batch: TensorBatch, views: int) -> Tensor:
+    """What a single image can tell, [B*K, T, S_dim] normalised: the state when it was taken, not that of its row."""
+    shown: Tensor = teacher.normalise(batch["state_at_exposure"]).repeat_interleave(views, dim=0)
+    return shown
 
 
 def _readout_of_frames(

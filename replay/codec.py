@@ -3,7 +3,8 @@
 A chunk becomes two values, so that whoever trains from states never moves an image byte::
 
     state value   header | state [L,S] f32 | action [L,A] f32 | reward [L] f32 | flags [L] u8 | metadata (JSON, zstd)
-    image value   header | image [L,K,H,W,C] u8, as one zstd frame, or raw where that would not help
+    image value   header | state_at_exposure [L,S] f32 | image [L,K,H,W,C] u8, as one zstd frame, or raw where that
+                  would not help
 
 The header (56 bytes, little-endian) names the chunk, the shapes and the lengths, and carries a CRC-32 of itself and of
 all that follows. The arrays begin at a multiple of their alignment, so that they are read in place, without a copy.
@@ -23,7 +24,8 @@ from numpy.typing import NDArray
 from replay.schema import SCHEMA_VERSION, Chunk, ChunkMeta, StreamSpec
 
 # magic, kind, schema version, encoding, reserved | policy version | five sizes | CRC-32 of the chunk's id |
-# length of the body | length of the metadata in it | CRC-32 of all before and of the body
+# length of the body | length of what lies beside its arrays | CRC-32 of all before and of the body
+# Beside the arrays lie, last, a state value's metadata, or, first, an image value's states at exposure.
 _HEADER: Final = struct.Struct("<4sBBBBq5IIQII")
 _CHECKED: Final = _HEADER.size - 4
 _MAGIC: Final = b"TWST"
@@ -79,6 +81,19 @@ class StateRows:
             raise CorruptChunkError(f"metadata: {error}") from error
 
 
+@dataclass(frozen=True, eq=False)
+class ImageRows:
+    """The decoded image value: read-only.
+
+    Attributes:
+        image: [L, K, H, W, C] uint8, a view into the value's bytes if they were stored raw.
+        state_at_exposure: [L, S] float32, the state that each row's image shows.
+    """
+
+    image: NDArray[np.uint8]
+    state_at_exposure: NDArray[np.float32]
+
+
 def encode_state(chunk: Chunk) -> bytes:
     """Return the state value of a chunk; its arrays must have been checked against the spec."""
     flags = chunk.is_first * _FIRST + chunk.is_last * _LAST + chunk.is_terminal * _TERMINAL
@@ -96,15 +111,15 @@ def encode_image(chunk: Chunk, level: int) -> bytes:
         chunk: The chunk, checked against the spec.
         level: zstd level; 0 stores the images raw.
     """
-    assert chunk.image is not None
-    images = np.ascontiguousarray(chunk.image)
+    assert chunk.image is not None and chunk.state_at_exposure is not None
+    images, shown = np.ascontiguousarray(chunk.image), chunk.state_at_exposure.tobytes()
     rows, views, height, width, channels = images.shape
-    encoding, body = _RAW, b""
+    encoding, pixels = _RAW, b""
     if level > 0:
-        encoding, body = _ZSTD, zstandard.ZstdCompressor(level=level).compress(images.data)
-    if level == 0 or len(body) > _WORTH_IT * images.nbytes:
-        encoding, body = _RAW, images.tobytes()
-    return _pack(_IMAGE, encoding, chunk.meta, (rows, views, height, width, channels), body, 0)
+        encoding, pixels = _ZSTD, zstandard.ZstdCompressor(level=level).compress(images.data)
+    if level == 0 or len(pixels) > _WORTH_IT * images.nbytes:
+        encoding, pixels = _RAW, images.tobytes()
+    return _pack(_IMAGE, encoding, chunk.meta, (rows, views, height, width, channels), shown + pixels, len(shown))
 
 
 def decode_state(value: bytes, spec: StreamSpec, chunk_id: str) -> StateRows:
@@ -126,7 +141,7 @@ def decode_state(value: bytes, spec: StreamSpec, chunk_id: str) -> StateRows:
             f"rows of {spec.state_dim} and {spec.action_dim}"
         )
     floats = rows * (state_dim + action_dim + 1)
-    if header.body_bytes != 4 * floats + rows + header.meta_bytes:
+    if header.body_bytes != 4 * floats + rows + header.aside_bytes:
         raise CorruptChunkError(f"body of {header.body_bytes} bytes does not hold {rows} rows")
     numbers = np.frombuffer(value, np.float32, floats, _HEADER.size)
     flags = np.frombuffer(value, np.uint8, rows, _HEADER.size + 4 * floats)
@@ -141,20 +156,17 @@ def decode_state(value: bytes, spec: StreamSpec, chunk_id: str) -> StateRows:
         is_last=(flags & _LAST) != 0,
         is_terminal=(flags & _TERMINAL) != 0,
         policy_version=header.policy_version,
-        packed_meta=value[len(value) - header.meta_bytes :],
+        packed_meta=value[len(value) - header.aside_bytes :],
     )
 
 
-def decode_image(value: bytes, spec: StreamSpec, chunk_id: str) -> NDArray[np.uint8]:
+def decode_image(value: bytes, spec: StreamSpec, chunk_id: str) -> ImageRows:
     """Read an image value.
 
     Args:
         value: What `encode_image` returned.
         spec: The spec that it must fit.
         chunk_id: The chunk that it must belong to.
-
-    Returns:
-        [L, K, H, W, C] uint8, read-only: a view into `value` if it was stored raw.
 
     Raises:
         CorruptChunkError: If anything in it is not as it should be.
@@ -166,14 +178,21 @@ def decode_image(value: bytes, spec: StreamSpec, chunk_id: str) -> NDArray[np.ui
             f"images {list(header.sizes)}: the spec has at most {spec.chunk_length} rows of "
             f"{[spec.views, *spec.image_shape]}"
         )
+    shown_bytes = 4 * rows * spec.state_dim
+    if header.aside_bytes != shown_bytes or header.body_bytes < shown_bytes:
+        raise CorruptChunkError(f"{header.aside_bytes} bytes of states at exposure instead of {shown_bytes}")
+    shown = np.frombuffer(value, np.float32, rows * spec.state_dim, _HEADER.size)
+    if not np.isfinite(shown).all():
+        raise CorruptChunkError("a state at exposure is not a finite number")
     pixels = int(np.prod(header.sizes, dtype=np.int64))
+    begin = _HEADER.size + shown_bytes
     if header.encoding == _ZSTD:
-        images = np.frombuffer(_decompress(memoryview(value)[_HEADER.size :], pixels), np.uint8)
-    elif header.body_bytes == pixels:
-        images = np.frombuffer(value, np.uint8, pixels, _HEADER.size)
+        images = np.frombuffer(_decompress(memoryview(value)[begin:], pixels), np.uint8)
+    elif len(value) == begin + pixels:
+        images = np.frombuffer(value, np.uint8, pixels, begin)
     else:
-        raise CorruptChunkError(f"{header.body_bytes} bytes of raw images instead of {pixels}")
-    return images.reshape(header.sizes)
+        raise CorruptChunkError(f"{len(value) - begin} bytes of raw images instead of {pixels}")
+    return ImageRows(images.reshape(header.sizes), shown.reshape(rows, spec.state_dim))
 
 
 @dataclass(frozen=True)
@@ -182,13 +201,13 @@ class _Header:
     policy_version: int
     sizes: tuple[int, ...]
     body_bytes: int
-    meta_bytes: int
+    aside_bytes: int
 
 
-def _pack(kind: int, encoding: int, meta: ChunkMeta, sizes: tuple[int, ...], body: bytes, meta_bytes: int) -> bytes:
+def _pack(kind: int, encoding: int, meta: ChunkMeta, sizes: tuple[int, ...], body: bytes, aside_bytes: int) -> bytes:
     name_crc = zlib.crc32(meta.chunk_id.encode())
     fields = (_MAGIC, kind, meta.schema_version, encoding, 0, meta.policy_version, *sizes, name_crc)
-    checked = _HEADER.pack(*fields, len(body), meta_bytes, 0)[:_CHECKED]
+    checked = _HEADER.pack(*fields, len(body), aside_bytes, 0)[:_CHECKED]
     return b"".join([checked, zlib.crc32(body, zlib.crc32(checked)).to_bytes(4, "little"), body])
 
 
@@ -196,7 +215,7 @@ def _unpack(value: bytes, kind: int, chunk_id: str) -> _Header:
     if len(value) < _HEADER.size:
         raise CorruptChunkError(f"{len(value)} bytes are no header of {_HEADER.size}")
     fields = _HEADER.unpack_from(value)
-    magic, found_kind, version, encoding, _, policy_version, *sizes, name_crc, body_bytes, meta_bytes, crc = fields
+    magic, found_kind, version, encoding, _, policy_version, *sizes, name_crc, body_bytes, aside_bytes, crc = fields
     if magic != _MAGIC:
         raise CorruptChunkError(f"begins with {magic!r} instead of {_MAGIC!r}")
     if version != SCHEMA_VERSION:
@@ -210,7 +229,7 @@ def _unpack(value: bytes, kind: int, chunk_id: str) -> _Header:
         raise CorruptChunkError(f"kind {found_kind}, encoding {encoding}: expected kind {kind}")
     if name_crc != zlib.crc32(chunk_id.encode()):
         raise CorruptChunkError(f"belongs to another chunk than {chunk_id}")
-    return _Header(encoding, policy_version, tuple(sizes), body_bytes, meta_bytes)
+    return _Header(encoding, policy_version, tuple(sizes), body_bytes, aside_bytes)
 
 
 def _decompress(frame: bytes | memoryview, size: int | None) -> bytes:

@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.codec import StateRows
+from replay.codec import ImageRows, StateRows
 from replay.connection import UNAVAILABLE
 from replay.index import ChunkIndex
 from replay.store import IndexName, ReplayStore
@@ -40,7 +40,8 @@ _PAUSE_SECONDS: Final = 0.02
 _PAUSE_AFTER_ERROR_SECONDS: Final = 0.5
 _CLOSE_SECONDS: Final = 30.0
 
-_Found = dict[str, tuple[StateRows, NDArray[np.uint8] | None]]
+_Rows = tuple[StateRows, ImageRows | None]
+_Found = dict[str, _Rows]
 
 
 class TeacherSampler:
@@ -198,9 +199,9 @@ class TeacherSampler:
             return None
         return self._stack([self._piece(*chunk) for chunk in chunks])
 
-    def _draw(self) -> list[tuple[StateRows, NDArray[np.uint8] | None]] | None:
+    def _draw(self) -> list[_Rows] | None:
         """Draw and read until the batch is full; a chunk that was evicted or refused meanwhile is drawn again."""
-        chunks: list[tuple[StateRows, NDArray[np.uint8] | None]] = []
+        chunks: list[_Rows] = []
         while len(chunks) < self._batch_size:
             held = len(self._index)
             if held == 0:
@@ -214,17 +215,19 @@ class TeacherSampler:
                 self._store.refresh(self._index, self._index_name)
         return chunks
 
-    def _piece(self, rows: StateRows, image: NDArray[np.uint8] | None) -> tuple[StateRows, NDArray[np.uint8] | None]:
+    def _piece(self, rows: StateRows, images: ImageRows | None) -> _Rows:
         """One of the sequences that a chunk makes: cut at multiples of their length, the last may be shorter."""
         held = len(rows.reward)
         if held <= self._length:
-            return rows, image
+            return rows, images
         begin = self._length * int(self._rng.integers(-(-held // self._length)))
         part = slice(begin, begin + self._length)
         cut = {name: getattr(rows, name)[part] for name in _ROWWISE}
-        return replace(rows, **cut), None if image is None else image[part]
+        if images is not None:
+            images = ImageRows(images.image[part], images.state_at_exposure[part])
+        return replace(rows, **cut), images
 
-    def _stack(self, chunks: list[tuple[StateRows, NDArray[np.uint8] | None]]) -> Batch:
+    def _stack(self, chunks: list[_Rows]) -> Batch:
         spec = self._store.spec
         shape = (self._batch_size, self._length)
         batch: Batch = {
@@ -239,21 +242,26 @@ class TeacherSampler:
         }
         if chunks[0][1] is not None:
             batch["image"] = np.empty((*shape, spec.views, *spec.image_shape), np.uint8)
-        for number, (rows, image) in enumerate(chunks):
+            batch["state_at_exposure"] = np.zeros((*shape, spec.state_dim), np.float32)
+        for number, (rows, images) in enumerate(chunks):
             length = len(rows.reward)
             for name in _ROWWISE:
                 batch[name][number, :length] = getattr(rows, name)
             batch["valid"][number, :length] = True
             if length < self._length:
                 batch["is_first"][number, length] = True
-            if image is not None:
-                batch["image"][number, :length] = image
+            if images is not None:
+                batch["image"][number, :length] = images.image
                 batch["image"][number, length:] = 0
+                batch["state_at_exposure"][number, :length] = images.state_at_exposure
         return batch
 
 
 class StudentSampler(TeacherSampler):
-    """As `TeacherSampler`, with ``image`` [B,T,K,H,W,C] uint8; draws only from chunks that have images."""
+    """As `TeacherSampler`; draws only from chunks that have images.
+
+    Its batches also hold ``image`` [B,T,K,H,W,C] uint8, and what it shows, ``state_at_exposure`` [B,T,S] float32.
+    """
 
     _index_name: IndexName = "image_index"
 

@@ -5,19 +5,25 @@ action that **led to it** and the reward received **with it**. An episode of thr
 
                      reset()    step(a1)   step(a2)   step(a3)  | reset()
     row                 0          1          2          3      |    4
-    state, image       o0         o1         o2         o3      |   o0'     what is seen in this row
-    action              0         a1         a2         a3      |    0      led from the row above to this one
+    state              s0         s1         s2         s3      |   s0'     the simulator's, of this moment
+    image           i(s0)      i(s0)      i(s1)      i(s2)      | i(s0')    what the camera has delivered by now
+    state_at_exposure  s0         s0         s1         s2      |   s0'     the state that this image shows
+    action              0         a1         a2         a3      |    0      led from the row before to this one
     reward              0         r1         r2         r3      |    0      came together with this observation
     is_first          True          .          .          .     |  True     action and reward are 0 here
     is_last              .          .          .       True     |    .      last observation of its episode
     is_terminal          .          .          .        (x)     |    .      (x): True if terminated, not if truncated
 
+The image drawn here is late by one step. With a camera without delay it is i(s1) in row 1, and `state_at_exposure` is
+`state`; a delay may also be a part of a step, and then `state_at_exposure` is the state of no row. It goes with the
+image: whoever is to tell a state from one image is to tell this one. The teacher and whatever remembers know `state`.
+
 The next row of the stream after ``is_last`` is always an ``is_first``. A stream is cut into chunks of ``chunk_length``
 rows without looking at episodes, so a chunk may begin in mid-episode and hold several of them. Every step of the
 stream is in exactly one chunk; only the last chunk of a drained stream is shorter.
 
-Letters in shapes: L rows of a chunk, S state, A action, K views (independent visual draws of the same physics step),
-H W C image.
+Letters in shapes: L rows of a chunk, S state, A action, K views (independent visual draws of the same moment), H W C
+image.
 """
 
 from __future__ import annotations
@@ -25,15 +31,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import index
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 DRIVERS: Final = ("random", "teacher", "student")
+
+_NEW_IN_2: Final = {"action_low", "action_high", "episode_steps"}
+# Of a spec, which may have been read from anybody's file: networks of its sizes are made before their weights are read.
+_LIMITS: Final = {"views": (0, 64), "action_dim": (1, 1000), "chunk_length": (1, 10**6), "episode_steps": (0, 10**9)}
+_MOST_STATES: Final = 10_000
+_MOST_PIXELS: Final = 2048
 
 # Names go into Redis keys, where braces would move the hash tag and blanks would split the index.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -64,9 +77,14 @@ class StreamSpec:
         state_low: Physical lower bound of each entry; the learner scales ``[low, high]`` to ``[-1, 1]``.
         state_high: Physical upper bound of each entry.
         image_shape: (H, W, C) of one view.
-        views: K, the number of views of one physics step; 0 if the stream carries no images at all.
+        views: K, the number of views of one moment; 0 if the stream carries no images at all.
         action_dim: A.
         chunk_length: Rows of a full chunk.
+        action_low: The environment's lower bound of each entry of an action; empty for -1. Policies act, and replay
+            stores, in ``[-1, 1]``, see `environment_action`.
+        action_high: Its upper bound of each entry; empty for 1.
+        episode_steps: Steps after which an episode ends at the latest, where nearly all take so many; chunks then hold
+            whole episodes, see `StreamWriter`. 0: they differ, or it is not known.
     """
 
     state_names: tuple[str, ...]
@@ -76,56 +94,90 @@ class StreamSpec:
     views: int
     action_dim: int
     chunk_length: int
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
+    episode_steps: int = 0
 
     def __post_init__(self) -> None:
+        for name, (least, most) in _LIMITS.items():
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{name} is {value!r}: a whole number from {least} to {most} is allowed")
         # Whoever makes it from a gymnasium space has NumPy scalars, and JSON has lists: both become plain tuples.
         plain: dict[str, tuple[Any, ...]] = {
-            "state_names": tuple(str(name) for name in self.state_names),
+            "state_names": tuple(self.state_names),
             "state_low": tuple(float(bound) for bound in self.state_low),
             "state_high": tuple(float(bound) for bound in self.state_high),
-            "image_shape": tuple(int(size) for size in self.image_shape),
+            "image_shape": tuple(index(size) for size in self.image_shape),
+            "action_low": tuple(float(bound) for bound in self.action_low) or (-1.0,) * self.action_dim,
+            "action_high": tuple(float(bound) for bound in self.action_high) or (1.0,) * self.action_dim,
         }
         for name, values in plain.items():
             object.__setattr__(self, name, values)
-        if not self.state_names or len(set(self.state_names)) != len(self.state_names):
-            raise ValueError(f"state_names is {self.state_names!r}: at least one name, and none twice")
-        for name in ("state_low", "state_high"):
-            bounds = getattr(self, name)
-            if len(bounds) != len(self.state_names):
-                raise ValueError(f"{name} has {len(bounds)} entries, state_names has {len(self.state_names)}")
-        for state, low, high in zip(self.state_names, self.state_low, self.state_high, strict=True):
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(f"bounds of state {state!r} are [{low}, {high}]: finite and low < high are required")
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
-            raise ValueError(f"image_shape is {self.image_shape!r}: (height, width, channels), each at least 1")
-        for name, least in (("views", 0), ("action_dim", 1), ("chunk_length", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}: at least {least}")
+        names = self.state_names
+        if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+            raise ValueError(f"state_names is {names!r}: words are allowed, and none twice")
+        if not 1 <= len(names) <= _MOST_STATES:
+            raise ValueError(f"state_names has {len(names)} entries: 1 to {_MOST_STATES} are allowed")
+        _check_bounds("state", names, self.state_low, self.state_high)
+        _check_bounds("action", range(self.action_dim), self.action_low, self.action_high)
+        shape = self.image_shape
+        if len(shape) != 3 or min(shape) < 1 or max(shape) > _MOST_PIXELS:
+            raise ValueError(
+                f"image_shape is {shape!r}: (height, width, channels), each at least 1 and at most {_MOST_PIXELS}"
+            )
 
     @property
     def state_dim(self) -> int:
         """S, the length of the privileged state."""
         return len(self.state_names)
 
+    def environment_action(self, action: NDArray[Any], dtype: Any = np.float32) -> NDArray[Any]:
+        """Return what an environment is given for an action of a policy, or of replay.
+
+        Everything that steps an environment with such an action goes through here. Where the bounds are -1 and 1 it is
+        the action itself, bit for bit.
+
+        Args:
+            action: [..., A] in [-1, 1]; what is beyond is clipped.
+            dtype: That of the environment's action space.
+
+        Returns:
+            [..., A] within the environment's bounds.
+        """
+        low, high = np.array(self.action_low), np.array(self.action_high)
+        middle, half = (low + high) / 2, (high - low) / 2
+        scaled: NDArray[Any] = np.clip(middle + half * np.clip(action, -1.0, 1.0), low, high).astype(dtype)
+        return scaled
+
     def to_json(self) -> str:
         """Return the spec as one line of JSON, together with the schema's version."""
         return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> StreamSpec:
-        """Read what `to_json` wrote.
+    def from_json(cls, text: str | bytes, oldest: int = 1) -> StreamSpec:
+        """Read what `to_json` wrote, now or in an earlier version of the schema.
+
+        Args:
+            text: The JSON.
+            oldest: The oldest version that will do. Whatever only has to be acted with was the same in version 1, whose
+                actions were all in [-1, 1]; chunks are read in the present version alone.
 
         Raises:
-            ValueError: If it is another version of the schema, or a field is missing or unknown.
+            ValueError: If that is not what it is, it is of a version that will not do, a field is missing or unknown,
+                or a value is not allowed.
         """
-        values: dict[str, Any] = json.loads(text)
-        version = values.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"stream spec has schema version {version}: this code reads version {SCHEMA_VERSION}")
-        known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            raise ValueError(f"stream spec has fields {sorted(values)}: expected are {sorted(known)}")
-        return cls(**values)
+        try:
+            values: dict[str, Any] = dict(json.loads(text))
+            version = values.pop("schema_version", None)
+            if version not in range(oldest, SCHEMA_VERSION + 1):
+                raise ValueError(f"schema version {version}: this code reads {oldest} to {SCHEMA_VERSION}")
+            known = {field.name for field in fields(cls)} - (_NEW_IN_2 if version == 1 else set())
+            if set(values) != known:
+                raise ValueError(f"fields {sorted(values)}: expected are {sorted(known)}")
+            return cls(**values)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"not a stream spec: {error}") from error
 
     def require_equal(self, other: StreamSpec, where: str) -> None:
         """Compare with the spec found elsewhere.
@@ -143,6 +195,15 @@ class StreamSpec:
                 raise ValueError(f"stream spec differs in {field.name}: {there!r} in {where}, {here!r} here")
 
 
+def _check_bounds(what: str, names: Sequence[object], low: tuple[float, ...], high: tuple[float, ...]) -> None:
+    for name, bounds in ((f"{what}_low", low), (f"{what}_high", high)):
+        if len(bounds) != len(names):
+            raise ValueError(f"{name} has {len(bounds)} entries, there are {len(names)} of {what}")
+    for entry, least, most in zip(names, low, high, strict=True):
+        if not (math.isfinite(least) and math.isfinite(most) and least < most):
+            raise ValueError(f"bounds of {what} {entry!r} are [{least}, {most}]: finite and low < high are required")
+
+
 @dataclass
 class Step:
     """One row on its way into a chunk; see the table at the top of this module.
@@ -150,6 +211,7 @@ class Step:
     Attributes:
         state: Privileged state, [S] float32.
         image: Camera image(s), [K, H, W, C] uint8, or None where none was rendered.
+        state_at_exposure: The state that the image shows, [S] float32; None without image.
         action: The action that led to this observation, [A] float32 in [-1, 1]; zeros at `is_first`.
         reward: The reward received with this observation; 0 at `is_first`.
         is_first: First observation of its episode.
@@ -159,6 +221,7 @@ class Step:
 
     state: NDArray[np.float32]
     image: NDArray[np.uint8] | None
+    state_at_exposure: NDArray[np.float32] | None
     action: NDArray[np.float32]
     reward: float
     is_first: bool
@@ -250,6 +313,7 @@ class Chunk:
     Attributes:
         state: [L, S] float32.
         image: [L, K, H, W, C] uint8, or None (a chunk without images, or one of which only the state was read).
+        state_at_exposure: [L, S] float32, what each image shows; None without images.
         action: [L, A] float32.
         reward: [L] float32.
         is_first: [L] bool.
@@ -260,6 +324,7 @@ class Chunk:
 
     state: NDArray[np.float32]
     image: NDArray[np.uint8] | None
+    state_at_exposure: NDArray[np.float32] | None
     action: NDArray[np.float32]
     reward: NDArray[np.float32]
     is_first: NDArray[np.bool_]
@@ -294,8 +359,11 @@ class Chunk:
             "is_last": ((rows,), np.bool_),
             "is_terminal": ((rows,), np.bool_),
         }
+        if (self.image is None) != (self.state_at_exposure is None):
+            raise ValueError(f"chunk {self.meta.chunk_id} has only one of image and state_at_exposure: both or neither")
         if self.image is not None:
             expected["image"] = ((rows, spec.views, *spec.image_shape), np.uint8)
+            expected["state_at_exposure"] = ((rows, spec.state_dim), np.float32)
         for name, (shape, dtype) in expected.items():
             array: NDArray[Any] = getattr(self, name)
             if array.shape != shape or array.dtype != dtype or 0 in shape:

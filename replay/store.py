@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from replay.codec import CorruptChunkError, StateRows, decode_image, decode_state, encode_image, encode_state
+from replay.codec import (
+    CorruptChunkError,
+    ImageRows,
+    StateRows,
+    decode_image,
+    decode_state,
+    encode_image,
+    encode_state,
+)
 from replay.config import ReplayConfig
 from replay.connection import Client, server_name
 from replay.index import ChunkIndex, IndexUpdate
-from replay.schema import Chunk, StreamSpec, check_name
+from replay.schema import SCHEMA_VERSION, Chunk, StreamSpec, check_name
 from replay.scripts import PUT, QUARANTINE, SET_ONCE, SHARD_KEYS
 from replay.shards import KEY_PREFIX, hash_tags
 from replay.suitability import require_room
@@ -183,16 +190,16 @@ class ReplayStore:
                 self._quarantine(chunk_id, f"state: {error}", "index")
         return decoded
 
-    def fetch_pairs(self, chunk_ids: Iterable[str]) -> dict[str, tuple[StateRows, NDArray[np.uint8]]]:
+    def fetch_pairs(self, chunk_ids: Iterable[str]) -> dict[str, tuple[StateRows, ImageRows]]:
         """Read and decode state and image values; what is gone or corrupt (and then quarantined) is left out."""
         states = self.fetch_states(chunk_ids)
-        decoded: dict[str, tuple[StateRows, NDArray[np.uint8]]] = {}
+        decoded: dict[str, tuple[StateRows, ImageRows]] = {}
         for chunk_id, value in self._values("images", list(states)).items():
             rows = states[chunk_id]
             try:
                 images = decode_image(value, self.spec, chunk_id)
-                if len(images) != len(rows.reward):
-                    raise CorruptChunkError(f"{len(images)} images for {len(rows.reward)} states")
+                if len(images.image) != len(rows.reward):
+                    raise CorruptChunkError(f"{len(images.image)} images for {len(rows.reward)} states")
             except CorruptChunkError as error:
                 self._quarantine(chunk_id, f"image: {error}", "image_index")
             else:
@@ -294,16 +301,17 @@ class ReplayStore:
         """Move a chunk out of the replay and count it, if it is still in that index."""
         self._move(keys=self._shard_keys(chunk_id), args=[chunk_id, reason, QUARANTINE_KEPT, named_by])
 
-    def _chunks(self, decoded: dict[str, tuple[StateRows, NDArray[np.uint8] | None]]) -> list[Chunk]:
+    def _chunks(self, decoded: dict[str, tuple[StateRows, ImageRows | None]]) -> list[Chunk]:
         chunks = []
-        for chunk_id, (rows, image) in decoded.items():
+        for chunk_id, (rows, images) in decoded.items():
             try:
                 meta = rows.meta()
             except CorruptChunkError as error:
                 self._quarantine(chunk_id, f"state: {error}", "index")
                 continue
+            image, shown = (None, None) if images is None else (images.image, images.state_at_exposure)
             arrays = (rows.action, rows.reward, rows.is_first, rows.is_last, rows.is_terminal)
-            chunks.append(Chunk(rows.state, image, *arrays, meta))
+            chunks.append(Chunk(rows.state, image, shown, *arrays, meta))
         return chunks
 
     def _refuse_other_spec(self) -> None:
@@ -311,7 +319,11 @@ class ReplayStore:
         named = [text for pair in begun_with.items() for text in pair]
         spec, shards = self._set_once(keys=[self.key("run")], args=named)
         where = f"the replay of run {self.run_id} at {self.server}"
-        self.spec.require_equal(StreamSpec.from_json(spec), where)
+        try:
+            begun_with_spec = StreamSpec.from_json(spec, oldest=SCHEMA_VERSION)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        self.spec.require_equal(begun_with_spec, where)
         if int(shards) != self.config.shards:
             raise ValueError(f"shards is {self.config.shards}: {where} was begun with {int(shards)}")
 

@@ -134,12 +134,18 @@ class StreamWriter:
             raise ValueError(f"{where} has is_first {step.is_first}: an episode is given with is_first and only then")
         if step.is_terminal and not step.is_last:
             raise ValueError(f"{where} is is_terminal but not is_last")
-        shapes = {"state": (step.state, self._spec.state_dim), "action": (step.action, self._spec.action_dim)}
+        shapes = {
+            "state": (step.state, self._spec.state_dim),
+            "state_at_exposure": (step.state_at_exposure, self._spec.state_dim),
+            "action": (step.action, self._spec.action_dim),
+        }
         for name, (array, size) in shapes.items():
-            if array.shape != (size,) or not np.isfinite(array).all():
+            if array is not None and (array.shape != (size,) or not np.isfinite(array).all()):
                 raise ValueError(f"{name} of {where} is {array!r}: {size} finite numbers are required")
         if not np.isfinite(step.reward):
             raise ValueError(f"reward of {where} is {step.reward}: a finite number is required")
+        if (step.image is None) != (step.state_at_exposure is None):
+            raise ValueError(f"{where} has only one of image and state_at_exposure: both or neither")
         if step.is_first and (step.action.any() or step.reward != 0):
             raise ValueError(f"{where} is is_first: its action and its reward are 0, nothing led to it")
         image_shape = (self._spec.views, *self._spec.image_shape)
@@ -198,11 +204,13 @@ class StreamWriter:
             episodes=tuple(episodes),
         )
         images = [step.image for step in steps if step.image is not None]
+        shown = [step.state_at_exposure for step in steps if step.state_at_exposure is not None]
         if images and len(images) != len(steps):
             raise ValueError(f"chunk {meta.chunk_id} has {len(images)} images for {len(steps)} rows: all or none")
         return Chunk(
             state=np.stack([step.state for step in steps]).astype(np.float32, copy=False),
             image=np.stack(images) if images else None,
+            state_at_exposure=np.stack(shown).astype(np.float32, copy=False) if images else None,
             action=np.stack([step.action for step in steps]).astype(np.float32, copy=False),
             reward=np.array([step.reward for step in steps], np.float32),
             is_first=np.array([step.is_first for step in steps], np.bool_),

@@ -30,6 +30,9 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
     `state` is [episode index, step in the episode, observations so far in this environment], the image's first eight
     bytes are the last of these (little endian), the reward is the step in the episode, and `is_success` says whether
     that is even. The episode's length, 3 to 12 steps, depends on its seed.
+
+    With a camera that is `late_steps` late the image is that of so many steps ago, or of the episode's first moment
+    until then, and `info["state_at_exposure"]` is the state of that step.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium declares it so
@@ -40,6 +43,7 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         domain: str = "train",
         views: int | None = None,
         render_mode: str | None = None,
+        late_steps: int = 0,
     ) -> None:
         """Build the environment; see `sim.environment.PandaEnv` for the arguments."""
         self.config = config or SimConfig()
@@ -47,6 +51,7 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         self.render_mode = render_mode
         self.state_names = _STATE_NAMES
         self._domain = domain
+        self._late_steps = late_steps
         size = self.config.image_size
         self._shape = (size, size, 3) if self.views == 1 else (self.views, size, size, 3)
         parts: dict[str, spaces.Space[Any]] = {"state": spaces.Box(0.0, _HIGHEST, (3,), np.float32)}
@@ -77,26 +82,37 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
             "renderer": "counting",
             "is_success": True,
         }
-        return self._observe(), info
+        return self._observe(), info | self._exposure()
 
     def step(self, action: NDArray[np.float32]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Count one step."""
         self._step += 1
         self._count += 1
-        info = {"is_success": self._step % 2 == 0}
+        info = {"is_success": self._step % 2 == 0, **self._exposure()}
         return self._observe(), float(self._step), False, self._step >= self._length, info
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return the image of the present count."""
-        return None if self.render_mode is None else self._picture((self.config.image_size, self.config.image_size, 3))
+        size = self.config.image_size
+        return None if self.render_mode is None else _picture(self._count, (size, size, 3))
 
     def _observe(self) -> dict[str, Any]:
-        observation: dict[str, Any] = {"state": np.array([self._episode, self._step, self._count], np.float32)}
+        observation: dict[str, Any] = {"state": self._state(0)}
         if self.views:
-            observation["image"] = self._picture(self._shape)
+            observation["image"] = _picture(self._count - self._late(), self._shape)
         return observation
 
-    def _picture(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        image = np.zeros(shape, np.uint8)
-        image.reshape(-1)[:_COUNT_BYTES] = np.frombuffer(self._count.to_bytes(_COUNT_BYTES, "little"), np.uint8)
-        return image
+    def _exposure(self) -> dict[str, Any]:
+        return {"state_at_exposure": self._state(self._late())} if self.views else {}
+
+    def _late(self) -> int:
+        return min(self._late_steps, self._step)
+
+    def _state(self, steps_ago: int) -> NDArray[np.float32]:
+        return np.array([self._episode, self._step - steps_ago, self._count - steps_ago], np.float32)
+
+
+def _picture(count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    image = np.zeros(shape, np.uint8)
+    image.reshape(-1)[:_COUNT_BYTES] = np.frombuffer(count.to_bytes(_COUNT_BYTES, "little"), np.uint8)
+    return image

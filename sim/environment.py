@@ -34,11 +34,15 @@ _PICTURE_PX = 256
 
 
 class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
-    """A Panda at a table, with privileged state and camera images of the same instant.
+    """A Panda at a table, with privileged state and the camera images that have arrived by then.
 
     Observations are `{"state": float32 [S], "image": uint8 [H, W, 3]}`; with `views` K > 1 images are [K, H, W, 3],
-    one per visual draw, and with `views` 0 there is no image and nothing is rendered. The bounds of `state` are
-    physical; values beyond them are clipped. Actions are [A] in -1 to 1.
+    one per visual draw of the same moment, and with `views` 0 there is no image and nothing is rendered. The bounds of
+    `state` are physical; values beyond them are clipped. Actions are [A] in -1 to 1.
+
+    `state` is of the end of the control step. `image` is as old as the camera's delay, and older where a frame was
+    held. Which state it shows is told by `info["state_at_exposure"]`, float32 [S], of `reset` and `step`: the truth at
+    the moment of exposure, also with `state_errors`. It is no observation, so that no policy can act on it.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium declares it so
@@ -109,7 +113,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
                 and factors, such as "held_out:light" (see `sim.domains`).
 
         Returns:
-            The first observation, and `seed, domain, randomisation, renderer, is_success`.
+            The first observation, and `seed, domain, randomisation, renderer, is_success`; where there is an image also
+            `state_at_exposure`.
         """
         super().reset(seed=seed)
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
@@ -140,11 +145,15 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             "renderer": self.engine.renderer,
             "is_success": self._is_success(),
         }
-        self._image = self._photograph()
-        return self._observe(), info
+        self._photograph()
+        return self._observe(), info | self._exposure()
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Apply one action; episodes end by truncation only.
+
+        Returns:
+            Observation, reward, False, whether the episode is over, and `is_success`, where there is an image also
+            `state_at_exposure`.
 
         Raises:
             ValueError: The action has a wrong shape or is not finite.
@@ -157,7 +166,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self._simulate(self._target)
         self._steps += 1
         gripper = self.scene.robot.state()
-        info = {"is_success": self.task.is_success(gripper)}
+        info = {"is_success": self.task.is_success(gripper), **self._exposure()}
         return self._observe(), self.task.reward(gripper), False, self._steps >= self.episode_steps, info
 
     def render(self) -> Image | None:
@@ -183,11 +192,11 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         held = self._held.uniform() < timing.held_frame_probability
         for substep in range(self._substeps):
             if substep == exposure and not held:
-                self._image = self._photograph()
+                self._photograph()
             self.scene.robot.drive(self._joint_targets(substep + 1 - action_delay))
             self.engine.step()
         if exposure == self._substeps and not held:
-            self._image = self._photograph()
+            self._photograph()
 
     def _joint_targets(self, substep: int) -> list[float]:
         """Return where the joints shall be a number of physics steps after the latest action reached the motors.
@@ -201,23 +210,31 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         targets: list[float] = (start + share * (end - start)).tolist()
         return targets
 
-    def _photograph(self) -> Image | None:
+    def _photograph(self) -> None:
+        """Expose one image per view, and note the state that they show."""
         if not self.views:
-            return None
+            return
         assert self.draw is not None
         images = []
         for visual, noise in zip(self.draw.visual, self._noise, strict=True):
             self.scene.paint(visual.surfaces)
             picture = self.engine.render(visual.camera, visual.light, self.config.image_size)
             images.append(visual.sensor.expose(picture, noise))
-        return images[0] if self.views == 1 else np.stack(images)
+        self._image = images[0] if self.views == 1 else np.stack(images)
+        self._state_at_exposure = np.clip(self._measure(), self._low, self._high)
 
     def _observe(self) -> Observation:
-        state = np.array(self.task.observe(self.scene.robot.state()), np.float32) + self._errors
-        observation: Observation = {"state": np.clip(state, self._low, self._high)}
-        if self._image is not None:
+        observation: Observation = {"state": np.clip(self._measure() + self._errors, self._low, self._high)}
+        if self.views:
             observation["image"] = self._image.copy()
         return observation
+
+    def _exposure(self) -> dict[str, Any]:
+        return {"state_at_exposure": self._state_at_exposure.copy()} if self.views else {}
+
+    def _measure(self) -> NDArray[np.float32]:
+        """Return the true state of this moment, [S]."""
+        return np.array(self.task.observe(self.scene.robot.state()), np.float32)
 
     def _is_success(self) -> bool:
         return self.task.is_success(self.scene.robot.state())

@@ -1,7 +1,9 @@
 """The counting environment through worker, Redis and both samplers: each step once, in order, with its image."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from counting_world import (
     CHUNK_LENGTH,
     SIM,
@@ -13,9 +15,10 @@ from counting_world import (
 )
 
 from actors import ActorsConfig
+from learner.frames import FramePool
 from replay import StudentSampler, TeacherSampler
 from sim import SimConfig, make_env
-from sim.counting import decode_count
+from sim.counting import CountingEnv, decode_count
 
 ROWS = ("state", "reward", "is_first", "is_last")
 
@@ -72,6 +75,53 @@ def test_every_view_shows_the_step_that_its_state_is_of(make_store, make_worker,
         image = joined(chunks, "image")
         assert image.shape[1:] == (views, 16, 16, 3)
         assert [decode_count(picture) for picture in image] == joined(chunks, "state")[:, 2].tolist()
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_late_image_carries_the_state_that_it_shows_to_the_readout(make_store, make_worker, views: int) -> None:
+    """The camera is two steps late, or as many as the episode has had."""
+    sim = SimConfig(image_size=16, views=views)
+    store = make_store(counting_spec(sim))
+    worker = make_worker(store, make_env=lambda: CountingEnv(sim, late_steps=2))
+    worker.collect(100, timeout_s=0.0)
+    worker.drain()
+
+    for chunks in read_streams(store).values():
+        state, shown = joined(chunks, "state"), joined(chunks, "state_at_exposure")
+        late = np.minimum(state[:, 1], 2)
+        np.testing.assert_array_equal(shown, state - late[:, None] * [0, 1, 1])
+        assert [decode_count(picture) for picture in joined(chunks, "image")] == shown[:, 2].tolist()
+
+    batch = StudentSampler(store, batch_size=8, seed=0, prefetch=0).sample(timeout_s=5.0)
+    pool = FramePool(1000, torch.device("cpu"))
+    pool.add(batch)
+    frames = pool.draw(200, torch.Generator().manual_seed(0))
+    counts = [decode_count(picture.numpy()) for picture in frames.image]
+    labels = frames.state[:, 2].int().tolist()
+    # The count stands in the first view alone.
+    assert all(count in (label, 0) for count, label in zip(counts, labels, strict=True))
+    assert sum(count == label for count, label in zip(counts, labels, strict=True)) > 150 / views
+
+
+def test_an_environment_that_does_not_say_what_its_image_shows_shows_the_state(make_store, make_worker) -> None:
+    class Silent(gym.Wrapper):
+        """A counting environment as a user may have it, whose camera is not late."""
+
+        def reset(self, **arguments):
+            observation, info = super().reset(**arguments)
+            return observation, {name: value for name, value in info.items() if name != "state_at_exposure"}
+
+        def step(self, action):
+            *answer, _ = super().step(action)
+            return *answer, {"is_success": False}
+
+    store = make_store()
+    worker = make_worker(store, make_env=lambda: Silent(make_env("counting", SIM)))
+    worker.collect(60, timeout_s=0.0)
+    worker.drain()
+
+    for chunks in read_streams(store).values():
+        np.testing.assert_array_equal(joined(chunks, "state_at_exposure"), joined(chunks, "state"))
 
 
 def test_environments_that_render_nothing_reach_the_teacher_alone(make_store, make_worker) -> None:

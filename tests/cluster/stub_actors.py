@@ -27,7 +27,18 @@ import zstandard
 
 from deploy.settings.presets import resolve
 from deploy.settings.specification import stream_spec
-from replay import Chunk, ChunkMeta, EmbeddedServer, EpisodeMeta, ReplayConfig, ReplayStore, StreamSpec, codec, connect
+from replay import (
+    SCHEMA_VERSION,
+    Chunk,
+    ChunkMeta,
+    EmbeddedServer,
+    EpisodeMeta,
+    ReplayConfig,
+    ReplayStore,
+    StreamSpec,
+    codec,
+    connect,
+)
 from replay.sampler import StudentSampler, TeacherSampler
 from sim import make_env
 
@@ -79,29 +90,32 @@ def record(task: str, spec: StreamSpec, config: Any, count: int) -> list[Chunk]:
     chunks = []
     rng = np.random.default_rng(0)
     for number in range(count):
-        rows: dict[str, list[Any]] = {name: [] for name in ("state", "image", "action", "reward", "first", "last")}
+        names = ("state", "image", "shown", "action", "reward", "first", "last")
+        rows: dict[str, list[Any]] = {name: [] for name in names}
         observation, info = env.reset(seed=number)
-        meta = EpisodeMeta(0, number, "train", "random", dict(info["randomisation"]))
+        meta, renderer = EpisodeMeta(0, number, "train", "random", dict(info["randomisation"])), str(info["renderer"])
         reward, last, action = 0.0, False, np.zeros(spec.action_dim, np.float32)
         for row in range(spec.chunk_length):
-            values = (observation["state"], observation["image"], action, reward, row == 0, last)
+            seen = (observation["state"], observation["image"], info["state_at_exposure"])
+            values = (*seen, action, reward, row == 0, last)
             for name, value in zip(rows, values, strict=True):
                 rows[name].append(value)
             if last:
                 break
             action = rng.uniform(-1.0, 1.0, spec.action_dim).astype(np.float32)
-            observation, reward, _, last, _ = env.step(action)
+            observation, reward, _, last, info = env.step(action)
         image = np.array(rows["image"], np.uint8)
         chunks.append(
             Chunk(
                 state=np.array(rows["state"], np.float32),
                 image=image.reshape(len(image), spec.views, *spec.image_shape),
+                state_at_exposure=np.array(rows["shown"], np.float32),
                 action=np.array(rows["action"], np.float32),
                 reward=np.array(rows["reward"], np.float32),
                 is_first=np.array(rows["first"]),
                 is_last=np.array(rows["last"]),
                 is_terminal=np.zeros(len(image), np.bool_),
-                meta=ChunkMeta(1, RUN, "stub", 0, 0, str(info["renderer"]), "stub", (meta,)),
+                meta=ChunkMeta(SCHEMA_VERSION, RUN, "stub", 0, 0, renderer, "stub", (meta,)),
             )
         )
     env.close()

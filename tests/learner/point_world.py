@@ -58,6 +58,7 @@ def random_batch(rng: np.random.Generator, chunks: int, *, image: bool) -> dict[
     }
     if image:
         batch["image"] = seen(position)[:, :, None]
+        batch["state_at_exposure"] = batch["state"]
     return batch
 
 
@@ -66,7 +67,7 @@ def fill(store: ReplayStore, chunks: int, last_rows: int = SPEC.chunk_length) ->
     batch = random_batch(np.random.default_rng(0), chunks, image=True)
     for k in range(chunks):
         rows = slice(0, SPEC.chunk_length if k < chunks - 1 else last_rows)
-        names = ("state", "image", "action", "reward", "is_first", "is_last", "is_terminal")
+        names = ("state", "image", "state_at_exposure", "action", "reward", "is_first", "is_last", "is_terminal")
         meta = ChunkMeta(
             schema_version=SCHEMA_VERSION,
             run_id=store.run_id,

@@ -18,7 +18,9 @@ def numbered(first: int, rows: int, *, views: int = 1, padded: int = 0) -> dict[
     number = np.arange(first, first + rows)
     image = np.broadcast_to(number[:, None, None, None, None], (rows, views, 2, 2, 3)).astype(np.uint8)
     valid = np.arange(rows) < rows - padded
-    return {"image": image[None], "state": number[None, :, None].astype(np.float32), "valid": valid[None]}
+    state = number[None, :, None].astype(np.float32)
+    # The camera is late: the state of the row is not the one that its picture shows.
+    return {"image": image[None], "state": state + 1, "state_at_exposure": state, "valid": valid[None]}
 
 
 def held(pool: FramePool) -> set[int]:
@@ -125,7 +127,7 @@ def test_the_readout_of_frames_learns_what_the_images_tell() -> None:
         batch = tiny_batch(seed)
         state = rng.uniform(0.0, 0.5, batch["state"].shape).astype(np.float32)
         state[..., 0] = 4.0 * state[..., 1] - 1.0
-        batch["state"] = state
+        batch["state"] = batch["state_at_exposure"] = state
         shown = np.broadcast_to(
             (510 * state[..., 1]).astype(np.uint8)[..., None, None, None, None], batch["image"].shape
         )

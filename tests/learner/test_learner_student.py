@@ -116,10 +116,11 @@ def test_state_readout_and_action_losses_on_paper() -> None:
     constant_output(policy.net, 0.0)
     batch = tensors(tiny_batch())
     batch["state"] = torch.tensor([0.25, 0.25]).expand(B, T, 2)  # 0.25 and 0.0 on the way from -1 to 1
+    batch["state_at_exposure"] = torch.tensor([0.5, 0.25]).expand(B, T, 2)  # the camera was late
     losses = losses_of((student, teacher, policy), config.student, batch)
     torch.testing.assert_close(losses["state"], torch.full((B, T), 0.25))
-    # log 0.5 + error^2 / (2 * 0.5^2) for each of the two, of which one is 0.5 off
-    torch.testing.assert_close(losses["readout"], torch.full((B, T), 2 * math.log(0.5) + 0.5))
+    # log 0.5 + error^2 / (2 * 0.5^2) for each of the two, of which one is 0.25 off what the image shows
+    torch.testing.assert_close(losses["readout"], torch.full((B, T), 2 * math.log(0.5) + 0.125))
     torch.testing.assert_close(losses["action"], torch.zeros(B, T))
 
 

@@ -116,6 +116,7 @@ def tiny_batch(seed: int = 0, *, views: int = 1, image: bool = True) -> Batch:
     batch["is_last"][1, 2] = batch["is_terminal"][1, 2] = True
     if image:
         batch["image"] = rng.integers(0, 256, (B, T, views, *SPEC.image_shape), dtype=np.uint8)
+        batch["state_at_exposure"] = batch["state"].copy()  # a camera without delay
     return batch
 
 

@@ -48,9 +48,11 @@ def make_chunk(
         actor_id="a",
         episodes=(EpisodeMeta(0, 7, "train", "random", {"table_hue": 0.25, "lights": [1, 2]}),),
     )
+    seen = rng.integers(0, 256, (rows, spec.views, *spec.image_shape), dtype=np.uint8)
     return Chunk(
         state=state,
-        image=rng.integers(0, 256, (rows, spec.views, *spec.image_shape), dtype=np.uint8) if images else None,
+        image=seen if images else None,
+        state_at_exposure=state - np.float32(0.25) if images else None,
         action=rng.normal(size=(rows, spec.action_dim)).astype(np.float32),
         reward=rng.normal(size=rows).astype(np.float32),
         is_first=np.isin(place, is_first),
@@ -63,7 +65,7 @@ def make_chunk(
 def assert_same_chunk(one: Chunk, other: Chunk, *, images: bool = True) -> None:
     """Equal in every array, its dtype included, and in the metadata."""
     names = ["state", "action", "reward", "is_first", "is_last", "is_terminal"]
-    for name in [*names, "image"] if images else names:
+    for name in [*names, "image", "state_at_exposure"] if images else names:
         expected: Any = getattr(one, name)
         found: Any = getattr(other, name)
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape), name

@@ -227,7 +227,8 @@ def write_episode(writer: StreamWriter) -> None:
     for row in range(5):
         first = row == 0
         action = np.zeros(2, np.float32) if first else chunk.action[row]
-        step = Step(chunk.state[row], chunk.image[row], action, 0.0, first, row == 4, False)
+        seen = chunk.image[row], chunk.state_at_exposure[row]
+        step = Step(chunk.state[row], *seen, action, 0.0, first, row == 4, False)
         writer.append(step, chunk.meta.episodes[0] if first else None, policy_version=0, renderer="tiny")
 
 

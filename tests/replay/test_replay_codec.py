@@ -18,9 +18,9 @@ HEADER_BYTES = 56
 def decoded(chunk: Chunk, level: int = 1) -> Chunk:
     name = chunk.meta.chunk_id
     rows = decode_state(encode_state(chunk), SPEC, name)
-    image = decode_image(encode_image(chunk, level), SPEC, name)
+    seen = decode_image(encode_image(chunk, level), SPEC, name)
     arrays = (rows.action, rows.reward, rows.is_first, rows.is_last, rows.is_terminal)
-    return Chunk(rows.state, image, *arrays, rows.meta())
+    return Chunk(rows.state, seen.image, seen.state_at_exposure, *arrays, rows.meta())
 
 
 def with_new_checksum(value: bytes) -> bytes:
@@ -56,9 +56,19 @@ def test_noise_is_stored_raw_and_read_in_place_without_a_copy() -> None:
     chunk = make_chunk()
     assert chunk.image is not None
     value = encode_image(chunk, 1)
-    assert len(value) == HEADER_BYTES + chunk.image.nbytes
-    image = decode_image(value, SPEC, NAME)
-    assert np.shares_memory(image, np.frombuffer(value, np.uint8))
+    assert len(value) == HEADER_BYTES + 5 * SPEC.state_dim * 4 + chunk.image.nbytes
+    seen = decode_image(value, SPEC, NAME)
+    for array in (seen.image, seen.state_at_exposure):
+        assert np.shares_memory(array, np.frombuffer(value, np.uint8))
+        assert array.flags.aligned and not array.flags.writeable
+
+
+def test_what_the_images_show_lies_with_them_and_never_with_the_states() -> None:
+    chunk = make_chunk()
+    assert chunk.state_at_exposure is not None
+    other = replace(chunk, state_at_exposure=chunk.state_at_exposure + 1)
+    assert encode_state(other) == encode_state(chunk)
+    np.testing.assert_array_equal(decoded(other).state_at_exposure, chunk.state_at_exposure + 1)
 
 
 def test_states_are_read_in_place_and_cannot_be_written_to() -> None:
@@ -71,7 +81,7 @@ def test_states_are_read_in_place_and_cannot_be_written_to() -> None:
 
 def test_a_state_value_carries_no_image() -> None:
     chunk = make_chunk()
-    assert encode_state(chunk) == encode_state(replace(chunk, image=None))
+    assert encode_state(chunk) == encode_state(replace(chunk, image=None, state_at_exposure=None))
 
 
 @pytest.mark.parametrize("kind", ["state", "image"])
@@ -123,7 +133,7 @@ def test_every_single_bit_of_a_value_is_covered() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        replace(SPEC, action_dim=3),
+        replace(SPEC, action_dim=3, action_low=(), action_high=()),
         replace(SPEC, chunk_length=4),
         replace(SPEC, state_names=("a", "b"), state_low=(0.0, 0.0), state_high=(1.0, 1.0)),
     ],
@@ -139,6 +149,12 @@ def test_images_of_another_spec_are_refused(spec: object) -> None:
         decode_image(encode_image(make_chunk(), 1), spec, NAME)  # type: ignore[arg-type]
 
 
+def test_states_at_exposure_of_another_spec_are_refused() -> None:
+    spec = replace(SPEC, state_names=("a", "b"), state_low=(0.0, 0.0), state_high=(1.0, 1.0))
+    with pytest.raises(CorruptChunkError, match="60 bytes of states at exposure instead of 40"):
+        decode_image(encode_image(make_chunk(), 1), spec, NAME)
+
+
 def test_a_value_that_belongs_to_another_chunk_is_refused() -> None:
     with pytest.raises(CorruptChunkError, match=r"belongs to another chunk than a.0.0:5"):
         decode_state(encode_state(make_chunk(0)), SPEC, "a.0.0:5")
@@ -149,11 +165,17 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
     chunk.state[2, 1] = np.nan
     with pytest.raises(CorruptChunkError, match="not a finite number"):
         decode_state(encode_state(chunk), SPEC, NAME)
+    assert chunk.state_at_exposure is not None
+    chunk.state_at_exposure[1, 0] = np.inf
+    with pytest.raises(CorruptChunkError, match="a state at exposure is not a finite number"):
+        decode_image(encode_image(chunk, 1), SPEC, NAME)
 
 
 def test_a_compressed_frame_that_would_grow_beyond_its_images_is_refused_unopened() -> None:
     honest = encode_image(replace(make_chunk(), image=np.zeros((5, 2, 4, 6, 3), np.uint8)), 1)
     bomb = zstandard.ZstdCompressor().compress(bytes(10**7))
-    forged = with_new_checksum(honest[:40] + len(bomb).to_bytes(8, "little") + honest[48:HEADER_BYTES] + bomb)
+    shown = honest[HEADER_BYTES : HEADER_BYTES + 60]
+    size = (len(shown) + len(bomb)).to_bytes(8, "little")
+    forged = with_new_checksum(honest[:40] + size + honest[48:HEADER_BYTES] + shown + bomb)
     with pytest.raises(CorruptChunkError, match="a compressed frame of 10000000 bytes instead of 720"):
         decode_image(forged, SPEC, NAME)

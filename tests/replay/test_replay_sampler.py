@@ -31,6 +31,7 @@ def test_a_students_batch_holds_state_and_image_of_the_same_rows(open_store: Ope
     assert layout == {
         "state": ("<f4", (4, 5, 3)),
         "image": ("|u1", (4, 5, 2, 4, 6, 3)),
+        "state_at_exposure": ("<f4", (4, 5, 3)),
         "action": ("<f4", (4, 5, 2)),
         "reward": ("<f4", (4, 5)),
         "is_first": ("|b1", (4, 5)),
@@ -42,7 +43,7 @@ def test_a_students_batch_holds_state_and_image_of_the_same_rows(open_store: Ope
     assert all(array.flags.c_contiguous and array.flags.writeable for array in batch.values())
     for place, number in enumerate(numbers(batch)):
         chunk = make_chunk(5 * number)
-        for name in ("state", "image", "action", "reward", "is_first", "is_last", "is_terminal"):
+        for name in set(batch) - {"valid", "policy_version"}:
             np.testing.assert_array_equal(batch[name][place], getattr(chunk, name), err_msg=name)
         assert batch["policy_version"][place] == number
     assert batch["valid"].all()
@@ -53,7 +54,7 @@ def test_a_teachers_batch_is_the_same_without_images(open_store: Open) -> None:
     fill(store, 6)
     student = StudentSampler(store, batch_size=4, seed=0, prefetch=0).sample(timeout_s=5)
     teacher = TeacherSampler(store, batch_size=4, seed=0, prefetch=0).sample(timeout_s=5)
-    del student["image"]
+    del student["image"], student["state_at_exposure"]
     assert teacher.keys() == student.keys()
     for name, array in teacher.items():
         np.testing.assert_array_equal(array, student[name])

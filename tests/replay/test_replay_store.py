@@ -249,7 +249,7 @@ def test_each_shard_keeps_its_exact_share(client: redis.Redis, open_store: Open)
 def test_another_spec_is_refused_naming_the_field(open_store: Open) -> None:
     open_store()
     with pytest.raises(ValueError, match=r"differs in action_dim: 2 in the replay of run run at unix://.*, 3 here"):
-        open_store(spec=replace(SPEC, action_dim=3))
+        open_store(spec=replace(SPEC, action_dim=3, action_low=(), action_high=()))
 
 
 def test_another_number_of_shards_is_refused(open_store: Open) -> None:

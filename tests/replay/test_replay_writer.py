@@ -21,6 +21,7 @@ def make_step(count: int, *, first: bool = False, last: bool = False, terminal: 
     return Step(
         state=np.array([count, -count, 0.5], np.float32),
         image=np.full((2, 4, 6, 3), count % 256, np.uint8),
+        state_at_exposure=np.array([count - 0.25, -count, 0.5], np.float32),
         action=np.zeros(2, np.float32) if first else np.full(2, count, np.float32),
         reward=0.0 if first else float(count),
         is_first=first,
@@ -61,11 +62,12 @@ def test_rows_arrive_once_in_order_and_whole_in_chunks_that_follow_one_another(o
     count = np.arange(sum(lengths))
     rows = {
         name: np.concatenate([getattr(chunk, name) for chunk in chunks])
-        for name in ("state", "image", "action", "reward", "is_first", "is_last", "is_terminal")
+        for name in ("state", "image", "state_at_exposure", "action", "reward", "is_first", "is_last", "is_terminal")
     }
     ends = [start + length - 1 for start, length in zip(starts, lengths, strict=True)]
     np.testing.assert_array_equal(rows["state"][:, 0], count)
     np.testing.assert_array_equal(rows["image"][:, 1, 2, 3, 1], count)
+    np.testing.assert_array_equal(rows["state_at_exposure"][:, 0], count - 0.25)
     np.testing.assert_array_equal(rows["reward"], np.where(np.isin(count, starts), 0, count))
     np.testing.assert_array_equal(rows["action"][:, 1], np.where(np.isin(count, starts), 0, count))
     np.testing.assert_array_equal(np.flatnonzero(rows["is_first"]), starts)
@@ -191,6 +193,9 @@ def test_a_row_that_cannot_follow_the_row_before_is_refused(
         ("reward", float("inf"), "reward of row 1 .* is inf"),
         ("image", np.zeros((1, 4, 6, 3), np.uint8), r"image of row 1 .* is uint8\[1, 4, 6, 3\]: uint8\[2, 4, 6, 3\]"),
         ("image", np.zeros((2, 4, 6, 3), np.float32), "image of row 1 .* is float32"),
+        ("image", None, "row 1 .* has only one of image and state_at_exposure"),
+        ("state_at_exposure", None, "row 1 .* has only one of image and state_at_exposure"),
+        ("state_at_exposure", np.array([0, np.inf, 0], np.float32), "state_at_exposure of row 1 .*: 3 finite numbers"),
     ],
 )
 def test_a_row_that_does_not_fit_the_spec_is_refused(open_store: Open, field: str, value: object, message: str) -> None:
@@ -225,14 +230,14 @@ def test_a_chunk_has_images_in_all_rows_or_in_none(open_store: Open) -> None:
     blind = make_writer(store)
     for count in range(5):
         step = make_step(count, first=count == 0, last=count == 4)
-        step.image = None
+        step.image = step.state_at_exposure = None
         episode = EpisodeMeta(0, 1, "train", "random", {}) if step.is_first else None
         blind.append(step, episode, policy_version=0, renderer="tiny")
     assert (store.stats()["chunks"], store.stats()["image_chunks"]) == (1, 0)
     blinking = make_writer(store, "a.0.1")
     write(blinking, 0, first=True)
     step = make_step(1)
-    step.image = None
+    step.image = step.state_at_exposure = None
     blinking.append(step, None, policy_version=0, renderer="tiny")
     with pytest.raises(ValueError, match=r"chunk a\.0\.1:0 has 1 images for 2 rows: all or none"):
         blinking.flush()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sim import SimConfig, make_env
-from sim.counting import LONGEST_EPISODE, SHORTEST_EPISODE, decode_count
+from sim.counting import LONGEST_EPISODE, SHORTEST_EPISODE, CountingEnv, decode_count
 
 ACTION = np.zeros(3, np.float32)
 
@@ -28,6 +28,25 @@ def test_state_image_and_reward_count(views: int) -> None:
             assert reward == step
             assert info["is_success"] == (step % 2 == 0)
             assert not terminated
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_a_late_camera_shows_an_earlier_step_and_the_label_says_which(views: int) -> None:
+    env = CountingEnv(SimConfig(), views=views, late_steps=2)
+    for _ in range(5):
+        observation, info = env.reset()
+        states, truncated = [observation["state"].tolist()], False
+        while not truncated:
+            observation, _, _, truncated, info = env.step(ACTION)
+            states.append(observation["state"].tolist())
+            shown = states[max(0, len(states) - 3)]
+            assert info["state_at_exposure"].tolist() == shown
+            assert decode_count(observation["image"]) == shown[2]
+
+
+def test_without_an_image_there_is_no_state_that_it_shows() -> None:
+    env = CountingEnv(SimConfig(), views=0, late_steps=2)
+    assert "state_at_exposure" not in env.reset()[1] | env.step(ACTION)[4]
 
 
 def test_the_length_of_an_episode_follows_from_its_seed() -> None:

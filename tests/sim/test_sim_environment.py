@@ -75,13 +75,16 @@ def test_the_seed_in_info_repeats_an_episode_that_was_drawn_freely() -> None:
     repeated, repeated_info = env.reset(seed=info["seed"])
     assert np.array_equal(observation["image"], repeated["image"])
     assert np.array_equal(observation["state"], repeated["state"])
+    shown, repeated_shown = info.pop("state_at_exposure"), repeated_info.pop("state_at_exposure")
+    assert np.array_equal(shown, repeated_shown)
     assert repeated_info == info
     env.close()
 
 
 def test_info_at_reset_tells_everything_that_was_drawn() -> None:
     env = make_env("push", SimConfig(), views=2)
-    info = env.reset(seed=5)[1]
+    observation, info = env.reset(seed=5)
+    assert np.array_equal(info.pop("state_at_exposure"), observation["state"])
     assert {"seed", "domain", "randomisation", "renderer"} <= info.keys()
     assert json.loads(json.dumps(info)) == info
     drawn = info["randomisation"]

@@ -61,14 +61,58 @@ def test_a_camera_delayed_by_one_control_step_shows_the_observation_before() -> 
         assert np.array_equal(images["late"][step + 1]["state"], images["on_time"][step + 1]["state"])
 
 
-def test_a_held_frame_is_the_frame_before() -> None:
+def test_the_label_of_an_image_is_the_state_that_it_shows() -> None:
+    """Late by one control step, and by three quarters of one: then it is on the way between two states."""
+    for delay_s in (0.0, 0.075, 0.1):
+        env = make(delays(camera_s=delay_s))
+        column = env.state_names.index("gripper_y_m")
+        observation, info = env.reset(seed=0)
+        states = [observation["state"]]
+        assert np.array_equal(info["state_at_exposure"], states[0])
+        for _ in range(3):
+            observation, _, _, _, info = env.step(FORWARD)
+            states.append(observation["state"])
+            shown = info["state_at_exposure"]
+            if delay_s in (0.0, 0.1):
+                assert np.array_equal(shown, states[-1] if delay_s == 0.0 else states[-2])
+            else:
+                assert states[-2][column] + 0.005 < shown[column] < states[-1][column] - 0.03
+        env.close()
+
+
+def test_to_look_at_the_state_of_an_exposure_changes_no_state() -> None:
+    """Exposures fall between the physics steps; an environment that renders nothing has none."""
+    timing = delays(action_s=0.03, camera_s=0.06, held=0.3)
+    paths = []
+    for views in (0, 2):
+        env = make_env("push", SimConfig(randomisation=RandomisationConfig(timing=timing)), views=views)
+        states = [env.reset(seed=3)[0]["state"]]
+        states += [env.step(np.array([1.0, step % 3 - 1.0], np.float32))[0]["state"] for step in range(40)]
+        paths.append(np.stack(states))
+        env.close()
+    assert np.array_equal(*paths)
+
+
+def test_an_error_of_the_state_is_none_of_what_the_image_shows() -> None:
+    true, wrong = (make_env("push", SimConfig(), state_errors=errors) for errors in (False, True))
+    truth, told = true.reset(seed=1), wrong.reset(seed=1)
+    assert not np.allclose(truth[0]["state"], told[0]["state"])
+    assert np.array_equal(truth[1]["state_at_exposure"], told[1]["state_at_exposure"])
+    true.close()
+    wrong.close()
+
+
+def test_a_held_frame_is_the_frame_before_and_so_is_its_label() -> None:
     env = make(delays(held=0.5))
-    image = env.reset(seed=0)[0]["image"]
+    observation, info = env.reset(seed=0)
+    image, label = observation["image"], info["state_at_exposure"]
     held = 0
     for step in range(24):
-        following = env.step(FORWARD if step % 2 else -FORWARD)[0]["image"]
-        held += np.array_equal(image, following)
-        image = following
+        observation, _, _, _, info = env.step(FORWARD if step % 2 else -FORWARD)
+        same = np.array_equal(image, observation["image"])
+        assert np.array_equal(info["state_at_exposure"], label if same else observation["state"])
+        held += same
+        image, label = observation["image"], info["state_at_exposure"]
     assert 5 <= held <= 19
     env.close()
 
