@@ -33,7 +33,8 @@ class Crash:
     Attributes:
         seed: of the episode; no other one begins with it.
         renders: whether the environment gave images.
-        actions: all that the episode was given until then, the one that it did not survive included.
+        actions: all that the environment was given in this episode, in its own bounds, the one that it did not survive
+            included.
         error: what was raised, in one line.
         traceback: the same in full.
     """

@@ -11,18 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
 from actors.rollout_stats import Crash, EpisodeResult
+from actors.spaces import Environment, Image, check_spaces, with_views
 from replay.schema import EpisodeMeta, Step, StreamSpec
 from replay.writer import StreamWriter
 
-Environment = gym.Env[Any, Any]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
-Image = npt.NDArray[np.uint8]
 
 
 class EnvironmentCrashError(RuntimeError):
@@ -101,12 +99,12 @@ class EnvironmentStream:
         self._make_env = make_env
         self._spec = spec
         self._env: Environment | None = make_env()
-        self.renders = _check_spaces(self._env, spec)
+        self.renders = check_spaces(self._env, spec)
         self._episode = EpisodeMeta(row=0, seed=0, domain="", driver="random", randomisation={})
         self._renderer = ""
         self._steps = 0
         self._return = 0.0
-        self._actions: list[Floats] = []
+        self._actions: list[npt.NDArray[Any]] = []  # as the environment was given them
 
     def begin(self, driver: str, policy_version: int) -> None:
         """Resets the environment with a fresh seed and writes the episode's first row.
@@ -124,7 +122,7 @@ class EnvironmentStream:
         try:
             if self._env is None:
                 self._env = self._make_env()
-                _check_spaces(self._env, self._spec)
+                check_spaces(self._env, self._spec)
             observation, info = self._env.reset(seed=seed)
             state, image, state_at_exposure = self._read(observation, info)
             episode = EpisodeMeta(
@@ -147,7 +145,7 @@ class EnvironmentStream:
         """Takes one step and writes its row.
 
         Args:
-            action: [A], in [-1, 1].
+            action: [A], in [-1, 1]; the environment is given it in its own bounds, replay as it is.
             policy_version: of the weights that chose it; 0 for none.
 
         Raises:
@@ -155,9 +153,10 @@ class EnvironmentStream:
             ConnectionError: replay does not answer; the step has been taken nevertheless.
         """
         assert self._env is not None and self.in_episode
-        self._actions.append(action)
+        given = self._spec.environment_action(action, self._env.action_space.dtype)
+        self._actions.append(given)
         try:
-            observation, reward, terminated, truncated, info = self._env.step(action)
+            observation, reward, terminated, truncated, info = self._env.step(given)
             state, image, state_at_exposure = self._read(observation, info)
             if not np.isfinite(float(reward)):
                 raise ValueError(f"reward {reward}: it must be finite")
@@ -214,7 +213,7 @@ class EnvironmentStream:
         if not self.renders:
             return state, None, None
         shown = self._read_state("state_at_exposure", info.get("state_at_exposure", state))
-        return state, _with_views(np.array(observation["image"], np.uint8), self._spec), shown
+        return state, with_views(np.array(observation["image"], np.uint8), self._spec), shown
 
     def _read_state(self, name: str, given: Any) -> Floats:
         state = np.array(given, np.float32)
@@ -240,34 +239,3 @@ class EnvironmentStream:
             # What is broken may well break again on closing, and there is nothing more to save in it.
             with contextlib.suppress(Exception):
                 env.close()
-
-
-def _with_views(image: Image, spec: StreamSpec) -> Image:
-    """[H, W, C] or [K, H, W, C] to [K, H, W, C].
-
-    Raises:
-        ValueError: another shape than the spec's.
-    """
-    image = image[np.newaxis] if image.ndim == len(spec.image_shape) else image
-    if image.shape != (spec.views, *spec.image_shape):
-        raise ValueError(f"image of shape {image.shape}: replay stores {(spec.views, *spec.image_shape)}")
-    return image
-
-
-def _check_spaces(env: Environment, spec: StreamSpec) -> bool:
-    """Compares an environment's spaces with the spec; gives whether it renders images.
-
-    Raises:
-        ValueError: naming the space that differs.
-    """
-    spaces = env.observation_space
-    if not isinstance(spaces, gym.spaces.Dict) or "state" not in spaces.spaces:
-        raise ValueError(f"observation space {spaces}: it must be a Dict with state and, where it renders, image")
-    if spaces["state"].shape != (spec.state_dim,):
-        raise ValueError(f"state space of shape {spaces['state'].shape}: replay stores ({spec.state_dim},)")
-    if env.action_space.shape != (spec.action_dim,):
-        raise ValueError(f"action space of shape {env.action_space.shape}: replay stores ({spec.action_dim},)")
-    renders = "image" in spaces.spaces
-    if renders:
-        _with_views(np.zeros(spaces["image"].shape or (), np.uint8), spec)
-    return renders

@@ -19,7 +19,8 @@ import numpy as np
 
 from actors.config import ActorsConfig
 from actors.rollout_stats import Crash, RolloutStats
-from actors.stream import Environment, EnvironmentCrashError, EnvironmentStream, Flags, Floats, Image, StreamCounts
+from actors.spaces import Environment, Image
+from actors.stream import EnvironmentCrashError, EnvironmentStream, Flags, Floats, StreamCounts
 from replay.limiter import SamplesPerInsert
 from replay.store import ReplayStore
 from replay.writer import StreamWriter

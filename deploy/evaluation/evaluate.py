@@ -145,7 +145,8 @@ def _run_wave(
         is_first = np.zeros(count, bool)
         for k in np.flatnonzero(running):
             _record(records[k], observations[k], action[k])
-            observations[k], reward, terminated, truncated, info = worlds[k].step(action[k])
+            given = policy.spec.environment_action(action[k], worlds[k].action_space.dtype)
+            observations[k], reward, terminated, truncated, info = worlds[k].step(given)
             total[k] += float(reward)
             if terminated or truncated:
                 running[k], success[k] = False, bool(info["is_success"])

@@ -52,7 +52,7 @@ def photograph(
         if frame % _FRAMES_PER_EPISODE == 0:
             observation, _ = env.reset(seed=int(rng.integers(2**31)))
         else:
-            observation = env.step(rng.uniform(-1.0, 1.0, env.action_space.shape))[0]
+            observation = env.step(rng.uniform(env.action_space.low, env.action_space.high))[0]
         images.append(observation["image"])
         positions.append(observation["state"][asked])
     names = [env.state_names[index] for index in asked]

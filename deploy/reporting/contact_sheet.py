@@ -54,12 +54,12 @@ def write_contact_sheet(
 def _photograph(env: gym.Env[Any, Any], domain: str, seed: int, count: int) -> list[NDArray[np.uint8]]:
     """Return one camera image [H, W, 3] from each of `count` episodes."""
     rng = np.random.default_rng(seed)
-    shape = env.action_space.shape
+    actions: Any = env.action_space
     images = []
     for _ in range(count):
         observation, _ = env.reset(seed=int(rng.integers(2**31)), options={"domain": domain})
         for _ in range(int(rng.integers(1, 8))):
-            observation = env.step(rng.uniform(-1.0, 1.0, shape).astype(np.float32))[0]
+            observation = env.step(rng.uniform(actions.low, actions.high).astype(actions.dtype))[0]
         images.append(observation["image"])
     return images
 

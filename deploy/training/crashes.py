@@ -76,7 +76,7 @@ def reproduce(found: CrashFile) -> str | None:
         observation, _ = env.reset(seed=crash.seed)
         _require_finite(observation["state"], 0.0)
         for action in crash.actions:
-            observation, reward, *_ = env.step(np.array(action, np.float32))
+            observation, reward, *_ = env.step(np.array(action, env.action_space.dtype))
             _require_finite(observation["state"], float(reward))
         env.close()
     except Exception as error:  # whatever it is, it is what is looked for
