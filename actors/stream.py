@@ -23,6 +23,17 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 
+def draw_first_chunk_rows(spec: StreamSpec, rng: np.random.Generator) -> int:
+    """How many rows a stream's first chunk has at most, of any length alike.
+
+    So the chunks of streams that begin together do not all arrive at the same moments.
+    """
+    rows = int(rng.integers(min(2, spec.chunk_length), spec.chunk_length + 1))
+    # An episode's first row alone is worth no chunk, and the one behind it would begin in mid-episode.
+    begins_episode = spec.episode_steps > 0 and rows % (spec.episode_steps + 1) == 1
+    return min(rows + begins_episode, spec.chunk_length)
+
+
 class EnvironmentCrashError(RuntimeError):
     """An environment raised, or returned what cannot be stored; the message names episode seed, step and cause.
 
@@ -169,6 +180,8 @@ class EnvironmentStream:
         ended = bool(terminated or truncated)
         if ended:
             self._finish(success, policy_version)
+        elif self._is_cut_here():
+            ended, self.in_episode = True, False
         step = Step(state, image, state_at_exposure, action, float(reward), False, ended, bool(terminated))
         self._write(step, policy_version)
 
@@ -182,6 +195,15 @@ class EnvironmentStream:
         self.in_episode = False
         self._close_env()
         self.writer.flush()
+
+    def _is_cut_here(self) -> bool:
+        """Whether the next row ends the first chunk, and with it an episode that would go on into the second.
+
+        Where chunks hold whole episodes, streams that begin together would else deliver together for good. The episode
+        is truncated, which is what replay is told; it is no result.
+        """
+        first, whole = self.writer.first_chunk_rows, self._spec.chunk_length
+        return self._spec.episode_steps > 0 and first < whole and self.counts.rows + 1 == first
 
     def _finish(self, success: bool, policy_version: int) -> None:
         self.in_episode = False

@@ -20,7 +20,14 @@ import numpy as np
 from actors.config import ActorsConfig
 from actors.rollout_stats import Crash, RolloutStats
 from actors.spaces import Environment, Image
-from actors.stream import EnvironmentCrashError, EnvironmentStream, Flags, Floats, StreamCounts
+from actors.stream import (
+    EnvironmentCrashError,
+    EnvironmentStream,
+    Flags,
+    Floats,
+    StreamCounts,
+    draw_first_chunk_rows,
+)
 from replay.limiter import SamplesPerInsert
 from replay.store import ReplayStore
 from replay.writer import StreamWriter
@@ -128,9 +135,16 @@ class RolloutWorker:
         for index in range(config.envs_per_actor):
             renders = index < config.envs_per_actor - config.state_only_envs
             stream_id = f"{actor_id}.{incarnation}.{index}"
-            writer = StreamWriter(store, store.spec, run_id=run_id, stream_id=stream_id, actor_id=actor_id)
             # Any id gives a number; built-in hash() would give another one in each process.
             entropy = np.random.SeedSequence([seed, zlib.crc32(actor_id.encode()), incarnation, index])
+            writer = StreamWriter(
+                store,
+                store.spec,
+                run_id=run_id,
+                stream_id=stream_id,
+                actor_id=actor_id,
+                first_chunk_rows=draw_first_chunk_rows(store.spec, np.random.default_rng(entropy)),
+            )
             factory = make_env if renders or make_state_only_env is None else make_state_only_env
             self._streams.append(EnvironmentStream(factory, writer, store.spec, entropy))
         self._carry = policy.initial(len(self._streams))

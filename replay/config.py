@@ -13,7 +13,12 @@ class ReplayConfig:
 
     chunk_length: int = field(
         default=25,
-        metadata={"help": "T, rows of a chunk, which is the learner's sequence", "min": 2, "max": 1000},
+        metadata={
+            "help": "T, most rows of a chunk, which is the learner's sequence; chunks hold whole episodes, or as few "
+            "equal parts of each as possible, and are made so much shorter that they do without padding",
+            "min": 2,
+            "max": 1000,
+        },
     )
     capacity_steps: int = field(
         default=200_000,

@@ -48,8 +48,15 @@ class TeacherSampler:
     """Batches of states: no image byte is read.
 
     Chunks are drawn uniformly from all that are held, without repetition inside a batch as long as there are enough.
-    Of each, the batch holds all rows, or one of the sequences of ``sequence_length`` rows into which it can be cut:
-    many short sequences are quicker to learn from, and each of them comes from another chunk.
+    Of each, the batch holds all rows, or a piece of ``sequence_length`` rows that begins anywhere in it: many short
+    sequences are quicker to learn from, and each of them comes from another chunk.
+
+    A piece's place is drawn as if it could stick out at either end of the chunk, by all but one row; one that does is
+    moved back inside. So no piece is padded, and of a chunk of L rows and pieces of T, its first and its last row (the
+    start, and what an episode ended with) are drawn as often as those in the middle, L / (L + T - 1) times what would
+    be even; the rows near to the ends more often, at most twice so. Pieces that stay inside from the beginning would
+    show a first row T times more seldom than one in the middle.
+
     A batch holds, with B sequences of T rows (T is the spec's ``chunk_length``, or ``sequence_length``)::
 
         state [B,T,S] f32   action [B,T,A] f32   reward [B,T] f32   is_first is_last is_terminal valid [B,T] bool
@@ -216,11 +223,11 @@ class TeacherSampler:
         return chunks
 
     def _piece(self, rows: StateRows, images: ImageRows | None) -> _Rows:
-        """One of the sequences that a chunk makes: cut at multiples of their length, the last may be shorter."""
+        """A chunk, or a piece of it where it is longer; see the class."""
         held = len(rows.reward)
         if held <= self._length:
             return rows, images
-        begin = self._length * int(self._rng.integers(-(-held // self._length)))
+        begin = min(max(int(self._rng.integers(1 - self._length, held)), 0), held - self._length)
         part = slice(begin, begin + self._length)
         cut = {name: getattr(rows, name)[part] for name in _ROWWISE}
         if images is not None:

@@ -18,9 +18,10 @@ The image drawn here is late by one step. With a camera without delay it is i(s1
 `state`; a delay may also be a part of a step, and then `state_at_exposure` is the state of no row. It goes with the
 image: whoever is to tell a state from one image is to tell this one. The teacher and whatever remembers know `state`.
 
-The next row of the stream after ``is_last`` is always an ``is_first``. A stream is cut into chunks of ``chunk_length``
-rows without looking at episodes, so a chunk may begin in mid-episode and hold several of them. Every step of the
-stream is in exactly one chunk; only the last chunk of a drained stream is shorter.
+The next row of the stream after ``is_last`` is always an ``is_first``. A stream is cut into chunks of at most
+``chunk_length`` rows. Where all episodes take the same number of steps, and the spec says so, chunks begin and end with
+them, as far as they fit; else a chunk may begin in mid-episode and hold several (see `replay.writer.StreamWriter`).
+Every step of the stream is in exactly one chunk.
 
 Letters in shapes: L rows of a chunk, S state, A action, K views (independent visual draws of the same moment), H W C
 image.
@@ -79,12 +80,12 @@ class StreamSpec:
         image_shape: (H, W, C) of one view.
         views: K, the number of views of one moment; 0 if the stream carries no images at all.
         action_dim: A.
-        chunk_length: Rows of a full chunk.
+        chunk_length: Most rows of a chunk, and T of the learner's batches.
         action_low: The environment's lower bound of each entry of an action; empty for -1. Policies act, and replay
             stores, in ``[-1, 1]``, see `environment_action`.
         action_high: Its upper bound of each entry; empty for 1.
-        episode_steps: Steps after which an episode ends at the latest, where nearly all take so many; chunks then hold
-            whole episodes, see `StreamWriter`. 0: they differ, or it is not known.
+        episode_steps: Steps that an episode takes, where all take as many: chunks then end with an episode, see
+            `replay.writer.StreamWriter`. 0: they differ, or it is not known.
     """
 
     state_names: tuple[str, ...]

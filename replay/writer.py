@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,12 +29,29 @@ class _Row:
 class StreamWriter:
     """Writes one stream.
 
+    A chunk ends when it has ``chunk_length`` rows. Where the spec says how many steps an episode takes, a chunk ends
+    with an episode too, unless another whole one still fits in behind it: whatever was cut short, by a crash or at the
+    end of a stream, the next chunk begins with an episode again. Where episodes are of any length, most chunks would
+    then be padding, so that they are cut without looking at episodes.
+
     The newest row of an unfinished episode is held back: if the environment crashes, `truncate` can still mark that
     row as the last of its episode, so that the stream ends honestly with a step that happened. Not for several
     threads.
+
+    Attributes:
+        first_chunk_rows: The most rows of the first chunk.
     """
 
-    def __init__(self, store: ReplayStore, spec: StreamSpec, *, run_id: str, stream_id: str, actor_id: str) -> None:
+    def __init__(
+        self,
+        store: ReplayStore,
+        spec: StreamSpec,
+        *,
+        run_id: str,
+        stream_id: str,
+        actor_id: str,
+        first_chunk_rows: int | None = None,
+    ) -> None:
         """Begin a stream.
 
         Args:
@@ -42,9 +60,11 @@ class StreamWriter:
             run_id: The store's run.
             stream_id: Never used before in this run, also not by an earlier incarnation of the actor.
             actor_id: The actor.
+            first_chunk_rows: The most rows of the first chunk; None for ``chunk_length``. Streams that begin together,
+                each with another number, do not all deliver at the same moments.
 
         Raises:
-            ValueError: If the stream was written before, or by another writer.
+            ValueError: If ``first_chunk_rows`` is not possible, or the stream was written before, or by another writer.
             redis.RedisError: If the server does not answer; one of `replay.connection.UNAVAILABLE`.
         """
         check_name("stream_id", stream_id)
@@ -54,7 +74,11 @@ class StreamWriter:
         self._run_id = run_id
         self._stream_id = stream_id
         self._actor_id = actor_id
-        self._rows: list[_Row] = []  # taken and not yet acknowledged by the server
+        self._complete: deque[list[_Row]] = deque()  # whole chunks, not yet acknowledged by the server
+        self._open: list[_Row] = []  # of the chunk that goes on
+        self.first_chunk_rows = self._most = spec.chunk_length if first_chunk_rows is None else first_chunk_rows
+        if not 1 <= self._most <= spec.chunk_length:
+            raise ValueError(f"first_chunk_rows is {first_chunk_rows}: allowed are 1 to {spec.chunk_length}")
         self._held: _Row | None = None  # the newest row, while its episode goes on
         self._episode: EpisodeMeta | None = None
         self._appended = 0
@@ -84,12 +108,12 @@ class StreamWriter:
             self._episode = episode
         assert self._episode is not None
         if self._held is not None:
-            self._rows.append(self._held)
+            self._take(self._held)
         self._held = _Row(step, self._episode, policy_version, renderer)
         self._appended += 1
         if step.is_last:
             self._release()
-        self._send(least=self._spec.chunk_length)
+        self._send()
 
     def truncate(self) -> None:
         """End the current episode at its newest row, if it has not ended: nothing is known of what came after.
@@ -100,7 +124,7 @@ class StreamWriter:
         if self._held is not None:
             self._held = replace(self._held, step=replace(self._held.step, is_last=True, is_terminal=False))
             self._release()
-        self._send(least=self._spec.chunk_length)
+        self._send()
 
     def flush(self) -> None:
         """End the current episode as `truncate` does and send all rows, the last chunk being a short one.
@@ -109,7 +133,9 @@ class StreamWriter:
             ConnectionError: As in `append`.
         """
         self.truncate()
-        self._send(least=1)
+        if self._open:
+            self._cut()
+        self._send()
 
     def stats(self) -> dict[str, float]:
         """Return ``appended_rows``, ``acknowledged_rows`` and ``waited_seconds`` (for the server and the encoding)."""
@@ -121,9 +147,21 @@ class StreamWriter:
 
     def _release(self) -> None:
         assert self._held is not None
-        self._rows.append(self._held)
+        self._take(self._held)
         self._held = None
         self._episode = None
+
+    def _take(self, row: _Row) -> None:
+        """Add a row to the open chunk, and close that when it is complete."""
+        self._open.append(row)
+        rows, episode_rows = len(self._open), self._spec.episode_steps + 1
+        ends_with_episode = self._spec.episode_steps > 0 and row.step.is_last
+        if rows == self._most or (ends_with_episode and rows + episode_rows > self._spec.chunk_length):
+            self._cut()
+
+    def _cut(self) -> None:
+        self._complete.append(self._open)
+        self._open, self._most = [], self._spec.chunk_length
 
     def _check(self, step: Step, episode: EpisodeMeta | None) -> None:
         where = f"row {self._appended} of stream {self._stream_id}"
@@ -154,16 +192,16 @@ class StreamWriter:
                 f"image of {where} is {step.image.dtype}{list(step.image.shape)}: uint8{list(image_shape)}"
             )
 
-    def _send(self, least: int) -> None:
-        """Send chunks as long as there are so many rows for the next."""
-        while len(self._rows) >= least:
-            rows = self._rows[: self._spec.chunk_length]
+    def _send(self) -> None:
+        """Send the chunks that are complete."""
+        while self._complete:
+            rows = self._complete[0]
             began = time.monotonic()
             try:
                 self._put(self._chunk(rows))
             finally:
                 self._waited_seconds += time.monotonic() - began
-            del self._rows[: len(rows)]
+            self._complete.popleft()
             self._acknowledged += len(rows)
 
     def _put(self, chunk: Chunk) -> None:

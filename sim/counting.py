@@ -29,7 +29,7 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
 
     `state` is [episode index, step in the episode, observations so far in this environment], the image's first eight
     bytes are the last of these (little endian), the reward is the step in the episode, and `is_success` says whether
-    that is even. The episode's length, 3 to 12 steps, depends on its seed.
+    that is even. The episode's length, 3 to 12 steps, depends on its seed, unless `config.episode_steps` gives one.
 
     With a camera that is `late_steps` late the image is that of so many steps ago, or of the episode's first moment
     until then, and `info["state_at_exposure"]` is the state of that step.
@@ -59,7 +59,7 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
             parts["image"] = spaces.Box(0, 255, self._shape, np.uint8)
         self.observation_space = spaces.Dict(parts)
         self.action_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
-        self.episode_steps = LONGEST_EPISODE
+        self.episode_steps = self.config.episode_steps
         self._episode = -1
         self._step = 0
         self._count = -1
@@ -71,7 +71,8 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
         """Start the next episode; the count of observations goes on."""
         super().reset(seed=seed)
         episode_seed = int(self.np_random.integers(2**31)) if seed is None else seed
-        self._length = int(np.random.default_rng(episode_seed).integers(SHORTEST_EPISODE, LONGEST_EPISODE + 1))
+        drawn = int(np.random.default_rng(episode_seed).integers(SHORTEST_EPISODE, LONGEST_EPISODE + 1))
+        self._length = self.episode_steps or drawn
         self._episode += 1
         self._step = 0
         self._count += 1

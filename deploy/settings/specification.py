@@ -24,6 +24,11 @@ def stream_spec(config: RunConfig) -> StreamSpec:
 def spec_of(world: gym.Env[Any, Any], views: int, chunk_length: int) -> StreamSpec:
     """The spec of an environment with `state` and `image` observations.
 
+    Args:
+        world: its `state_names` name what `state` holds; `episode_steps`, if it has them, are those of every episode.
+        views: images of one step.
+        chunk_length: most rows of a chunk, see `fitted_chunk_length`.
+
     Raises:
         ValueError: its spaces are none that can be learned from.
     """
@@ -36,6 +41,7 @@ def spec_of(world: gym.Env[Any, Any], views: int, chunk_length: int) -> StreamSp
         raise ValueError(f"observation space {spaces}: it must have an image [H, W, C] or [K, H, W, C]")
     height, width, channels = image.shape[-3:]
     low, high = action_bounds(world.action_space)
+    episode_steps = int(getattr(world.unwrapped, "episode_steps", 0))
     names: tuple[str, ...] = world.unwrapped.state_names  # type: ignore[attr-defined]
     return StreamSpec(
         state_names=names,
@@ -44,7 +50,27 @@ def spec_of(world: gym.Env[Any, Any], views: int, chunk_length: int) -> StreamSp
         image_shape=(height, width, channels),
         views=views,
         action_dim=len(low),
-        chunk_length=chunk_length,
+        chunk_length=fitted_chunk_length(chunk_length, episode_steps),
         action_low=low,
         action_high=high,
+        episode_steps=episode_steps,
     )
+
+
+def fitted_chunk_length(most: int, episode_steps: int) -> int:
+    """The rows of a chunk that hold whole episodes with the least padding, at most `most`.
+
+    Chunks end with an episode where all episodes are of one length, so that the rows by which a chunk is longer than
+    its episodes would be padding in every batch. As many whole episodes as fit make a chunk; one that is longer than a
+    chunk is cut into as few parts as possible, all about as long.
+
+    Args:
+        most: `replay.chunk_length`.
+        episode_steps: of every episode; 0: they differ, or it is not known.
+    """
+    if episode_steps == 0:
+        return most
+    rows = episode_steps + 1
+    if rows <= most:
+        return most // rows * rows
+    return -(-rows // -(-rows // most))

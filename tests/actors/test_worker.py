@@ -1,11 +1,14 @@
 """The rollout worker: who drives, what the policy is asked, and when it stops."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from counting_world import SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
 from seeded_policy import SeededPolicy
 
 from actors import ActorsConfig, RolloutWorker
+from deploy.settings.specification import spec_of
 from replay import SamplesPerInsert
 from sim import SimConfig, make_env
 from sim.counting import decode_count
@@ -231,6 +234,30 @@ def test_statistics_add_up_to_what_replay_counts(make_store, make_worker) -> Non
     assert len(first.returns("random")) == len(first.episodes)
     assert first.returns("student") == ()
     assert first.memory_mb > 10
+
+
+@pytest.mark.parametrize(
+    ("episode_steps", "lengths"),
+    [(0, range(2, 9)), (2, (2, 3, 5, 6)), (7, range(2, 9)), (20, range(2, 8))],
+    ids=["of any length", "two in a chunk", "one in a chunk", "in three chunks"],
+)
+def test_streams_that_begin_together_do_not_deliver_together(
+    make_store, make_worker, episode_steps: int, lengths: Sequence[int]
+) -> None:
+    """First chunks are of any length; where chunks hold whole episodes, all others still do."""
+    sim = SimConfig(image_size=16, episode_steps=episode_steps)
+    store = make_store(spec_of(make_env("counting", sim), views=1, chunk_length=8))
+    worker = make_worker(store, make_env=lambda: make_env("counting", sim), config=ActorsConfig(envs_per_actor=40))
+    episodes = worker.collect(40 * 60, timeout_s=0.0).episodes
+
+    streams = list(read_streams(store).values())
+    assert {chunks[0].rows for chunks in streams} == set(lengths)
+    for chunks in streams:
+        assert {chunk.rows for chunk in chunks[1:]} == {store.spec.chunk_length}
+        cut = chunks[0].rows < store.spec.chunk_length
+        assert chunks[1].is_first[0] or not (cut and episode_steps)
+    if episode_steps:
+        assert {episode.steps for episode in episodes} == {episode_steps}, "what was cut short is no result"
 
 
 # ---------------------------------------------------------------- what is refused

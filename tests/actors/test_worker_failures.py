@@ -14,8 +14,9 @@ from counting_world import SIM, assert_contiguous, assert_counted, counting_spec
 from seeded_policy import SeededPolicy
 
 from actors import ActorsConfig, CrashBudgetError
+from deploy.settings.specification import spec_of
 from replay import Chunk, EmbeddedServer, ReplayConfig, ReplayStore
-from sim import make_env
+from sim import SimConfig, make_env
 
 TEACHER_ONLY = np.array([0.0], np.float32)
 
@@ -89,6 +90,37 @@ def test_a_crash_ends_the_sequence_at_the_row_before_it_and_invents_nothing(
     assert factory.built == 2
     assert sum(part.crashes for part in parts) == 1
     assert sum(part.rows for part in parts) == len(count)
+
+
+@pytest.mark.parametrize("calls", range(2, 26))
+def test_after_a_crash_every_chunk_is_a_whole_episode_again(make_store, make_worker, calls: int) -> None:
+    """Episodes of 7 steps, chunks of 8 rows; only what the crash, or the stream's end, cut short is shorter."""
+    sim = SimConfig(image_size=16, episode_steps=7)
+
+    class Breaks(Faulty):
+        def __init__(self) -> None:
+            gym.Wrapper.__init__(self, make_env("counting", sim))
+            self.calls_left, self.fault = calls, raise_error
+
+    built: list[Any] = []
+
+    def make() -> Any:
+        built.append(Breaks() if not built else make_env("counting", sim))
+        return built[-1]
+
+    store = make_store(spec_of(make_env("counting", sim), views=1, chunk_length=8))
+    worker = make_worker(store, make_env=make, config=ActorsConfig(envs_per_actor=1))
+    worker.collect(80, timeout_s=0.0)
+    worker.drain()
+
+    (chunks,) = read_streams(store).values()
+    assert len(built) == 2
+    assert all(chunk.is_first[0] and chunk.is_last[-1] and chunk.is_first.sum() == 1 for chunk in chunks)
+    whole = [chunk.rows == 8 for chunk in chunks]
+    assert whole.count(False) <= 3  # the first, which is of random length, the crash's and the last
+    assert chunks[0].meta.first_step == 0
+    rows = joined(chunks, "state")[:, 2].tolist()
+    assert rows == [*range(calls - 1), *range(len(rows) - calls + 1)]
 
 
 def test_an_environment_that_crashes_in_its_first_reset_leaves_no_row(make_store, make_worker) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from replay import Chunk, EmbeddedServer, EpisodeMeta, ReplayStore, Step, Stream
 Open = Callable[..., ReplayStore]
 
 
-def make_writer(store: ReplayStore, stream_id: str = "a.0.0") -> StreamWriter:
-    return StreamWriter(store, SPEC, run_id=RUN, stream_id=stream_id, actor_id="a")
+def make_writer(store: ReplayStore, stream_id: str = "a.0.0", first_chunk_rows: int | None = None) -> StreamWriter:
+    return StreamWriter(
+        store, store.spec, run_id=RUN, stream_id=stream_id, actor_id="a", first_chunk_rows=first_chunk_rows
+    )
 
 
 def make_step(count: int, *, first: bool = False, last: bool = False, terminal: bool = False) -> Step:
@@ -126,6 +129,76 @@ def test_truncate_ends_the_episode_at_the_row_before_the_crash_and_invents_nothi
     np.testing.assert_array_equal(chunk.state[:, 0], [0, 1, 2, 3, 4])
     np.testing.assert_array_equal(np.flatnonzero(chunk.is_last), [2, 4])
     assert not chunk.is_terminal.any()
+
+
+def layout(store: ReplayStore) -> list[list[int]]:
+    """The rows of each chunk's episodes."""
+    return [np.diff([*np.flatnonzero(chunk.is_first), chunk.rows]).tolist() for chunk in stored(store)]
+
+
+def test_chunks_hold_whole_episodes_where_their_length_is_known(open_store: Open) -> None:
+    store = open_store(spec=replace(SPEC, episode_steps=4))
+    write_episodes(make_writer(store), [5, 5, 5])
+    assert layout(store) == [[5], [5], [5]]
+
+
+def test_as_many_whole_episodes_as_fit_are_in_one_chunk(open_store: Open) -> None:
+    store = open_store(spec=replace(SPEC, episode_steps=1))
+    write_episodes(make_writer(store), [2, 2, 2, 2, 2, 2])
+    assert layout(store) == [[2, 2], [2, 2], [2, 2]]
+
+
+def test_an_episode_longer_than_a_chunk_begins_with_one(open_store: Open) -> None:
+    store = open_store(spec=replace(SPEC, episode_steps=7))
+    write_episodes(make_writer(store), [8, 8])
+    assert [(chunk.rows, bool(chunk.is_first[0])) for chunk in stored(store)] == [
+        (5, True),
+        (3, False),
+        (5, True),
+        (3, False),
+    ]
+    assert [bool(chunk.is_last[-1]) for chunk in stored(store)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(("length", "broken"), [(2, 1), (5, 1), (5, 2), (5, 3), (5, 4), (8, 1), (8, 4), (8, 5), (8, 7)])
+def test_after_a_crash_chunks_begin_with_an_episode_again(open_store: Open, length: int, broken: int) -> None:
+    store = open_store(spec=replace(SPEC, episode_steps=length - 1))
+    writer = make_writer(store)
+    for count in range(broken):
+        write(writer, count, first=count == 0)
+    writer.truncate()
+    for episode in range(6):
+        for row in range(length):
+            write(writer, broken + length * episode + row, first=row == 0, last=row == length - 1)
+    writer.flush()
+    chunks = stored(store)
+    begins = [chunk.meta.first_step for chunk in chunks if chunk.is_first[0]]
+    assert begins[0] == 0
+    assert len(begins) == len(chunks) if length <= 5 else set(np.diff(begins[1:])) == {length}
+    assert sum(chunk.rows for chunk in chunks) == broken + 6 * length
+
+
+def test_where_the_length_of_episodes_is_not_known_a_crash_costs_no_padding(open_store: Open) -> None:
+    store = open_store()
+    writer = make_writer(store)
+    for count in range(3):
+        write(writer, count, first=count == 0)
+    writer.truncate()
+    for count in range(3, 10):
+        write(writer, count, first=count == 3, last=count == 9)
+    assert [chunk.rows for chunk in stored(store)] == [5, 5]
+
+
+def test_the_first_chunk_may_be_shorter_so_that_streams_do_not_deliver_together(open_store: Open) -> None:
+    store = open_store()
+    write_episodes(make_writer(store, first_chunk_rows=2), [6, 6])
+    assert [(chunk.meta.first_step, chunk.rows) for chunk in stored(store)] == [(0, 2), (2, 5), (7, 5)]
+
+
+@pytest.mark.parametrize("rows", [0, 6])
+def test_a_first_chunk_of_an_impossible_length_is_refused(open_store: Open, rows: int) -> None:
+    with pytest.raises(ValueError, match=f"first_chunk_rows is {rows}: allowed are 1 to 5"):
+        make_writer(open_store(), first_chunk_rows=rows)
 
 
 def test_truncate_between_episodes_changes_nothing(open_store: Open) -> None:
