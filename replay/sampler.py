@@ -22,6 +22,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import weakref
 from dataclasses import replace
 from typing import Any, Final
 
@@ -105,7 +106,10 @@ class TeacherSampler:
         self._ready: queue.Queue[tuple[Batch, float]] = queue.Queue(max(prefetch, 1))
         self._thread: threading.Thread | None = None
         if prefetch > 0:
-            self._thread = threading.Thread(target=self._run, name=f"{type(self).__name__}", daemon=True)
+            # The thread does not keep a sampler that nobody has any more.
+            weakref.finalize(self, self._closing.set)
+            arguments = (weakref.ref(self), self._closing, self._ready)
+            self._thread = threading.Thread(target=_make_ahead, args=arguments, name=type(self).__name__, daemon=True)
             self._thread.start()
 
     def sample(self, timeout_s: float) -> Batch:
@@ -171,24 +175,6 @@ class TeacherSampler:
                 raise TimeoutError(f"no batch within {timeout_s:g} s: {self._missing}")
             time.sleep(_PAUSE_SECONDS)
         return batch, time.monotonic()
-
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                batch = self._make()
-            except Exception as error:  # handed to the thread that samples
-                self._failure = error
-                return
-            if batch is None:
-                self._closing.wait(_PAUSE_SECONDS)
-                continue
-            made = time.monotonic()
-            while not self._closing.is_set():
-                try:
-                    self._ready.put((batch, made), timeout=0.1)
-                    break
-                except queue.Full:
-                    continue
 
     def _make(self) -> Batch | None:
         """Return a batch, or None with the reason in `_missing`."""
@@ -262,6 +248,29 @@ class TeacherSampler:
                 batch["image"][number, length:] = 0
                 batch["state_at_exposure"][number, :length] = images.state_at_exposure
         return batch
+
+
+def _make_ahead(
+    of: weakref.ref[TeacherSampler], closing: threading.Event, ready: queue.Queue[tuple[Batch, float]]
+) -> None:
+    """A sampler's thread: makes batches ready until the sampler is closed, or dropped."""
+    while not closing.is_set() and (sampler := of()) is not None:
+        try:
+            batch = sampler._make()
+        except Exception as error:  # handed to the thread that samples
+            sampler._failure = error
+            return
+        del sampler
+        if batch is None:
+            closing.wait(_PAUSE_SECONDS)
+            continue
+        made = time.monotonic()
+        while not closing.is_set():
+            try:
+                ready.put((batch, made), timeout=0.1)
+                break
+            except queue.Full:
+                continue
 
 
 class StudentSampler(TeacherSampler):

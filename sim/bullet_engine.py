@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,11 @@ _bullet = _import_quietly()
 
 
 class BulletEngine:
-    """One PyBullet world in this process. Implements `sim.engine.Engine`."""
+    """One PyBullet world in this process. Implements `sim.engine.Engine`.
+
+    An engine that is dropped frees its world, as `close` does: 30 MiB with a scene in it. It cannot be copied or
+    pickled, as a copy would only have the number of the same world.
+    """
 
     renderer = "pybullet-tiny"
 
@@ -51,6 +56,8 @@ class BulletEngine:
         self._client = _bullet.connect(_bullet.DIRECT)
         if self._client < 0:
             raise RuntimeError("PyBullet refused a new world: too many worlds are open in this process")
+        self._free = weakref.finalize(self, _bullet.disconnect, self._client)
+        self._free.atexit = False  # the process frees it anyway, and PyBullet may be gone by then
         self._saved: int | None = None
         self._call(_bullet.setGravity, 0.0, 0.0, -9.81)
         self._call(_bullet.setPhysicsEngineParameter, fixedTimeStep=1.0 / physics_hz, deterministicOverlappingPairs=1)
@@ -219,9 +226,16 @@ class BulletEngine:
 
     def close(self) -> None:
         """See `Engine.close`."""
-        if self._client >= 0:
-            self._call(_bullet.disconnect)
-            self._client = -1
+        self._free()
+        self._client = -1
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse `copy` and `pickle`.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a PyBullet world cannot be copied or pickled: make another, and bring it to the same state")
 
 
 def _matrices(camera: CameraPose) -> tuple[Sequence[float], Sequence[float]]:

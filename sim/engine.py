@@ -161,4 +161,4 @@ class Engine(Protocol):
         """Return for every pixel which body it shows, -1 for none, [size, size]."""
 
     def close(self) -> None:
-        """Free the engine. It must not be used afterwards."""
+        """Free the engine, which being dropped does as well. It must not be used afterwards."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -180,6 +180,17 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Free the engine."""
         self.engine.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse `copy` and `pickle`: two environments would step the one world.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "an environment with a world in it cannot be copied or pickled: make another with the same arguments; the "
+            "same seed and the same actions bring it to the same state"
+        )
 
     def _simulate(self, target: Start) -> None:
         """Advance one control step. The image is taken when its delay says, which may be before the step's end."""

@@ -280,6 +280,20 @@ def test_closing_ends_the_thread_and_the_sampler(open_store: Open) -> None:
         sampler.sample(timeout_s=1)
 
 
+@pytest.mark.parametrize("chunks", [0, 2], ids=["waiting for a chunk", "waiting for room"])
+def test_a_sampler_that_is_dropped_without_close_leaves_no_thread(open_store: Open, chunks: int) -> None:
+    store = open_store()
+    fill(store, chunks)
+    before = set(threading.enumerate())
+    sampler = TeacherSampler(store, batch_size=2, seed=0, prefetch=1)
+    if chunks:
+        sampler.sample(timeout_s=10)
+    (thread,) = set(threading.enumerate()) - before
+    del sampler
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize(("batch_size", "prefetch", "length"), [(0, 0, 0), (4, -1, 0), (4, 0, -1)])
 def test_impossible_numbers_are_refused(open_store: Open, batch_size: int, prefetch: int, length: int) -> None:
     with pytest.raises(ValueError, match=r"is (0|-1): at least"):

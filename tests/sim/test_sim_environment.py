@@ -1,7 +1,10 @@
 """The Gymnasium environments: spaces, seeds, views, domains, ends of episodes, bad input."""
 
+import copy
 import json
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +206,29 @@ def test_three_hundred_resets_take_no_more_memory_than_thirty() -> None:
     early = reset(range(30))
     late = reset(range(30, 330))
     assert late - early < 8e6, "bytes; a texture loaded per reset would take 5 MB, a leaked world far more"
+    env.close()
+
+
+def test_environments_that_are_dropped_free_their_worlds() -> None:
+    def drop(count: int) -> int:
+        for _ in range(count):
+            make_env("reach", SimConfig(), views=0).reset(seed=0)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    early = drop(3)
+    assert drop(10) - early < 60e6, "bytes; ten worlds that stay would be 300 MB"
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_world_is_not_shared_by_copying_it(duplicate: Callable[[Any], Any]) -> None:
+    env: Any = make_env("reach", SimConfig(), views=0)
+    for thing in (env, env.engine):
+        with pytest.raises(TypeError, match="cannot be copied or pickled: make another") as caught:
+            duplicate(thing)
+        assert "\n" not in str(caught.value)
+    if duplicate is not copy.copy:  # a wrapper's copy wraps the very same environment, as it says
+        with pytest.raises(TypeError, match="cannot be copied or pickled: make another"):
+            duplicate(gym.wrappers.TimeLimit(env, 5))
     env.close()
 
 
