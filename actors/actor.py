@@ -2,10 +2,8 @@
 
 import os
 import time
-import zlib
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 
 from actors.plan import WorkerPlan
@@ -89,9 +87,7 @@ class RolloutActor:
         spec = StreamSpec.from_json(plan.spec_json)
         store = ReplayStore(connect(plan.replay_url), plan.worker.run_id, spec, plan.replay)
         incarnation = store.claim_incarnation(actor_id)
-        entropy = np.random.SeedSequence([plan.worker.seed, zlib.crc32(actor_id.encode()), incarnation])
-        policy_seed = int(entropy.generate_state(1)[0])
-        self._worker = plan.worker.build(store, actor_id, incarnation, policy_seed)
+        self._worker = plan.worker.build(store, actor_id, incarnation)
         self._idle_since = time.monotonic()
         import ray  # not above: the driver imports this module's plans, and its Ray only when the session begins
 

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 
 from actors.config import ActorsConfig
+from actors.entropy import POLICY, entropy
 from actors.worker import RolloutWorker
 from learner.acting import ActingPolicy
 from learner.config import LearnerConfig
@@ -37,19 +38,19 @@ class WorkerPlan:
     run_id: str
     seed: int
 
-    def build(self, store: ReplayStore, actor_id: str, incarnation: int, policy_seed: int) -> RolloutWorker:
+    def build(self, store: ReplayStore, actor_id: str, incarnation: int) -> RolloutWorker:
         """One worker, acting on the CPU. An environment that renders nothing has a state with errors.
 
         Args:
             store: the run's replay.
             actor_id: of the worker.
             incarnation: how often a worker of this id had been started before.
-            policy_seed: of what the policy draws.
 
         Raises:
             ValueError: the environment does not fit the store's spec.
         """
         make = functools.partial(make_env, self.task, self.sim)
+        policy_seed = int(entropy(self.seed, actor_id, incarnation, POLICY).generate_state(1)[0])
         return RolloutWorker(
             make,
             ActingPolicy(store.spec, self.learner, device="cpu", seed=policy_seed),

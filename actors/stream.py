@@ -18,6 +18,7 @@ from actors.rollout_stats import Crash, EpisodeResult
 from actors.spaces import Environment, Image, check_spaces, with_views
 from replay.schema import EpisodeMeta, Step, StreamSpec
 from replay.writer import StreamWriter
+from sim.seeds import training_seed
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -128,7 +129,7 @@ class EnvironmentStream:
             EnvironmentCrashError: it raised; the stream is ready for another `begin`.
             ConnectionError: replay does not answer; the episode has begun nevertheless.
         """
-        seed = int(self.episode_rng.integers(2**31))
+        seed = training_seed(self.episode_rng)
         self._steps, self._return, self._actions = 0, 0.0, []
         try:
             if self._env is None:

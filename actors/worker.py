@@ -7,9 +7,9 @@ end anywhere, and a call that failed because replay did not answer can simply be
 no row is lost or doubled.
 """
 
+import functools
 import os
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from actors.config import ActorsConfig
+from actors.entropy import FIRST_CHUNK, STREAM, entropy
 from actors.rollout_stats import Crash, RolloutStats
 from actors.spaces import Environment, Image
 from actors.stream import (
@@ -135,18 +136,17 @@ class RolloutWorker:
         for index in range(config.envs_per_actor):
             renders = index < config.envs_per_actor - config.state_only_envs
             stream_id = f"{actor_id}.{incarnation}.{index}"
-            # Any id gives a number; built-in hash() would give another one in each process.
-            entropy = np.random.SeedSequence([seed, zlib.crc32(actor_id.encode()), incarnation, index])
+            source = functools.partial(entropy, seed, actor_id, incarnation)
             writer = StreamWriter(
                 store,
                 store.spec,
                 run_id=run_id,
                 stream_id=stream_id,
                 actor_id=actor_id,
-                first_chunk_rows=draw_first_chunk_rows(store.spec, np.random.default_rng(entropy)),
+                first_chunk_rows=draw_first_chunk_rows(store.spec, np.random.default_rng(source(FIRST_CHUNK, index))),
             )
             factory = make_env if renders or make_state_only_env is None else make_state_only_env
-            self._streams.append(EnvironmentStream(factory, writer, store.spec, entropy))
+            self._streams.append(EnvironmentStream(factory, writer, store.spec, source(STREAM, index)))
         self._carry = policy.initial(len(self._streams))
         self._due: deque[tuple[EnvironmentStream, Floats, int]] = deque()
         self._drained = False

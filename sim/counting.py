@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sim.config import SimConfig
+from sim.seeds import training_seed
 
 SHORTEST_EPISODE = 3
 LONGEST_EPISODE = 12
@@ -70,7 +71,7 @@ class CountingEnv(gym.Env[dict[str, Any], NDArray[np.float32]]):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Start the next episode; the count of observations goes on."""
         super().reset(seed=seed)
-        episode_seed = int(self.np_random.integers(2**31)) if seed is None else seed
+        episode_seed = training_seed(self.np_random) if seed is None else seed
         drawn = int(np.random.default_rng(episode_seed).integers(SHORTEST_EPISODE, LONGEST_EPISODE + 1))
         self._length = self.episode_steps or drawn
         self._episode += 1

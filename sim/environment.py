@@ -24,6 +24,7 @@ from sim.randomisation import (
     generator,
 )
 from sim.scene import Scene
+from sim.seeds import training_seed
 from sim.tasks import TASKS, Start, Task
 
 Observation = dict[str, Any]
@@ -108,7 +109,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         """Start an episode.
 
         Args:
-            seed: The episode's seed: the same seed and domain give the same episode. None: a fresh one.
+            seed: The episode's seed: the same seed and domain give the same episode. None: a fresh one, never one of an
+                evaluation's (`sim.seeds`).
             options: `{"domain": ...}` chooses the visual domain of this episode: "train", "held_out", or "held_out:"
                 and factors, such as "held_out:light" (see `sim.domains`).
 
@@ -117,7 +119,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             `state_at_exposure`.
         """
         super().reset(seed=seed)
-        self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
+        self._seed = training_seed(self.np_random) if seed is None else seed
         domain = _checked_domain((options or {}).get("domain", self._domain))
         randomisation = self.config.randomisation
         self.draw = EpisodeDraw(

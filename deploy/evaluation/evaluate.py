@@ -1,7 +1,8 @@
 """Evaluation: episodes with fixed seeds in one visual domain, driven by the teacher's latent state or the student's.
 
 Episode k of an evaluation with seed s has the same start, dynamics and visuals whatever policy drives it and however
-many run at once: its seed is drawn from (s, k) alone. An episode counts as a success if it is one at its last step.
+many run at once: its seed follows from s and k alone, and is none that training has (`sim.seeds`). An episode counts as
+a success if it is one at its last step.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from deploy.runs.results import EvaluationResult
 from learner import checkpoint
 from learner.acting import ActingPolicy
 from replay.schema import StreamSpec
+from sim.seeds import evaluation_seed
 
 EPISODES_AT_ONCE = 10
-_EVALUATION = 0xE7A1  # keeps these seeds apart from those that actors train on
 
 
 @dataclass
@@ -70,11 +71,6 @@ class Evaluation:
         )
 
 
-def episode_seed(seed: int, index: int) -> int:
-    """The environment seed of episode `index` of an evaluation with `seed`."""
-    return int(np.random.SeedSequence([_EVALUATION, seed, index]).generate_state(1)[0] >> 1)
-
-
 def evaluate(
     policy: ActingPolicy,
     task: str,
@@ -110,7 +106,7 @@ def evaluate(
         for first in range(0, episodes, count):
             indices = range(first, min(first + count, episodes))
             recorded = {k: Episode() for k in indices if k < keep}
-            seeds = [episode_seed(seed, k) for k in indices]
+            seeds = [evaluation_seed(seed, k) for k in indices]
             wave = _run_wave(
                 policy, worlds[: len(seeds)], seeds, domain, needs_image, [recorded.get(k) for k in indices]
             )

@@ -23,6 +23,7 @@ from learner.learner import choose_dtype
 from learner.networks import ImageEncoder
 from learner.optimiser import Optimiser
 from sim import TASKS, RandomisationConfig, SimConfig, TimingConfig, make_env
+from sim.seeds import evaluation_seed, training_seed
 
 _FRAMES_PER_EPISODE = 3
 _BATCH = 128
@@ -31,9 +32,12 @@ _EMBED = 256
 
 
 def photograph(
-    task: str, domain: str, frames: int, seed: int
+    task: str, domain: str, frames: int, seed: int, *, unseen: bool = False
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[str]]:
-    """Return images [N, H, W, 3], positions in metres [N, P], and the positions' names, from many short episodes."""
+    """Return images [N, H, W, 3], positions in metres [N, P], and the positions' names, from many short episodes.
+
+    With `unseen` none of them is one that is trained on, whatever the seeds.
+    """
     # A late image would show another position than the state tells.
     config = SimConfig(randomisation=RandomisationConfig(timing=TimingConfig(enabled=False)))
     env: Any = make_env(task, config, domain=domain, views=1)
@@ -50,7 +54,8 @@ def photograph(
     images, positions = [], []
     for frame in range(frames):
         if frame % _FRAMES_PER_EPISODE == 0:
-            observation, _ = env.reset(seed=int(rng.integers(2**31)))
+            episode_seed = evaluation_seed(seed, frame) if unseen else training_seed(rng)
+            observation, _ = env.reset(seed=episode_seed)
         else:
             observation = env.step(rng.uniform(env.action_space.low, env.action_space.high))[0]
         images.append(observation["image"])
@@ -122,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mean, deviation = positions.mean(axis=0), positions.std(axis=0) + 1e-6
     net = train(torch.from_numpy(images), torch.from_numpy((positions - mean) / deviation), given.updates, given.seed)
     for domain in ("train", "held_out"):
-        images, truth, _ = photograph(given.task, domain, given.test_frames, given.seed + 1)
+        images, truth, _ = photograph(given.task, domain, given.test_frames, given.seed, unseen=True)
         with torch.no_grad():
             predicted = net(torch.from_numpy(images)).numpy() * deviation + mean
         errors = median_errors_m(predicted, truth, names)

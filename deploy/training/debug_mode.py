@@ -36,7 +36,7 @@ class DebugRun:
         spec, run_id = store.spec, store.run_id
         self._learner = LearnerProcess(learner_plan(config, spec), spec, urls.driver, run_id, state)
         plan = worker_plan(config, spec, run_id)
-        self._worker = plan.build(store, ACTOR, store.claim_incarnation(ACTOR), policy_seed=config.seed)
+        self._worker = plan.build(store, ACTOR, store.claim_incarnation(ACTOR))
         training, updates = config.training, self._progress()
         self._lines = _Crossed(training.metrics_every_updates, updates)
         self._saves = _Crossed(training.checkpoint_every_updates, updates)

@@ -19,6 +19,7 @@ from learner.frames import FramePool
 from replay import StudentSampler, TeacherSampler
 from sim import SimConfig, make_env
 from sim.counting import CountingEnv, decode_count
+from sim.seeds import TRAINING
 
 ROWS = ("state", "reward", "is_first", "is_last")
 
@@ -155,6 +156,7 @@ def test_chunks_tell_where_they_come_from(make_store, make_worker) -> None:
         assert versions == sorted(versions) and set(versions) == {0, 7}
         for chunk in chunks:
             for episode in chunk.meta.episodes:
+                assert episode.seed in TRAINING
                 # The seed alone starts the same episode again: here, one of the same length.
                 env = make_env("counting", SIM)
                 _, info = env.reset(seed=episode.seed)

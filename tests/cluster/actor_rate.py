@@ -42,7 +42,7 @@ def main() -> None:
     ):
         store = ReplayStore(connect(server.url), "rate", spec, config.replay)
         plan = WorkerPlan(config.task, config.sim, config.learner, config.actors, limiters=(), run_id="rate", seed=0)
-        worker = plan.build(store, "actor0", incarnation=0, policy_seed=0)
+        worker = plan.build(store, "actor0", incarnation=0)
         worker.set_weights(weights, version)
         worker.collect(1, timeout_s=0.0)  # what happens once: meshes are read, memory is taken
         rows, began, cpu = 0, time.monotonic(), time.process_time()
