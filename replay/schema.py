@@ -237,7 +237,7 @@ class EpisodeMeta:
     Attributes:
         row: Row of this chunk in which it starts; 0 if it goes on from the chunk before (``is_first[0]`` tells which).
         seed: The episode's seed: ``reset(seed=...)`` gives the very same episode.
-        domain: Visual domain, "train" or "held_out".
+        domain: Visual domain, as the environment names it.
         driver: Who chose the actions, one of `DRIVERS`.
         randomisation: Everything that was drawn for it, as plain JSON values.
     """

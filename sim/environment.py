@@ -77,6 +77,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             raise ValueError(f"render_mode is {render_mode!r}, allowed: None, 'rgb_array'")
         self.config = config or SimConfig()
         self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": self.config.control_hz}
         self.views = self.config.views if views is None else views
         if self.views < 0:
             raise ValueError(f"views is {self.views}, allowed: at least 0")

@@ -209,6 +209,13 @@ def test_three_hundred_resets_take_no_more_memory_than_thirty() -> None:
     env.close()
 
 
+def test_films_run_as_fast_as_the_robot_is_controlled() -> None:
+    for control_hz in (10, 20):
+        env = make_env("reach", SimConfig(control_hz=control_hz), views=0)
+        assert env.metadata["render_fps"] == control_hz
+        env.close()
+
+
 def test_environments_that_are_dropped_free_their_worlds() -> None:
     def drop(count: int) -> int:
         for _ in range(count):
