@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
@@ -62,6 +64,38 @@ def find_redis_server() -> str:
     )
 
 
+@dataclass
+class _Held:
+    """What a running server holds, apart from the object that may be dropped."""
+
+    note: Path
+    process: subprocess.Popen[bytes] | None = None
+    lock: IO[str] | None = None
+    socket_directory: Path | None = None
+
+    def end(self) -> None:
+        """End the server; does nothing if it has ended."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.socket_directory is not None:
+            shutil.rmtree(self.socket_directory, ignore_errors=True)
+        if self.lock is not None:
+            self.note.unlink(missing_ok=True)
+            self.lock.close()
+            self.lock = None
+
+
+def _end_dropped(held: _Held, owner: int) -> None:
+    """End the server of an object that was dropped, or is there when the interpreter ends; not so in a fork of it."""
+    if os.getpid() == owner:
+        held.end()
+
+
 class EmbeddedServer:
     """A ``redis-server`` on a private unix socket, with its data in a directory.
 
@@ -73,7 +107,8 @@ class EmbeddedServer:
     may lose those.)
 
     There is never a second server over one directory: a lock file is held by this process and by the server itself,
-    and a server left over by a killed process is ended, by its id, before the next one starts.
+    and a server left over by a killed process is ended, by its id, before the next one starts. One that is dropped
+    without leaving its context is ended too.
 
     Attributes:
         url: Where it is, ``unix:///...``.
@@ -92,29 +127,28 @@ class EmbeddedServer:
         self._note = self._directory / "server.json"
         self._max_bytes = max_bytes
         self._fsync = fsync
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock: IO[str] | None = None
-        self._socket_directory: Path | None = None
+        self._held = _Held(self._note)
 
     @property
     def url(self) -> str:
         """URL to connect to."""
-        assert self._socket_directory is not None, "the server has not been started"
-        return f"unix://{self._socket_directory / 'redis.sock'}"
+        assert self._held.socket_directory is not None, "the server has not been started"
+        return f"unix://{self._held.socket_directory / 'redis.sock'}"
 
     @property
     def pid(self) -> int:
         """Process id of the server."""
-        assert self._process is not None, "the server has not been started"
-        return self._process.pid
+        assert self._held.process is not None, "the server has not been started"
+        return self._held.process.pid
 
     def __enter__(self) -> EmbeddedServer:
         binary = find_redis_server()
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_directory()
+        self._held.lock = self._take_directory()
+        weakref.finalize(self, _end_dropped, self._held, os.getpid())
         try:
-            self._socket_directory = _make_socket_directory()
-            self._process = self._launch(binary)
+            self._held.socket_directory = _make_socket_directory()
+            self._held.process = self._launch(binary)
             self._note_owner()
             self._wait_until_ready()
         except BaseException:
@@ -136,34 +170,22 @@ class EmbeddedServer:
         Raises:
             RuntimeError: If it does not start.
         """
-        if self._process is None or self._process.poll() is None:
+        if self._held.process is None or self._held.process.poll() is None:
             return False
-        self._process = self._launch(find_redis_server())
+        self._held.process = self._launch(find_redis_server())
         self._note_owner()
         self._wait_until_ready()
         return True
 
     def stop(self) -> None:
         """End the server, with all its data on disk; does nothing if it has ended."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._socket_directory is not None:
-            shutil.rmtree(self._socket_directory, ignore_errors=True)
-        if self._lock is not None:
-            self._note.unlink(missing_ok=True)
-            self._lock.close()
-            self._lock = None
+        self._held.end()
 
     def _launch(self, binary: str) -> subprocess.Popen[bytes]:
-        assert self._lock is not None
+        assert self._held.lock is not None
         settings = {
             "port": "0",
-            "unixsocket": f"{self._socket_directory}/redis.sock",
+            "unixsocket": f"{self._held.socket_directory}/redis.sock",
             "unixsocketperm": "700",
             "dir": str(self._directory),
             "logfile": str(self._directory / "redis.log"),
@@ -187,18 +209,20 @@ class EmbeddedServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=[self._lock.fileno()],
+            pass_fds=[self._held.lock.fileno()],
         )
 
     def _wait_until_ready(self) -> None:
         """Wait for the first answer; reading a large log back may take minutes, and is not an error."""
-        assert self._process is not None
+        assert self._held.process is not None
         began = time.monotonic()
         limit = _START_SECONDS
         client = redis.Redis.from_url(self.url, socket_timeout=_START_SECONDS, retry=Retry(NoBackoff(), 0))
         while True:
-            if self._process.poll() is not None:
-                raise RuntimeError(f"redis-server ended with status {self._process.returncode}: {self._log_tail()}")
+            if self._held.process.poll() is not None:
+                raise RuntimeError(
+                    f"redis-server ended with status {self._held.process.returncode}: {self._log_tail()}"
+                )
             try:
                 client.ping()
                 client.close()
@@ -257,7 +281,7 @@ class EmbeddedServer:
             "owner_started": _start_time(os.getpid()),
             "server_pid": self.pid,
             "server_started": _start_time(self.pid),
-            "socket_directory": str(self._socket_directory),
+            "socket_directory": str(self._held.socket_directory),
         }
         partial = self._note.with_suffix(".partial")
         partial.write_text(json.dumps(note))

@@ -143,6 +143,34 @@ def test_a_clean_end_leaves_the_data_and_nothing_else(tmp_path: Path) -> None:
         assert open_store(server).state_ids() == ["a.0.0:0"]
 
 
+@pytest.mark.parametrize("how", ["dropped", "left to the interpreter"])
+def test_a_server_that_nobody_stops_ends_and_leaves_nothing(tmp_path: Path, how: str) -> None:
+    """Its process, its socket and the note of its owner are gone when the object is, or the interpreter."""
+    end = "del server; import gc; gc.collect(); print(os.path.exists(socket))" if how == "dropped" else "print(False)"
+    code = f"""
+import os
+from pathlib import Path
+from replay import EmbeddedServer
+server = EmbeddedServer(Path({str(tmp_path)!r}), max_bytes=2**30)
+server.__enter__()
+socket = server.url.removeprefix("unix://")
+print(server.pid, socket, flush=True)
+if os.fork() == 0:
+    del server  # a fork has a copy of the object, and not the server
+    os._exit(0)
+os.wait()
+print(os.path.exists(socket))
+{end}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, alive, gone = done.stdout.splitlines()
+    pid, socket = first.split()
+    assert (alive, gone) == ("True", "False")
+    assert not Path(socket).parent.exists()
+    assert not Path(f"/proc/{pid}").exists()
+    assert not (tmp_path / "server.json").exists()
+
+
 def test_a_client_outlives_the_loss_of_its_connections(tmp_path: Path) -> None:
     with serve(tmp_path) as server:
         store = open_store(server)
