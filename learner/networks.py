@@ -72,7 +72,9 @@ class NormGRUCell(nn.Module):
 
     def forward(self, x: Tensor, deter: Tensor) -> Tensor:
         """[B, inputs] and [B, D] to the next [B, D]."""
-        reset, candidate, update = self.norm(self.linear(torch.cat((x, deter), dim=-1))).chunk(3, dim=-1)
+        # CUDA's autocast normalises in float32, the CPU's in the type that it is given; h keeps its own.
+        gates = self.norm(self.linear(torch.cat((x, deter), dim=-1))).to(deter.dtype)
+        reset, candidate, update = gates.chunk(3, dim=-1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
         update = torch.sigmoid(update - 1.0)  # starts by remembering
         return torch.lerp(deter, candidate, update)
