@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from learner.behaviour import Policy
 from learner.config import LearnerConfig
+from learner.devices import make_generator
 from learner.distributions import gumbel
 from learner.rssm import Latent
 from learner.student import Student
@@ -51,7 +52,7 @@ class ActingPolicy:
         self.progress = StudentProgress()
         self.version = 0
         self.spec = spec
-        self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._generator = make_generator(self.device, seed)
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -98,14 +99,13 @@ class ActingPolicy:
         Raises:
             ValueError: a row is the student's and there is no image.
         """
-        first = torch.as_tensor(is_first, device=self.device)
-        mask = torch.as_tensor(student, device=self.device)
+        first = torch.as_tensor(is_first).to(self.device)
         action = carry.action * (~first)[:, None]
         deter, stoch = torch.empty_like(carry.latent.deter), torch.empty_like(carry.latent.stoch)
-        for driven, model in ((~mask, self.teacher), (mask, self.student)):
-            if not bool(driven.any()):
+        for rows, model in ((np.flatnonzero(~student), self.teacher), (np.flatnonzero(student), self.student)):
+            if not len(rows):
                 continue
-            rows = driven.cpu().numpy()
+            driven = torch.as_tensor(rows).to(self.device)
             embed = self._embed(model, state[rows], None if image is None else image[rows])
             before = Latent(carry.latent.deter[driven], carry.latent.stoch[driven])
             noise = gumbel(tuple(before.stoch.shape), self.device, self._generator) if explore else None
@@ -136,12 +136,12 @@ class ActingPolicy:
         model: Teacher | Student = self.teacher if image is None else self.student
         latent = self.teacher.rssm.initial(1)
         padded = np.concatenate((np.zeros_like(action[:1]), action))
-        actions = torch.as_tensor(padded, device=self.device)
+        actions = torch.as_tensor(padded).to(self.device)
         states = []
         for t in range(len(state)):
             if t < context:
                 embed = self._embed(model, state[t : t + 1], None if image is None else image[t : t + 1])
-                first = torch.tensor([t == 0], device=self.device)
+                first = torch.full((1,), t == 0, device=self.device)
                 latent = model.rssm.observe_step(latent, embed, actions[t : t + 1], first, None)
             else:
                 latent, _ = model.rssm.imagine(latent, actions[t : t + 1], None)
@@ -150,8 +150,8 @@ class ActingPolicy:
 
     def _embed(self, model: Teacher | Student, state: np.ndarray, image: np.ndarray | None) -> Tensor:
         if isinstance(model, Teacher):
-            return model.embed(torch.as_tensor(state, device=self.device))
+            return model.embed(torch.as_tensor(state).to(self.device))
         if image is None:
             raise ValueError("the student was asked to act without an image")
-        embed: Tensor = model.encoder(torch.as_tensor(image, device=self.device))
+        embed: Tensor = model.encoder(torch.as_tensor(image).to(self.device))
         return embed

@@ -61,10 +61,18 @@ class ReturnRange(nn.Module):
 
     @torch.no_grad()
     def update(self, returns: Tensor) -> Tensor:
-        """Takes in returns of any shape; gives the divisor, a scalar of at least 1."""
-        quantiles = torch.quantile(returns.flatten(), torch.tensor([0.05, 0.95], device=returns.device))
-        self.span.lerp_(quantiles[1] - quantiles[0], 1.0 - self.momentum)
+        """Takes in returns of any shape, unless they are not finite; gives the divisor, a scalar of at least 1."""
+        ordered = returns.flatten().sort().values
+        span = _percentile(ordered, 0.95) - _percentile(ordered, 0.05)
+        self.span.copy_(torch.where(torch.isfinite(span), self.span.lerp(span, 1.0 - self.momentum), self.span))
         return self.span.clamp(min=1.0)
+
+
+def _percentile(ordered: Tensor, share: float) -> Tensor:
+    """Of ordered values [N], as `torch.quantile` has it, which first looks at the levels."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    return torch.lerp(ordered[below], ordered[min(below + 1, len(ordered) - 1)], place - below)
 
 
 class Imagined(NamedTuple):

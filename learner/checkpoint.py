@@ -3,6 +3,8 @@
 weights.safetensors     every parameter and buffer, "<module>/<name>": all that an evaluation needs
 training.safetensors    Adam's moments and the states of the random generators: what a resumed run needs besides
 document                format, observation spec, learner's config, counters
+
+Nothing of it says where it was computed: what a CPU wrote a GPU goes on with, and the other way round.
 """
 
 import dataclasses
@@ -15,11 +17,15 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from learner import format_2
 from learner.acting import ActingPolicy
+from learner.devices import GENERATOR_BYTES, later_seed
 from learner.learner import Learner
+from learner.tally import NotFiniteError
+from learner.weights import to_arrays
 from replay.schema import StreamSpec
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
 
@@ -39,22 +45,33 @@ class LearnerState:
 
 
 def capture(learner: Learner) -> LearnerState:
-    """The learner's state; the learner's loops must not be in an update (see `Learner.paused`)."""
-    training: Arrays = {}
-    for name, optimiser in learner.optimisers.items():
-        for index, moments in optimiser.adam.state_dict()["state"].items():
-            for key, value in moments.items():
-                training[f"{name}/{index}/{key}"] = _to_numpy(value)
+    """The learner's state; the learner's loops must not be in an update (see `Learner.paused`).
+
+    Raises:
+        NotFiniteError: it is not finite, so that nobody could go on with it.
+    """
+    moments = {
+        f"{name}/{index}/{key}": value
+        for name, optimiser in learner.optimisers.items()
+        for index, held in optimiser.adam.state_dict()["state"].items()
+        for key, value in held.items()
+    }
+    training = _finite(to_arrays(moments)) if moments else {}
     for index, generator in enumerate(learner.generators):
-        training[f"generator/{index}"] = _to_numpy(generator.get_state())
-    return LearnerState(module_arrays(learner.modules), training, _document(learner))
+        training[f"generator/{index}"] = generator.get_state().numpy()
+    return LearnerState(_finite(module_arrays(learner.modules)), training, _document(learner))
 
 
 def capture_acting(learner: Learner) -> LearnerState:
-    """What acts, and nothing to go on training from; the loops may go on meanwhile, but for milliseconds."""
+    """What acts, and nothing to go on training from; the loops may go on meanwhile, but for milliseconds.
+
+    Raises:
+        NotFiniteError: it is not finite.
+    """
     with learner.weights_held():
         modules = {name: learner.modules[name] for name in ACTING}
-        return LearnerState(module_arrays(modules), {}, _document(learner))
+        arrays, document = module_arrays(modules), _document(learner)
+    return LearnerState(_finite(arrays), {}, document)
 
 
 def acting_part(state: LearnerState) -> LearnerState:
@@ -66,20 +83,37 @@ def acting_part(state: LearnerState) -> LearnerState:
 def restore(learner: Learner, state: LearnerState) -> None:
     """Puts a captured state into a learner of the same spec and sizes.
 
+    A generator of a CPU cannot go on where one of a GPU was, nor the other way round: it begins anew then, from the
+    learner's seed and the updates so far, the same ones whenever it begins there.
+
     Raises:
         ValueError: the state is of another format, spec or sizes; the message names the first difference.
     """
     check_document(state.document, learner.spec)
-    load_modules(learner.modules, state.weights)
     teacher_updates, student_updates = state.document["teacher_updates"], state.document["student_updates"]
+    weights, training = state.weights, state.training
+    if state.document["format"] == format_2.FORMAT:
+        weights = format_2.upgraded_weights(weights, teacher_updates, student_updates)
+        training = format_2.upgraded_training(training, learner.modules)
+    load_modules(learner.modules, weights)
     for name, optimiser in learner.optimisers.items():
         updates = student_updates if name == "student" else teacher_updates
-        moments = _moments(name, optimiser.parameters, state.training, at_least=1 if updates > 0 else 0)
-        param_groups = optimiser.adam.state_dict()["param_groups"]
-        optimiser.adam.load_state_dict({"state": moments, "param_groups": param_groups})
-    for index, generator in enumerate(learner.generators):
-        generator.set_state(_array(state.training, f"generator/{index}", tuple(generator.get_state().shape)))
+        moments = _moments(name, optimiser.parameters, training, at_least=1 if updates > 0 else 0)
+        optimiser.load(moments)
+    for index, (generator, updates) in enumerate(
+        zip(learner.generators, (teacher_updates, student_updates), strict=True)
+    ):
+        _restore_generator(generator, training, index, learner.seed, updates)
     learner.resume_counters(teacher_updates, student_updates)
+
+
+def _restore_generator(generator: torch.Generator, arrays: Arrays, index: int, seed: int, updates: int) -> None:
+    key, size = f"generator/{index}", len(generator.get_state())
+    found = arrays.get(key)
+    if found is not None and found.size != size and found.size in GENERATOR_BYTES.values():
+        generator.manual_seed(later_seed(seed, index, updates))
+    else:
+        generator.set_state(_array(arrays, key, (size,)))
 
 
 def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, Any]) -> None:
@@ -89,6 +123,8 @@ def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, An
         ValueError: the checkpoint is of another format, spec or sizes.
     """
     check_document(document, None)
+    if document["format"] == format_2.FORMAT:
+        weights = format_2.upgraded_weights(weights, document["teacher_updates"], document["student_updates"])
     load_modules({"teacher": policy.teacher, "policy": policy.policy, "student_average": policy.student}, weights)
     policy.progress.updates.fill_(document["student_updates"])
     policy.version = document["teacher_updates"] + document["student_updates"]
@@ -126,8 +162,11 @@ def check_document(document: Mapping[str, Any], spec: StreamSpec | None) -> None
     Raises:
         ValueError: naming what differs.
     """
-    if document.get("format") != FORMAT:
-        raise ValueError(f"learner state has format {document.get('format')}; this version reads format {FORMAT}")
+    if document.get("format") not in (format_2.FORMAT, FORMAT):
+        raise ValueError(
+            f"learner state has format {document.get('format')}; this version reads formats {format_2.FORMAT} and "
+            f"{FORMAT}"
+        )
     if spec is not None:
         spec.require_equal(StreamSpec.from_json(document["spec"]), "the checkpoint")
 
@@ -144,11 +183,25 @@ def _document(learner: Learner) -> dict[str, Any]:
 
 def module_arrays(modules: Mapping[str, nn.Module]) -> Arrays:
     """All parameters and buffers as "<module>/<name>"."""
-    return {
-        f"{module_name}/{name}": _to_numpy(tensor)
-        for module_name, module in modules.items()
-        for name, tensor in module.state_dict().items()
-    }
+    return to_arrays(
+        {
+            f"{module_name}/{name}": tensor
+            for module_name, module in modules.items()
+            for name, tensor in module.state_dict().items()
+        }
+    )
+
+
+def _finite(arrays: Arrays) -> Arrays:
+    """The same.
+
+    Raises:
+        NotFiniteError: naming the first array that is not finite.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise NotFiniteError(f"{name} is not finite; nothing is written of such a learner")
+    return arrays
 
 
 def load_modules(modules: Mapping[str, nn.Module], arrays: Arrays) -> None:
@@ -186,8 +239,3 @@ def _array(arrays: Arrays, key: str, shape: tuple[int, ...]) -> torch.Tensor:
         what = "is missing" if found is None else f"has shape {tuple(found.shape)}"
         raise ValueError(f"checkpoint's {key} {what}; this model has {shape}")
     return torch.from_numpy(found.copy())
-
-
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    # safetensors writes the memory as it lies, so that of channels_last weights must be put in order first.
-    return np.array(tensor.detach().cpu().numpy(), order="C")

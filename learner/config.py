@@ -135,6 +135,13 @@ class StudentConfig:
             "choices": ("scratch", "teacher_init", "tied"),
         },
     )
+    device: str = field(
+        default="auto",
+        metadata={
+            "help": "where the student computes: auto is where the teacher does, cuda:1 a second GPU",
+            "choices": ("auto", "cuda:1"),
+        },
+    )
     refresh_updates: int = field(
         default=10, metadata={"help": "student updates between two looks at the moving teacher", "min": 1}
     )
@@ -184,6 +191,14 @@ class LearnerConfig:
         metadata={
             "help": "arithmetic of the networks; auto takes bfloat16 where the processor has it",
             "choices": ("auto", "float32", "bfloat16"),
+        },
+    )
+    graphs: str = field(
+        default="auto",
+        metadata={
+            "help": "auto: on a GPU, whole updates are captured as CUDA graphs and launched in one call each; off: "
+            "kernel by kernel",
+            "choices": ("auto", "off"),
         },
     )
     threads: int = field(default=1, metadata={"help": "torch threads of each of the two loops on a CPU", "min": 1})

@@ -35,6 +35,29 @@ def gumbel(shape: tuple[int, ...], device: torch.device, generator: torch.Genera
     return -torch.log(-torch.log(uniform.clamp_(1e-9, 1.0 - 1e-7)))
 
 
+def pick_rows(allowed: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draws rows out of those that are allowed, all alike and with repetition. Nothing leaves the device for it.
+
+    Args:
+        allowed: [N] bool; where none is, row 0 stands for all.
+        count: rows to draw.
+        generator: of the draws.
+
+    Returns:
+        [count] int64, places in `allowed`.
+    """
+    up_to = allowed.cumsum(0)
+    uniform = torch.rand(count, device=allowed.device, generator=generator)
+    wanted = torch.minimum((uniform * up_to[-1]).long(), up_to[-1] - 1)
+    return torch.searchsorted(up_to, wanted, right=True)
+
+
+def one_hot(index: Tensor, classes: int) -> Tensor:
+    """[...] int64 to [..., classes] float32, with no look at the indices first, as `F.one_hot` has it."""
+    zeros = torch.zeros(*index.shape, classes, device=index.device)
+    return zeros.scatter_(-1, index.unsqueeze(-1), 1.0)
+
+
 def straight_through(log_probs: Tensor, noise: Tensor | None) -> Tensor:
     """One-hot draw (or mode, without noise) whose gradient is that of the probabilities.
 
@@ -46,11 +69,11 @@ def straight_through(log_probs: Tensor, noise: Tensor | None) -> Tensor:
         [..., S, K] one-hot in value, differentiable through the probabilities.
     """
     score = log_probs.detach() if noise is None else log_probs.detach() + noise
-    one_hot = F.one_hot(score.argmax(dim=-1), log_probs.shape[-1]).to(log_probs.dtype)
+    drawn = one_hot(score.argmax(dim=-1), log_probs.shape[-1]).to(log_probs.dtype)
     if not log_probs.requires_grad:
-        return one_hot
+        return drawn
     probs = torch.exp(log_probs)
-    return one_hot + probs - probs.detach()
+    return drawn + probs - probs.detach()
 
 
 def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -89,10 +112,9 @@ class TwoHot:
         position = (symlog(value).clamp(-self.limit, self.limit) + self.limit) * (self.bins - 1) / (2 * self.limit)
         lower = position.floor().clamp(max=self.bins - 2)
         upper_weight = (position - lower).unsqueeze(-1)
-        index = lower.long()
-        return (
-            F.one_hot(index, self.bins) * (1.0 - upper_weight) + F.one_hot(index + 1, self.bins) * upper_weight
-        ).float()
+        index = lower.long().unsqueeze(-1)
+        weights = torch.zeros(*value.shape, self.bins, device=value.device)
+        return weights.scatter_(-1, index, 1.0 - upper_weight).scatter_(-1, index + 1, upper_weight)
 
     def mean(self, logit: Tensor) -> Tensor:
         """[..., N] logits to the [...] value they stand for."""

@@ -6,10 +6,9 @@ batches needs several times as many images as from frames that each come from an
 Shapes: B batch, T time, K views, H W C image, S_dim state, N frames.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,41 +21,44 @@ class Frames(NamedTuple):
 
 
 class FramePool:
-    """The newest frames of the student's batches. It costs no reading: the batches were read in any case."""
+    """The newest frames of the student's batches. It costs no reading: the batches were read in any case.
 
-    def __init__(self, capacity: int, device: torch.device) -> None:
+    It lies on the learner's device, with its counts: to add and to draw is work for the device alone.
+    """
+
+    def __init__(self, capacity: int, image_shape: Sequence[int], state_dim: int, device: torch.device) -> None:
         """Makes an empty pool.
 
         Args:
             capacity: frames that it holds; a further one takes the place of the oldest.
+            image_shape: H, W, C.
+            state_dim: S_dim.
             device: where it holds them.
         """
         self.capacity = capacity
-        self._device = device
-        self._frames: Frames | None = None
-        self._added = 0
+        # One place more than it holds, for what is to be thrown away.
+        self._frames = Frames(
+            torch.zeros(capacity + 1, *image_shape, dtype=torch.uint8, device=device),
+            torch.zeros(capacity + 1, state_dim, device=device),
+        )
+        self._added = torch.zeros((), dtype=torch.int64, device=device)
 
-    def __len__(self) -> int:
-        return min(self._added, self.capacity)
-
-    def add(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Takes in the valid rows of a student batch: `image` [B, T, K, H, W, C], `state_at_exposure`, `valid`."""
-        valid = batch["valid"]
-        views = batch["image"].shape[2]
-        images = batch["image"][valid].reshape(-1, *batch["image"].shape[3:])[-self.capacity :]
-        states = np.repeat(batch["state_at_exposure"][valid], views, axis=0)[-self.capacity :]
-        new = Frames(torch.as_tensor(images).to(self._device), torch.as_tensor(states).to(self._device))
-        if self._frames is None:
-            self._frames = Frames(*(x.new_zeros((self.capacity, *x.shape[1:])) for x in new))
-        places = (torch.arange(len(images), device=self._device) + self._added) % self.capacity
-        for held, x in zip(self._frames, new, strict=True):
-            held[places] = x
-        self._added += len(images)
+    def add(self, image: Tensor, state: Tensor, valid: Tensor) -> None:
+        """Takes in the valid rows of a student batch: [B, T, K, H, W, C] uint8, [B, T, S_dim] and [B, T] bool."""
+        views = image.shape[2]
+        wanted = valid.flatten().repeat_interleave(views)
+        number = wanted.cumsum(0)  # from 1
+        newest = wanted & (number > number[-1] - self.capacity)
+        places = torch.where(newest, (self._added + number - 1) % self.capacity, self.capacity)
+        self._frames.image[places] = image.flatten(0, 2)
+        self._frames.state[places] = state.flatten(0, 1).repeat_interleave(views, dim=0)
+        self._added += number[-1]
 
     def draw(self, count: int, generator: torch.Generator) -> Frames:
-        """`count` random frames, each drawn from all that are held."""
-        assert self._frames is not None, "nothing was added yet"
-        rows = torch.randint(len(self), (count,), generator=generator, device=self._device)
+        """`count` random frames, each drawn from all that are held; something must have been added."""
+        held = self._added.clamp(max=self.capacity)
+        uniform = torch.rand(count, generator=generator, device=held.device)
+        rows = torch.minimum((uniform * held).long(), held - 1)
         return Frames(*(x[rows] for x in self._frames))
 
 

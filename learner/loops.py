@@ -28,7 +28,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 WAIT_SECONDS = 0.2  # a loop looks at its stop flag at least this often
 
@@ -56,6 +55,7 @@ class LoopReport:
 
     updates: int
     metrics: dict[str, float]
+    """Means over them, and `skipped`: updates of the run that moved nothing, as what they computed was not finite."""
     waited_seconds: float
     seconds: float
     staleness: float
@@ -72,7 +72,8 @@ class Loop:
     def __init__(
         self,
         name: str,
-        update: Callable[[Mapping[str, np.ndarray]], dict[str, Tensor]],
+        update: Callable[[Mapping[str, np.ndarray]], object],
+        means: Callable[[], dict[str, float]],
         sampler: Sampler,
         limiter: Limiter,
         version: Callable[[], int],
@@ -82,12 +83,14 @@ class Loop:
         Args:
             name: for messages.
             update: `Learner.teacher_update` or `Learner.student_update`.
+            means: of this loop's metrics since the last call: `Learner.report`.
             sampler: of this loop's batches.
             limiter: of this loop's replayed rows.
             version: the learner's version now, to measure how old the policy of a sampled chunk is.
         """
         self.name = name
-        self._update, self._sampler, self._limiter, self._version = update, sampler, limiter, version
+        self._update, self._means = update, means
+        self._sampler, self._limiter, self._version = sampler, limiter, version
         self._lock = threading.Lock()
         self._reset(time.perf_counter())
 
@@ -100,7 +103,7 @@ class Loop:
             with self._lock:
                 self._waited += waited
             return False
-        metrics = self._update(batch)
+        self._update(batch)
         self._limiter.record_sampled(int(batch["valid"].sum()))
         made_by = batch["policy_version"]
         age = self._version() - float(made_by[made_by > 0].mean()) if (made_by > 0).any() else 0.0
@@ -108,21 +111,23 @@ class Loop:
             self._waited += waited
             self._updates += 1
             self._staleness += age
-            for key, value in metrics.items():
-                self._sums[key] = self._sums[key] + value.detach() if key in self._sums else value.detach()
         return True
 
     def report(self) -> LoopReport:
-        """What happened since the last call: means of all metrics, and the waiting."""
+        """What happened since the last call: means of all metrics, and the waiting.
+
+        Raises:
+            NotFiniteError: the loop computes nothing finite any more.
+        """
+        metrics = self._means()  # may wait for a GPU, so not under the lock
         with self._lock:
             now = time.perf_counter()
-            count = max(self._updates, 1)
             report = LoopReport(
                 updates=self._updates,
-                metrics={key: float(value) / count for key, value in self._sums.items()},
+                metrics=metrics,
                 waited_seconds=self._waited,
                 seconds=now - self._since,
-                staleness=self._staleness / count,
+                staleness=self._staleness / max(self._updates, 1),
             )
             self._reset(now)
         return report
@@ -137,7 +142,6 @@ class Loop:
 
     def _reset(self, now: float) -> None:
         self._updates, self._waited, self._staleness, self._since = 0, 0.0, 0.0, now
-        self._sums: dict[str, Tensor] = {}
 
 
 class LoopThread:

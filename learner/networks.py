@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ERROR_RATE = 0.02
+"""Share by which the mean of squared errors moves to a batch's, once there were 1 / ERROR_RATE batches."""
+
 
 class MLP(nn.Module):
     """`layers` times (linear, layer norm, SiLU), then a linear output."""
@@ -37,28 +40,50 @@ class MLP(nn.Module):
 
 
 class GaussianLoss(nn.Module):
-    """Negative log-likelihood of values around a prediction, each dimension with a deviation that is learned along.
+    """Negative log-likelihood of values around a prediction, each dimension with the deviation that fits its errors.
 
     A squared error would mostly be about the dimensions that cannot be told (the turn of a cube, a speed from one
-    image) and hardly about centimetres. With calibrated deviations every dimension counts by how well it can be told
-    (Rybkin et al., sigma-VAE, arXiv 2006.13202).
+    image) and hardly about centimetres. With fitting deviations every dimension counts by how well it can be told.
+    The deviation under which errors are likeliest is their root mean square (sigma-VAE, Rybkin et al., arXiv
+    2006.13202, eq. 7): nothing to descend to by gradients, which would take as many updates as the step size is small.
     """
 
+    mean_square: Tensor
+    updates: Tensor
+
     def __init__(self, size: int, least: float) -> None:
-        """Begins with the same deviation for all.
+        """Begins knowing no errors: the first batch's are taken as they are.
 
         Args:
             size: dimensions.
             least: no deviation falls below this, in the values' unit.
         """
         super().__init__()
-        self.log_deviation = nn.Parameter(torch.full((size,), -1.0))
         self.least = least
+        self.register_buffer("mean_square", torch.ones(size))
+        self.register_buffer("updates", torch.zeros(()))
+
+    @torch.no_grad()
+    def take_in(self, predicted: Tensor, values: Tensor, valid: Tensor) -> None:
+        """Moves the mean of squared errors towards this batch's; one that is not finite is left out.
+
+        Args:
+            predicted: [..., size].
+            values: [..., size].
+            valid: [...] bool, which of them count.
+        """
+        square = (predicted.float() - values.float()).square() * valid.unsqueeze(-1)
+        mean = square.flatten(0, -2).sum(0) / valid.sum().clamp(min=1)
+        rate = (1.0 / (self.updates + 1.0)).clamp(min=ERROR_RATE)
+        finite = torch.isfinite(mean).all()
+        self.mean_square.copy_(torch.where(finite, torch.lerp(self.mean_square, mean, rate), self.mean_square))
+        self.updates += finite
 
     def forward(self, predicted: Tensor, values: Tensor) -> Tensor:
         """[..., size] and [..., size] to [...] nats, float32; the constant log(2 pi) / 2 is left out."""
-        variance = (self.least + self.log_deviation.float().exp()).square().expand_as(predicted)
-        return F.gaussian_nll_loss(predicted.float(), values.float(), variance, reduction="none").sum(dim=-1)
+        variance = self.mean_square.clamp(min=self.least**2)
+        square = (predicted.float() - values.float()).square()
+        return 0.5 * (torch.log(variance) + square / variance).sum(dim=-1)
 
 
 class NormGRUCell(nn.Module):
@@ -128,16 +153,29 @@ def frozen_parameters(module: nn.Module) -> None:
 @torch.no_grad()
 def copy_parameters(source: nn.Module, target: nn.Module) -> None:
     """Copies all parameters and buffers of `source` into `target` of the same structure, casting the type."""
-    for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
-        b.copy_(a)
+    torch._foreach_copy_(list(target.state_dict().values()), list(source.state_dict().values()))
 
 
 @torch.no_grad()
-def move_towards(target: nn.Module, source: nn.Module, rate: float) -> None:
-    """Moves the parameters of `target` by the share `rate` towards those of `source`: a moving average."""
-    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
+def move_towards(target: nn.Module, source: nn.Module, rate: float | Tensor) -> None:
+    """Moves the parameters of `target` by the share `rate` towards those of `source`: a moving average.
+
+    Args:
+        target: moved.
+        source: of the same structure.
+        rate: a number, or a scalar on their device.
+    """
+    ours: list[Tensor] = [*target.parameters()]
+    theirs: list[Tensor] = [*source.parameters()]
+    torch._foreach_lerp_(ours, theirs, [rate] * len(ours) if isinstance(rate, Tensor) else rate)
 
 
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Squared error summed over the last dimension, [..., N] and [..., N] to [...] float32."""
     return F.mse_loss(a.float(), b.float(), reduction="none").sum(dim=-1)
+
+
+def masked_mean(loss: Tensor, valid: Tensor) -> Tensor:
+    """Mean of loss [B, T] over the steps where valid [B, T] is True."""
+    assert loss.shape == valid.shape, (loss.shape, valid.shape)
+    return (loss * valid).sum() / valid.sum().clamp(min=1)

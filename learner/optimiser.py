@@ -10,13 +10,28 @@ FINAL_SHARE = 0.1
 
 
 class Optimiser:
-    """Adam over the trainable parameters of one module."""
+    """Adam over the trainable parameters of one module.
+
+    The step size and the counts are on the parameters' device, so that a step can be captured as part of a CUDA graph.
+    A step whose loss or gradients are not finite moves nothing: Adam's fused step looks at `refused` itself, as it does
+    for torch's gradient scaler, and nothing waits for the device to say so.
+
+    Attributes:
+        refused: scalar float32, 1 where the gradients of the last `backward` are not to be stepped along, else 0.
+    """
 
     def __init__(self, module: nn.Module, learning_rate: float, gradient_norm: float) -> None:
         """Makes the optimiser; parameters that are frozen now are left out."""
         self.parameters = [x for x in module.parameters() if x.requires_grad]
         self.gradient_norm = gradient_norm
-        self.adam = torch.optim.Adam(self.parameters, lr=learning_rate, eps=1e-6, fused=True)
+        device = self.parameters[0].device
+        self.learning_rate = torch.full((), learning_rate, device=device)
+        self.refused = torch.zeros((), device=device)
+        self.adam = torch.optim.Adam(
+            self.parameters, lr=learning_rate, eps=1e-6, fused=True, capturable=device.type == "cuda"
+        )
+        self.adam.param_groups[0]["lr"] = self.learning_rate
+        self.adam.found_inf = self.refused  # type: ignore[attr-defined]
 
     def backward(self, loss: Tensor) -> Tensor:
         """Fresh gradients of a scalar loss, clipped; returns their norm before clipping.
@@ -30,33 +45,30 @@ class Optimiser:
         else:
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter)
-        return nn.utils.clip_grad_norm_(self.parameters, self.gradient_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.gradient_norm)
+        self.refused.copy_(~(torch.isfinite(loss.detach()) & torch.isfinite(norm)))
+        return norm
 
-    def step(self, learning_rate: float | None = None) -> None:
-        """Moves the parameters, from now on with another step size where one is given."""
-        if learning_rate is not None:
-            self.adam.param_groups[0]["lr"] = learning_rate
+    def load(self, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Goes on with Adam's state, by the numbers of the parameters."""
+        self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
+        self.adam.param_groups[0]["lr"] = self.learning_rate  # torch has put a copy of it there
+
+    def step(self) -> None:
+        """Moves the parameters, unless that is refused."""
         self.adam.step()
 
 
-def decayed(learning_rate: float, updates: int, decay_updates: int) -> float:
-    """The step size after so many updates: falls evenly to `FINAL_SHARE` over `decay_updates`; 0 of them keep it."""
-    if decay_updates == 0:
-        return learning_rate
-    return learning_rate * (1.0 - (1.0 - FINAL_SHARE) * min(updates / decay_updates, 1.0))
+def decayed(learning_rate: float, updates: Tensor, decay_updates: int) -> Tensor:
+    """The step size after so many updates, a scalar: falls evenly to `FINAL_SHARE` over `decay_updates`, then stays."""
+    return learning_rate * (1.0 - (1.0 - FINAL_SHARE) * (updates / decay_updates).clamp(max=1.0))
 
 
 def weighted_sum(terms: Mapping[str, Tensor], scales: Mapping[str, float]) -> Tensor:
     """Sum of scalar terms, each by its scale; one whose scale is 0 is left out, so that it costs no backward pass."""
     assert terms.keys() == scales.keys(), (terms.keys(), scales.keys())
-    total = torch.zeros(())
+    total = torch.zeros((), device=next(iter(terms.values())).device)
     for name, term in terms.items():
         if scales[name] != 0.0:
             total = total + scales[name] * term
     return total
-
-
-def masked_mean(loss: Tensor, valid: Tensor) -> Tensor:
-    """Mean of loss [B, T] over the steps where valid [B, T] is True."""
-    assert loss.shape == valid.shape, (loss.shape, valid.shape)
-    return (loss * valid).sum() / valid.sum().clamp(min=1)

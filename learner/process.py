@@ -114,8 +114,14 @@ class LearnerProcess:
         student_sampler = partial(StudentSampler, store, config.student.batch_size, seeds[1], prefetch=prefetch)
         self._bounded = tuple(limiter.samples_per_insert > 0 for limiter in plan.limiters)
         self._limiters = tuple(limiter.join(store) for limiter in plan.limiters)
+        learner, means = self._learner, self._learner.report
         self.teacher_loop = Loop(
-            "teacher", self._learner.teacher_update, teacher_sampler, self._limiters[0], self._version
+            "teacher",
+            learner.teacher_update,
+            partial(means, "teacher"),
+            teacher_sampler,
+            self._limiters[0],
+            self._version,
         )
         self._later: LaterStudent | None = None
         student: LaterStudent | StudentSampler
@@ -129,8 +135,9 @@ class LearnerProcess:
         else:
             student = student_sampler()
         self._samplers = teacher_sampler, student
+        limiter = self._later or self._limiters[1]
         self.student_loop = Loop(
-            "student", self._learner.student_update, student, self._later or self._limiters[1], self._version
+            "student", learner.student_update, partial(means, "student"), student, limiter, self._version
         )
         self._threads = tuple(LoopThread(loop, config.threads) for loop in (self.teacher_loop, self.student_loop))
         self._reported = list(updates)

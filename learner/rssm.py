@@ -29,6 +29,10 @@ class Latent(NamedTuple):
         """[..., D + S*K], what the policy and all heads read."""
         return torch.cat((self.deter, self.stoch.flatten(-2).to(self.deter.dtype)), dim=-1)
 
+    def rows(self, chosen: Tensor) -> "Latent":
+        """Of latents [B, T], those at places chosen [N] of all B * T rows: [N]."""
+        return Latent(self.deter.flatten(0, 1)[chosen], self.stoch.flatten(0, 1)[chosen])
+
     def detach(self) -> "Latent":
         """The same values without gradient."""
         return Latent(self.deter.detach(), self.stoch.detach())
@@ -121,12 +125,17 @@ class RSSM(nn.Module):
         deter = self.recur(_reset(latent, ~is_first), self.action_in(action.to(self.action_in.weight.dtype)))
         return Latent(deter, straight_through(self.post(deter, self.post_embed(embed)), noise))
 
+    def draw(self, action: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """[T, B, S, K] Gumbel noise with which `observe` draws z along actions [B, T, A]."""
+        batch, time = action.shape[:2]
+        return gumbel((time, batch, self.config.groups, self.config.classes), action.device, generator)
+
     def observe(
         self,
         embed: Tensor,
         action: Tensor,
         is_first: Tensor,
-        generator: torch.Generator | None = None,
+        noise: Tensor,
         feed: Tensor | None = None,
     ) -> Observed:
         """Filters whole sequences from the zero latent.
@@ -135,7 +144,7 @@ class RSSM(nn.Module):
             embed: [B, T, E].
             action: [B, T, A], the action that led to each observation.
             is_first: [B, T] bool, where an episode begins and the latent is reset.
-            generator: of the draws of z.
+            noise: [T, B, S, K] of `draw`.
             feed: [B, T, S, K], a z to put into the recurrence in place of this model's own draws.
 
         Returns:
@@ -145,8 +154,6 @@ class RSSM(nn.Module):
         action_in = self.action_in(action).unbind(1)
         embed_in = self.post_embed(embed).unbind(1)
         keep = (~is_first).unbind(1)
-        shape = (time, batch, self.config.groups, self.config.classes)
-        noise = gumbel(shape, action.device, generator)
         latent = self.initial(batch)
         deters, stochs, posts = [], [], []
         for t in range(time):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
-from learner.distributions import categorical_kl
+from learner.distributions import categorical_kl, pick_rows
 from learner.frames import Frames, random_shift
 from learner.networks import GaussianLoss, ImageEncoder, copy_parameters, frozen_parameters, squared_error
 from learner.rssm import RSSM, Latent, Observed
@@ -52,11 +52,11 @@ class Student(nn.Module):
         embed: Tensor,
         action: Tensor,
         is_first: Tensor,
-        generator: torch.Generator | None = None,
+        noise: Tensor,
         feed: Tensor | None = None,
     ) -> Observed:
-        """Filters embedded images [B, T, E] with actions [B, T, A] to Observed [B, T, ...]."""
-        return self.rssm.observe(embed, action, is_first, generator, feed)
+        """Filters embedded images [B, T, E] with actions [B, T, A] and noise [T, B, S, C] to Observed [B, T, ...]."""
+        return self.rssm.observe(embed, action, is_first, noise, feed)
 
 
 class Target(NamedTuple):
@@ -68,11 +68,9 @@ class Target(NamedTuple):
 
 
 @torch.no_grad()
-def teacher_target(
-    teacher: Teacher, policy: Policy, batch: TensorBatch, views: int, generator: torch.Generator
-) -> Target:
-    """Runs the frozen teacher on the batch's states; every sequence is repeated once per view."""
-    seen = teacher.observe(batch, generator)
+def teacher_target(teacher: Teacher, policy: Policy, batch: TensorBatch, views: int, noise: Tensor) -> Target:
+    """Runs the frozen teacher on the batch's states, with noise [T, B, S, C]; sequences are repeated once per view."""
+    seen = teacher.observe(batch, noise)
     action, _ = policy(seen.latent.feat)
 
     def repeat(x: Tensor) -> Tensor:
@@ -140,8 +138,7 @@ def student_losses(
         teacher: frozen snapshot of the teacher.
         policy: frozen snapshot of the policy.
         config: whose z is fed, imagination, what moves the image encoder.
-        batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8, `state_at_exposure` [B, T, S_dim], `valid`
-            [B, T] bool.
+        batch: as the teacher's, and `image` [B, T, K, H, W, C] uint8, `state_at_exposure` [B, T, S_dim].
         generator: of all draws.
         frames: N single images for the readout; None: it reads the sequences' own.
 
@@ -150,13 +147,17 @@ def student_losses(
         (scalars).
     """
     views = batch["image"].shape[2]
-    target = teacher_target(teacher, policy, batch, views, generator)
+    # One noise for both: where the two posteriors agree so do the draws, and what follows from them is comparable.
+    noise = teacher.rssm.draw(batch["action"], generator)
+    target = teacher_target(teacher, policy, batch, views, noise)
     image = random_shift(batch["image"].transpose(1, 2).flatten(0, 1), config.shift_pixels, generator)
     action = batch["action"].repeat_interleave(views, dim=0)
     is_first = batch["is_first"].repeat_interleave(views, dim=0)
+    valid = batch["valid"].repeat_interleave(views, dim=0)
     feed = target.observed.latent.stoch if config.feed == "teacher" else None
     embed = _embed(student, image, with_gradient=config.encoder_share > 0.0 or frames is None)
-    seen = student.observe(_share_gradient(embed, config.encoder_share), action, is_first, generator, feed)
+    noise = noise.repeat_interleave(views, dim=1)
+    seen = student.observe(_share_gradient(embed, config.encoder_share), action, is_first, noise, feed)
 
     feat = seen.latent.feat
     read_state = teacher.decoder(feat)
@@ -167,13 +168,13 @@ def student_losses(
         "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
         "state": squared_error(read_state, target.state),
         "action": squared_error(chosen, target.action),
-        "readout": student.readout_loss(student.readout(embed), _shown_state(teacher, batch, views))
+        "readout": _readout_loss(student, embed, _shown_state(teacher, batch, views), valid)
         if frames is None
         else _readout_of_frames(student, teacher, config, frames, generator),
     }
     if config.imagination_scale > 0.0:
-        valid = batch["valid"].repeat_interleave(views, dim=0)
-        starts = _choose_starts(target.observed.latent, seen.latent, valid, config.imagination_starts, generator)
+        going_on = valid & ~batch["is_terminal"].repeat_interleave(views, dim=0)
+        starts = _choose_starts(target.observed.latent, seen.latent, going_on, config.imagination_starts, generator)
         deter, prior = imagination_alignment(student, teacher, policy, config, starts, generator)
         losses["imagination"] = deter + prior
     with torch.no_grad():
@@ -219,19 +220,20 @@ def _readout_of_frames(
     student: Student, teacher: Teacher, config: StudentConfig, frames: Frames, generator: torch.Generator
 ) -> Tensor:
     embed = student.encoder(random_shift(frames.image, config.shift_pixels, generator))
-    loss: Tensor = student.readout_loss(student.readout(embed), teacher.normalise(frames.state))
+    every = torch.ones(len(embed), dtype=torch.bool, device=embed.device)
+    return _readout_loss(student, embed, teacher.normalise(frames.state), every)
+
+
+def _readout_loss(student: Student, embed: Tensor, state: Tensor, valid: Tensor) -> Tensor:
+    read = student.readout(embed)
+    student.readout_loss.take_in(read, state, valid)
+    loss: Tensor = student.readout_loss(read, state)
     return loss
 
 
 def _choose_starts(
-    teacher: Latent, student: Latent, valid: Tensor, count: int, generator: torch.Generator
+    teacher: Latent, student: Latent, allowed: Tensor, count: int, generator: torch.Generator
 ) -> tuple[Latent, Latent]:
-    """The same `count` random steps of both sequences, out of those that are valid [B, T]: [B, T, ...] to [N, ...]."""
-    rows = valid.flatten().nonzero().squeeze(-1)
-    pick_rows = torch.randint(len(rows), (min(count, len(rows)),), generator=generator, device=rows.device)
-    chosen = rows[pick_rows]
-
-    def pick(x: Tensor) -> Tensor:
-        return x.flatten(0, 1)[chosen]
-
-    return Latent(pick(teacher.deter), pick(teacher.stoch)), Latent(pick(student.deter), pick(student.stoch))
+    """The same `count` random steps of both sequences, of those that are allowed [B, T]: [B, T, ...] to [N, ...]."""
+    rows = pick_rows(allowed.flatten(), count, generator)
+    return teacher.rows(rows), student.rows(rows)

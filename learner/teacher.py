@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from learner.config import LearnerConfig, TeacherConfig
 from learner.distributions import TwoHot, categorical_kl
-from learner.networks import MLP, GaussianLoss
+from learner.networks import MLP, GaussianLoss, masked_mean
 from learner.rssm import RSSM, Latent, Observed
 from replay.schema import StreamSpec
 
@@ -55,9 +55,9 @@ class Teacher(nn.Module):
         y: Tensor = self.encoder(self.normalise(state))
         return y
 
-    def observe(self, batch: TensorBatch, generator: torch.Generator | None = None) -> Observed:
-        """Filters a batch of chunks: `state`, `action`, `is_first` [B, T, ...] to Observed [B, T, ...]."""
-        return self.rssm.observe(self.embed(batch["state"]), batch["action"], batch["is_first"], generator)
+    def observe(self, batch: TensorBatch, noise: Tensor) -> Observed:
+        """Filters a batch of chunks: `state`, `action`, `is_first` [B, T, ...], noise [T, B, S, K] to Observed."""
+        return self.rssm.observe(self.embed(batch["state"]), batch["action"], batch["is_first"], noise)
 
     def predict_reward(self, latent: Latent) -> Tensor:
         """[...] latents to the expected reward [...], float32."""
@@ -76,16 +76,18 @@ def teacher_losses(
     Args:
         model: the teacher.
         config: free nats.
-        batch: `state` [B, T, S_dim], `action` [B, T, A], `reward` [B, T], `is_first`, `is_terminal` [B, T] bool.
+        batch: `state` [B, T, S_dim], `action` [B, T, A], `reward` [B, T], `is_first`, `is_terminal`, `valid` [B, T]
+            bool.
         generator: of the draws of z.
 
     Returns:
         Losses [B, T] by the names of `scales`; metrics (scalars); the filtered sequence for the behaviour.
     """
-    observed = model.observe(batch, generator)
+    observed = model.observe(batch, model.rssm.draw(batch["action"], generator))
     feat = observed.latent.feat
     prediction = model.decoder(feat)
     target = model.normalise(batch["state"])
+    model.state_loss.take_in(prediction, target, batch["valid"])
     dynamics = categorical_kl(observed.post.detach(), observed.prior)
     representation = categorical_kl(observed.post, observed.prior.detach())
     losses = {
@@ -105,6 +107,16 @@ def teacher_losses(
             "state_error": (prediction.float() - target).abs().mean(),
         }
     return losses, metrics, observed
+
+
+def means(losses: dict[str, Tensor], batch: TensorBatch) -> dict[str, Tensor]:
+    """The mean of each of `teacher_losses`' terms over the steps that it is about, scalars.
+
+    An episode's first step was led to by no action: its reward is nobody's, and is not learnt.
+    """
+    valid = batch["valid"]
+    about = {"reward": valid & ~batch["is_first"]}
+    return {name: masked_mean(loss, about.get(name, valid)) for name, loss in losses.items()}
 
 
 def scales(config: TeacherConfig) -> dict[str, float]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from learner.config import StudentConfig
-from learner.learner import choose_dtype
+from learner.devices import choose_dtype
 from learner.networks import ImageEncoder
 from learner.optimiser import Optimiser
 from sim import TASKS, RandomisationConfig, SimConfig, TimingConfig, make_env

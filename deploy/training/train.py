@@ -29,7 +29,7 @@ from deploy.training.replay_watch import ReplayWatch
 from deploy.training.resume import Resumed, resume
 from learner import checkpoint
 from learner.checkpoint import LearnerState
-from learner.learner import choose_device
+from learner.devices import choose_device
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
 

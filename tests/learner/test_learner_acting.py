@@ -152,7 +152,7 @@ def test_acting_is_filtering_as_in_training(policy: ActingPolicy) -> None:
     with torch.no_grad():
         embed = policy.teacher.embed(torch.from_numpy(np.stack(states, 1)))
         actions, modes = torch.from_numpy(np.stack(led_to[:-1], 1)), torch.stack(stochs, 1)
-        seen = policy.teacher.rssm.observe(embed, actions, is_first, torch.Generator(), feed=modes)
+        seen = policy.teacher.rssm.observe(embed, actions, is_first, policy.teacher.rssm.draw(actions), feed=modes)
     torch.testing.assert_close(seen.latent.deter[:, -1], carry.latent.deter)
     assert torch.equal(seen.post.argmax(-1), modes.argmax(-1))
 

@@ -6,10 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from learner.loops import WAIT_SECONDS, Loop, LoopThread
+from learner.tally import NotFiniteError
 
 Batch = Mapping[str, np.ndarray]
 PATIENCE_SECONDS = 30.0
@@ -73,15 +72,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def make_loop(
     sampler: FakeSampler, limiter: FakeLimiter, *, update_seconds: float = 0.0, version: int = 10
 ) -> tuple[Loop, list[Batch]]:
-    """A loop whose update gives the metric `loss` 1, 2, 3, ..., and the batches that reached it."""
+    """A loop whose metric is the number of updates so far, and the batches that reached it."""
     updated: list[Batch] = []
 
-    def update(batch: Batch) -> dict[str, Tensor]:
+    def update(batch: Batch) -> None:
         sampler.clock.now += update_seconds
         updated.append(batch)
-        return {"loss": torch.tensor(float(len(updated)))}
 
-    return Loop("teacher", update, sampler, limiter, lambda: version), updated
+    def means() -> dict[str, float]:
+        return {"updates": float(len(updated))}
+
+    return Loop("teacher", update, means, sampler, limiter, lambda: version), updated
 
 
 def test_a_step_samples_updates_and_counts_the_valid_rows(clock: Clock) -> None:
@@ -124,22 +125,27 @@ def test_waiting_is_what_limiter_and_sampler_took_not_the_update(clock: Clock) -
     assert report.waiting_fraction == 0.5
 
 
-def test_a_report_has_the_means_since_the_report_before(clock: Clock) -> None:
+def test_a_report_has_the_learner_s_means_and_what_happened_since_the_report_before(clock: Clock) -> None:
     loop, _ = make_loop(FakeSampler(clock, [make_batch()] * 5), FakeLimiter(clock), update_seconds=2.0)
     for _ in range(3):
         loop.step()
     first = loop.report()
-    assert (first.updates, first.seconds, first.metrics) == (3, 6.0, {"loss": 2.0})
+    assert (first.updates, first.seconds, first.metrics) == (3, 6.0, {"updates": 3.0})
     for _ in range(2):
         loop.step()
     second = loop.report()
-    assert (second.updates, second.seconds, second.metrics) == (2, 4.0, {"loss": 4.5})
+    assert (second.updates, second.seconds, second.metrics) == (2, 4.0, {"updates": 5.0})
 
 
 def test_a_report_of_no_time_at_all(clock: Clock) -> None:
     loop, _ = make_loop(FakeSampler(clock, []), FakeLimiter(clock))
     report = loop.report()
-    assert (report.updates, report.metrics, report.staleness, report.waiting_fraction) == (0, {}, 0.0, 0.0)
+    assert (report.updates, report.metrics, report.staleness, report.waiting_fraction) == (
+        0,
+        {"updates": 0.0},
+        0.0,
+        0.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,11 +165,11 @@ def test_staleness(clock: Clock, versions: tuple[int, int], staleness: float) ->
 
 
 def test_an_error_of_an_update_is_the_caller_s_in_debug_mode(clock: Clock) -> None:
-    def broken(batch: Batch) -> dict[str, Tensor]:
+    def broken(batch: Batch) -> None:
         raise FloatingPointError("loss is nan")
 
     limiter = FakeLimiter(clock)
-    loop = Loop("student", broken, FakeSampler(clock, [make_batch()]), limiter, lambda: 0)
+    loop = Loop("student", broken, dict, FakeSampler(clock, [make_batch()]), limiter, lambda: 0)
     with pytest.raises(FloatingPointError, match="loss is nan"):
         loop.step()
     assert limiter.recorded == []
@@ -190,14 +196,13 @@ def test_a_thread_runs_its_loop_until_it_is_stopped() -> None:
     updates = 0
     enough = threading.Event()
 
-    def update(batch: Batch) -> dict[str, Tensor]:
+    def update(batch: Batch) -> None:
         nonlocal updates
         updates += 1
         if updates >= 5:
             enough.set()
-        return {"loss": torch.tensor(1.0)}
 
-    thread = LoopThread(Loop("teacher", update, EndlessSampler(), OpenLimiter(), lambda: 1), threads=1)
+    thread = LoopThread(Loop("teacher", update, dict, EndlessSampler(), OpenLimiter(), lambda: 1), threads=1)
     thread.start()
     assert enough.wait(PATIENCE_SECONDS)
     thread.stop()
@@ -210,11 +215,11 @@ def test_a_thread_runs_its_loop_until_it_is_stopped() -> None:
 def test_an_error_in_the_thread_is_raised_where_it_is_checked() -> None:
     failed = threading.Event()
 
-    def update(batch: Batch) -> dict[str, Tensor]:
+    def update(batch: Batch) -> None:
         failed.set()
         raise FloatingPointError("loss is nan")
 
-    thread = LoopThread(Loop("student", update, EndlessSampler(), OpenLimiter(), lambda: 1), threads=1)
+    thread = LoopThread(Loop("student", update, dict, EndlessSampler(), OpenLimiter(), lambda: 1), threads=1)
     thread.check()
     thread.start()
     assert failed.wait(PATIENCE_SECONDS)
@@ -233,11 +238,28 @@ def test_a_thread_without_data_stops_too() -> None:
             asked.set()
             raise TimeoutError("the replay is empty")
 
-    def never(batch: Batch) -> dict[str, Tensor]:
+    def never(batch: Batch) -> None:
         raise AssertionError("there was no batch")
 
-    thread = LoopThread(Loop("student", never, EmptySampler(), OpenLimiter(), lambda: 1), threads=1)
+    thread = LoopThread(Loop("student", never, dict, EmptySampler(), OpenLimiter(), lambda: 1), threads=1)
     thread.start()
     assert asked.wait(PATIENCE_SECONDS)
     thread.stop()
     thread.check()
+
+
+def test_a_report_that_cannot_be_made_is_told_to_whoever_asks_and_loses_no_count(clock: Clock) -> None:
+    sampler, limiter = FakeSampler(clock, [make_batch()]), FakeLimiter(clock)
+    broken = True
+
+    def means() -> dict[str, float]:
+        if broken:
+            raise NotFiniteError("teacher: loss_state not finite")
+        return {}
+
+    loop = Loop("teacher", lambda batch: None, means, sampler, limiter, lambda: 1)
+    loop.step()
+    with pytest.raises(NotFiniteError):
+        loop.report()
+    broken = False
+    assert loop.report().updates == 1

@@ -15,7 +15,8 @@ from tiny_learner import generator, tensors, tiny_config
 from learner.acting import ActingPolicy
 from learner.behaviour import Policy, imagine
 from learner.learner import Learner
-from learner.rssm import Latent
+from learner.rssm import Latent, Observed
+from learner.teacher import Teacher
 
 Worth = Callable[[np.ndarray], np.ndarray]
 UPDATES = 200
@@ -44,11 +45,15 @@ def batch_of(rng: np.random.Generator, chunks: int, worth: Worth, *, image: bool
     return batch | {"reward": np.where(batch["is_first"], 0.0, reward).astype(np.float32)}
 
 
+def observed(teacher: Teacher, batch: dict[str, torch.Tensor]) -> Observed:
+    return teacher.observe(batch, teacher.rssm.draw(batch["action"], generator()))
+
+
 def reward_error(learner: Learner, worth: Worth) -> float:
     """Mean absolute error on fresh episodes."""
     batch = tensors(batch_of(np.random.default_rng(99), 64, worth, image=False))
     with torch.no_grad():
-        predicted = learner.teacher.predict_reward(learner.teacher.observe(batch, generator()).latent)
+        predicted = learner.teacher.predict_reward(observed(learner.teacher, batch).latent)
     return (predicted - batch["reward"])[:, 1:].abs().mean().item()
 
 
@@ -113,7 +118,7 @@ def test_the_policy_moves_to_higher_reward_in_imagination(world: str, request: p
     batch = tensors(point_world.random_batch(np.random.default_rng(7), 64, image=False))
     earned = []
     with torch.no_grad():
-        start = teacher.observe(batch, generator()).latent
+        start = observed(teacher, batch).latent
         for policy in (trained.untrained_policy, trained.learner.policy):
             dreamt = imagine(teacher, policy, Latent(start.deter[:, 0], start.stoch[:, 0]), 5, generator(1))
             earned.append(teacher.predict_reward(dreamt.latent)[-1].mean().item())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,8 @@ def make_loops(store: ReplayStore, seed: int, samples_per_insert: float = 0.0) -
         return learner.teacher_updates + learner.student_updates
 
     return learner, (
-        Loop("teacher", learner.teacher_update, samplers[0], limiters[0], version),
-        Loop("student", learner.student_update, samplers[1], limiters[1], version),
+        Loop("teacher", learner.teacher_update, partial(learner.report, "teacher"), samplers[0], limiters[0], version),
+        Loop("student", learner.student_update, partial(learner.report, "student"), samplers[1], limiters[1], version),
     )
 
 

@@ -11,6 +11,10 @@ CPU = torch.device("cpu")
 B, T, E, A = 3, 6, 7, 2
 
 
+def noise(seed: int = 0) -> Tensor:
+    return gumbel((T, B, GROUPS, CLASSES), CPU, generator(seed))
+
+
 def make_rssm(seed: int = 0) -> RSSM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -32,7 +36,7 @@ def some_latent(rssm: RSSM, count: int) -> Latent:
 
 
 def test_shapes_and_kinds_of_an_observed_sequence() -> None:
-    seen = make_rssm().observe(*make_sequence(), generator())
+    seen = make_rssm().observe(*make_sequence(), noise())
     assert seen.latent.deter.shape == (B, T, DETER)
     assert seen.latent.stoch.shape == seen.post.shape == seen.prior.shape == (B, T, GROUPS, CLASSES)
     assert seen.latent.feat.shape == (B, T, DETER + GROUPS * CLASSES)
@@ -52,8 +56,8 @@ def test_what_was_before_an_episode_does_not_matter() -> None:
     other_embed, other_action = embed.clone(), action.clone()
     other_embed[1, :3] += 1.0
     other_action[1, :3] -= 1.0
-    seen = rssm.observe(embed, action, is_first, generator())
-    other = rssm.observe(other_embed, other_action, is_first, generator())
+    seen = rssm.observe(embed, action, is_first, noise())
+    other = rssm.observe(other_embed, other_action, is_first, noise())
 
     for a, b in zip((*seen.latent, seen.post, seen.prior), (*other.latent, other.post, other.prior), strict=True):
         assert torch.equal(a[1, 3:], b[1, 3:])
@@ -64,16 +68,16 @@ def test_what_was_before_an_episode_does_not_matter() -> None:
 def test_without_the_mark_what_was_before_does_matter() -> None:
     rssm = make_rssm()
     embed, action, is_first = make_sequence()
-    seen = rssm.observe(embed, action, torch.zeros_like(is_first), generator())
+    seen = rssm.observe(embed, action, torch.zeros_like(is_first), noise())
     embed[1, :3] += 1.0
-    other = rssm.observe(embed, action, torch.zeros_like(is_first), generator())
+    other = rssm.observe(embed, action, torch.zeros_like(is_first), noise())
     assert not torch.equal(seen.latent.deter[1, 3:], other.latent.deter[1, 3:])
 
 
 def test_no_gradient_crosses_the_start_of_an_episode() -> None:
     embed, action, is_first = make_sequence()
     embed.requires_grad_()
-    seen = make_rssm().observe(embed, action, is_first, generator())
+    seen = make_rssm().observe(embed, action, is_first, noise())
     (gradient,) = torch.autograd.grad(seen.latent.deter[1, 5].sum(), embed)
     assert gradient[1, :3].abs().max() == 0.0
     assert gradient[1, 3:5].abs().min() > 0.0
@@ -83,11 +87,11 @@ def test_observing_a_sequence_is_observing_its_steps_with_the_same_noise() -> No
     rssm = make_rssm()
     embed, action, is_first = make_sequence()
     with torch.no_grad():
-        seen = rssm.observe(embed, action, is_first, generator(4))
-        noise = gumbel((T, B, GROUPS, CLASSES), CPU, generator(4))
+        seen = rssm.observe(embed, action, is_first, noise(4))
+        draws = noise(4)
         latent = rssm.initial(B)
         for t in range(T):
-            latent = rssm.observe_step(latent, embed[:, t], action[:, t], is_first[:, t], noise[t])
+            latent = rssm.observe_step(latent, embed[:, t], action[:, t], is_first[:, t], draws[t])
             torch.testing.assert_close(latent.deter, seen.latent.deter[:, t])
             assert torch.equal(latent.stoch, seen.latent.stoch[:, t])
 
@@ -119,22 +123,22 @@ def test_fed_z_goes_into_the_recurrence_and_own_draws_come_out() -> None:
     teacher_z = torch.nn.functional.one_hot(torch.arange(T) % CLASSES, CLASSES).float()
     feed = teacher_z[None, :, None].expand(B, T, GROUPS, CLASSES)
     with torch.no_grad():
-        seen = rssm.observe(embed, action, is_first, generator(4), feed=feed)
-        noise = gumbel((T, B, GROUPS, CLASSES), CPU, generator(4))
+        seen = rssm.observe(embed, action, is_first, noise(4), feed=feed)
+        draws = noise(4)
         latent = rssm.initial(B)
         for t in range(T):
-            latent = rssm.observe_step(latent, embed[:, t], action[:, t], is_first[:, t], noise[t])
+            latent = rssm.observe_step(latent, embed[:, t], action[:, t], is_first[:, t], draws[t])
             torch.testing.assert_close(latent.deter, seen.latent.deter[:, t])
             assert torch.equal(latent.stoch, seen.latent.stoch[:, t])
             latent = Latent(latent.deter, feed[:, t])
-        own = rssm.observe(embed, action, is_first, generator(4))
+        own = rssm.observe(embed, action, is_first, noise(4))
     assert not torch.equal(own.latent.deter, seen.latent.deter)
 
 
 def test_feeding_its_own_draws_changes_nothing() -> None:
     rssm = make_rssm()
-    own = rssm.observe(*make_sequence(), generator(2))
-    fed = rssm.observe(*make_sequence(), generator(2), feed=own.latent.stoch)
+    own = rssm.observe(*make_sequence(), noise(2))
+    fed = rssm.observe(*make_sequence(), noise(2), feed=own.latent.stoch)
     assert torch.equal(own.latent.deter, fed.latent.deter)
 
 
@@ -170,9 +174,9 @@ def test_imagination_and_filtering_share_one_recurrence() -> None:
 def test_the_action_of_a_step_reaches_its_latent_but_no_earlier_one() -> None:
     rssm = make_rssm()
     embed, action, is_first = make_sequence()
-    seen = rssm.observe(embed, action, is_first, generator())
+    seen = rssm.observe(embed, action, is_first, noise())
     action[:, 2] += 1.0
-    other = rssm.observe(embed, action, is_first, generator())
+    other = rssm.observe(embed, action, is_first, noise())
     assert torch.equal(seen.latent.deter[:, :2], other.latent.deter[:, :2])
     assert (seen.latent.deter[:, 2] - other.latent.deter[:, 2]).abs().amax(-1).min() > 0.0
 
@@ -182,3 +186,11 @@ def test_dynamics_are_all_but_the_posterior() -> None:
     dynamics = {id(x) for x in rssm.dynamics.parameters()}
     rest = {name.split(".")[0] for name, x in rssm.named_parameters() if id(x) not in dynamics}
     assert rest == {"post_deter", "post_embed", "post_norm", "post_out"}
+
+
+def test_the_noise_of_a_sequence_is_a_draw_for_each_step_and_follows_from_its_generator() -> None:
+    rssm = make_rssm()
+    _, action, _ = make_sequence()
+    draws = rssm.draw(action, generator(4))
+    assert torch.equal(draws, noise(4))
+    assert not torch.equal(draws, rssm.draw(action, generator(5)))

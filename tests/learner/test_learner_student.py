@@ -13,6 +13,7 @@ from tiny_learner import (
     T,
     constant_output,
     generator,
+    noise,
     sharpen_posterior,
     tensors,
     tiny_batch,
@@ -93,7 +94,7 @@ def test_a_student_that_sees_what_the_teacher_sees_has_nothing_to_learn(feed: st
 def test_what_is_left_of_the_state_loss_is_the_teacher_s_own_error() -> None:
     (student, teacher, policy), config, batch = arrived("student")
     losses = losses_of((student, teacher, policy), config.student, batch)
-    own = teacher.decoder(teacher.observe(batch, generator()).latent.feat)
+    own = teacher.decoder(teacher.observe(batch, noise()).latent.feat)
     torch.testing.assert_close(
         losses["state"], (own - teacher.normalise(batch["state"])).square().sum(-1), atol=1e-4, rtol=1e-4
     )
@@ -112,15 +113,16 @@ def test_state_readout_and_action_losses_on_paper() -> None:
     with torch.no_grad():
         student.readout.weight.zero_()
         student.readout.bias.copy_(torch.tensor([0.75, 0.0]))
-        student.readout_loss.log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
     constant_output(policy.net, 0.0)
     batch = tensors(tiny_batch())
     batch["state"] = torch.tensor([0.25, 0.25]).expand(B, T, 2)  # 0.25 and 0.0 on the way from -1 to 1
     batch["state_at_exposure"] = torch.tensor([0.5, 0.25]).expand(B, T, 2)  # the camera was late
     losses = losses_of((student, teacher, policy), config.student, batch)
     torch.testing.assert_close(losses["state"], torch.full((B, T), 0.25))
-    # log 0.5 + error^2 / (2 * 0.5^2) for each of the two, of which one is 0.25 off what the image shows
-    torch.testing.assert_close(losses["readout"], torch.full((B, T), 2 * math.log(0.5) + 0.125))
+    # One is 0.25 off what the image shows, and so is its deviation: log 0.25 + 0.25^2 / (2 * 0.25^2). The other has the
+    # least deviation.
+    expected = math.log(0.25) + 0.5 + math.log(LEAST_DEVIATION)
+    torch.testing.assert_close(losses["readout"], torch.full((B, T), expected))
     torch.testing.assert_close(losses["action"], torch.zeros(B, T))
 
 
@@ -162,8 +164,8 @@ def test_every_view_has_its_own_sequence_s_target() -> None:
     config = tiny_config()
     _, teacher, policy = make_parts(config)
     batch = tensors(tiny_batch(views=3))
-    one = teacher_target(teacher, policy, batch, 1, generator())
-    three = teacher_target(teacher, policy, batch, 3, generator())
+    one = teacher_target(teacher, policy, batch, 1, noise())
+    three = teacher_target(teacher, policy, batch, 3, noise())
     for a, b in zip(target_tensors(one), target_tensors(three), strict=True):
         assert b.shape[0] == 3 * B
         for row in range(3 * B):
@@ -192,7 +194,7 @@ def test_equal_models_from_equal_starts_imagine_the_same(feed: str) -> None:
     config = tiny_config(student={"feed": feed})
     student, teacher, policy = make_parts(config)
     copy_parameters(teacher.rssm, student.rssm)
-    start = teacher.observe(tensors(tiny_batch()), generator()).latent
+    start = teacher.observe(tensors(tiny_batch()), noise()).latent
     start = Latent(start.deter.flatten(0, 1), start.stoch.flatten(0, 1))
     deter, prior = imagination_alignment(student, teacher, policy, config.student, (start, start), generator(1))
     assert deter.shape == prior.shape == (3, B * T)
@@ -203,7 +205,7 @@ def test_equal_models_from_equal_starts_imagine_the_same(feed: str) -> None:
 def test_different_models_or_different_starts_imagine_differently() -> None:
     config = tiny_config()
     student, teacher, policy = make_parts(config)
-    start = teacher.observe(tensors(tiny_batch()), generator()).latent
+    start = teacher.observe(tensors(tiny_batch()), noise()).latent
     start = Latent(start.deter.flatten(0, 1), start.stoch.flatten(0, 1))
     other = Latent(start.deter.flip(0), start.stoch.flip(0))
 

@@ -50,12 +50,11 @@ def test_the_bounds_of_the_state_become_minus_one_and_one() -> None:
 def test_state_loss_on_paper() -> None:
     model, config = make_teacher(), tiny_config()
     constant_output(model.decoder, torch.tensor([0.25, -0.5]))
-    with torch.no_grad():
-        model.state_loss.log_deviation.fill_(math.log(0.5 - LEAST_DEVIATION))
     batch = tensors(tiny_batch(image=False))
     batch["state"] = torch.tensor([0.25, 0.25]).expand(B, T, 2)  # 0.25 and 0.0 of the way from -1 to 1
-    # log 0.5 + error^2 / (2 * 0.5^2) for each of the two, of which one is 0.5 off
-    expected = torch.full((B, T), 2 * math.log(0.5) + 0.5)
+    # The first is told exactly, with the least deviation; the second is 0.5 off, and so is its deviation then:
+    # log 0.05, and log 0.5 + 0.5^2 / (2 * 0.5^2)
+    expected = torch.full((B, T), math.log(LEAST_DEVIATION) + math.log(0.5) + 0.5)
     torch.testing.assert_close(losses_of(model, config, batch)["state"], expected)
 
 

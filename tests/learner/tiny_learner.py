@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learner.config import BehaviourConfig, LearnerConfig, RSSMConfig, StudentConfig, TeacherConfig
+from learner.distributions import gumbel
 from learner.learner import Learner
 from replay.schema import StreamSpec
 
@@ -80,12 +81,15 @@ def tiny_config(
     behaviour: dict[str, Any] | None = None,
     student: dict[str, Any] | None = None,
     precision: str = "float32",
+    device: str = "cpu",
+    graphs: str = "off",
 ) -> LearnerConfig:
     """A config with every value that matters given here; the arguments replace single fields."""
     return LearnerConfig(
         batch_size=B,
-        device="cpu",
+        device=device,
         precision=precision,
+        graphs=graphs,
         threads=1,
         rssm=RSSMConfig(**_RSSM | (rssm or {})),
         teacher=TeacherConfig(**_TEACHER | (teacher or {})),
@@ -127,6 +131,11 @@ def tensors(batch: Batch) -> dict[str, Tensor]:
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def noise(seed: int = 0, batch: int = B, time: int = T) -> Tensor:
+    """[T, B, S, K] with which z is drawn along a batch."""
+    return gumbel((time, batch, GROUPS, CLASSES), torch.device("cpu"), generator(seed))
 
 
 def snapshot(*modules: nn.Module) -> list[Tensor]:
