@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 class RSSMConfig:
     """Sizes of the recurrent state-space model, the same for teacher and student."""
 
-    deter: int = field(default=192, metadata={"help": "units of the deterministic state h", "min": 8})
-    hidden: int = field(default=192, metadata={"help": "units of every hidden layer", "min": 8})
-    groups: int = field(default=12, metadata={"help": "S, number of categorical variables in z", "min": 1})
-    classes: int = field(default=12, metadata={"help": "K, classes of each categorical variable", "min": 2})
+    deter: int = field(default=192, metadata={"help": "units of the deterministic state h", "min": 8, "max": 16_384})
+    hidden: int = field(default=192, metadata={"help": "units of every hidden layer", "min": 8, "max": 16_384})
+    groups: int = field(default=12, metadata={"help": "S, number of categorical variables in z", "min": 1, "max": 256})
+    classes: int = field(default=12, metadata={"help": "K, classes of each categorical variable", "min": 2, "max": 256})
     unimix: float = field(
         default=0.01, metadata={"help": "share of the uniform distribution mixed into z", "min": 0.0, "max": 0.5}
     )
@@ -65,7 +65,12 @@ class StudentConfig:
     gradient_norm: float = field(default=100.0, metadata={"help": "gradients are clipped to this norm", "min": 0.0})
     batch_size: int = field(default=8, metadata={"help": "B, chunks per student update", "min": 1})
     channels: tuple[int, ...] = field(
-        default=(16, 32, 64, 128), metadata={"help": "channels of the image encoder's layers, each halves the image"}
+        default=(16, 32, 64, 128),
+        metadata={
+            "help": "channels of the image encoder's layers, each halves the image",
+            "min": 1,
+            "max": 4_096,
+        },
     )
     posterior_scale: float = field(
         default=1.0, metadata={"help": "weight of the posterior's KL(teacher | student)", "min": 0.0}

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "deploy": {
         *("numpy", "gymnasium", "torch", "ray", "matplotlib", "PIL", "rich", "jinja2", "tensorboard"),
         *("pathspec", "fsspec"),
+        *("pydantic", "annotated_types"),  # documents that anybody may have written
         *("tomli", "tomllib"),  # the second is Python's own from 3.11 on
         *("actors", "learner", "replay", "sim"),
     },

@@ -7,7 +7,7 @@ a success if it is one at its last step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 import sim
-from deploy.errors import user_errors
+from deploy.errors import UserError, user_errors
 from deploy.reporting.clips import ClipRow, write_clip
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.results import EvaluationResult
+from deploy.settings.specification import stream_spec
 from learner import checkpoint
 from learner.acting import ActingPolicy
+from learner.weight_shapes import acting_shapes, require_shapes
 from replay.schema import StreamSpec
 from sim.seeds import evaluation_seed
 
@@ -138,6 +140,8 @@ def _run_wave(
         state = np.stack([o["state"] for o in observations])
         image = np.stack([o["image"] for o in observations]) if needs_image else None
         action, carry = policy.step(carry, state, image, is_first, student, explore=False)
+        if not np.isfinite(action).all():
+            raise UserError("the policy's actions are not finite: its weights are of no use")
         is_first = np.zeros(count, bool)
         for k in np.flatnonzero(running):
             _record(records[k], observations[k], action[k])
@@ -173,13 +177,25 @@ def load_policy(source: PolicySource) -> ActingPolicy:
     """The networks of a run's latest checkpoint, or of a packed policy, ready to act.
 
     Raises:
-        UserError: the run has no checkpoint yet, or it is corrupt.
+        UserError: the run has no checkpoint yet, or it is corrupt, or of other worlds or networks than its settings.
     """
-    found = source.newest_checkpoint()
+    found, config = source.newest_checkpoint(), source.config
+    learner = found.learner()
+    try:
+        spec = StreamSpec.from_json(learner["spec"])
+    except ValueError as error:
+        raise UserError(f"{found.path}: what its networks see and do cannot be read: {error}") from error
     with user_errors():
-        spec = StreamSpec.from_json(found.document["learner"]["spec"])
-        policy = ActingPolicy(spec, source.config.learner, seed=source.config.seed)
-        checkpoint.load_acting(policy, checkpoint.read_weights(found.path), found.document["learner"])
+        # How chunks were cut to learn from is no matter to who acts.
+        chunks = {"views": spec.views, "chunk_length": spec.chunk_length, "episode_steps": spec.episode_steps}
+        replace(stream_spec(config), **chunks).require_equal(spec, str(found.path))
+        require_shapes(found.path / checkpoint.WEIGHTS, acting_shapes(spec, config.learner))
+        policy = ActingPolicy(spec, config.learner, seed=config.seed)
+        weights = checkpoint.read_weights(found.path)
+        for name, array in weights.items():
+            if not np.isfinite(array).all():
+                raise UserError(f"{found.path / checkpoint.WEIGHTS}: {name} is not finite")
+        checkpoint.load_acting(policy, weights, learner)
     return policy
 
 

@@ -10,7 +10,6 @@ A finished run is left alone and one that was interrupted goes on, so the same c
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -19,9 +18,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 
+from pydantic.dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -32,6 +32,7 @@ from deploy.experiments.sweep_file import PlannedRun, Sweep
 from deploy.reporting.formats import format_duration, format_percent
 from deploy.runs.atomic import write_json
 from deploy.runs.directory import RunDirectory, check_claimable
+from deploy.runs.documents import DOCUMENT, Text, plain, read_document
 from deploy.runs.finished import finished_report
 from deploy.runs.report import Report
 
@@ -39,6 +40,17 @@ FORMAT = 1
 """Of sweep.json; raised when an older reader could not understand it."""
 
 RECORD = "sweep.json"
+
+
+@dataclass(frozen=True, config=DOCUMENT)
+class SweepRecord:
+    """What sweep.json says."""
+
+    variants: Mapping[Text, Text]
+    """The variants' names by their directories."""
+    name: Text = ""
+    """Of the sweep."""
+
 
 GRACE_SECONDS = 30.0
 """For a run to end by itself after Ctrl-C; then it is killed, and loses what it did since its last checkpoint."""
@@ -54,7 +66,7 @@ FINISHED, FINISHED_BEFORE, FAILED, INTERRUPTED, NOT_STARTED = (
 )
 
 
-@dataclass(frozen=True)
+@plain_dataclass(frozen=True)
 class Outcome:
     """What came of a run.
 
@@ -105,18 +117,9 @@ def read_record(out: Path) -> dict[str, str]:
         UserError: its sweep.json cannot be read.
     """
     path = out / RECORD
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.exists(path):
         return {}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON: {error}") from error
-    variants = document.get("variants") if isinstance(document, dict) and document.get("format") == FORMAT else None
-    if not isinstance(variants, dict):
-        raise UserError(f"{path}: is not a sweep's record of format {FORMAT}")
-    return {str(slug): str(name) for slug, name in variants.items()}
+    return dict(read_document(path, SweepRecord, f"a sweep's record of format {FORMAT}", FORMAT).variants)
 
 
 def print_commands(sweep: Sweep, out: Path) -> None:
@@ -148,7 +151,7 @@ def run_sweep(sweep: Sweep, out: Path, jobs: int, console: Console) -> int:
         out.mkdir(parents=True, exist_ok=True)
         # Variants that are no longer in the file may still have runs here.
         variants = {**read_record(out), **sweep.variants}
-        write_json(out / RECORD, {"format": FORMAT, "name": sweep.name, "variants": variants})
+        write_json(out / RECORD, {"format": FORMAT, **plain(SweepRecord(variants, sweep.name))})
         for slug in sweep.variants:
             (out / slug).mkdir(exist_ok=True)
     for run in outcomes:

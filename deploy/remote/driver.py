@@ -17,10 +17,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from pydantic.dataclasses import dataclass
 
 from deploy.errors import UserError
 from deploy.remote.storage import Storage
+from deploy.runs.documents import DOCUMENT, DocumentError, Text, parse, plain
 
 FILE = "driver.json"
 
@@ -29,6 +33,22 @@ HEARTBEAT_SECONDS = 20.0
 
 STALE_SECONDS = 120.0
 """A driver that has given none for so long is taken to be dead."""
+
+
+@dataclass(frozen=True, config=DOCUMENT)
+class DriverDocument:
+    """What driver.json says."""
+
+    id: Text
+    """Of the working copy, which has one driver at a time."""
+    host: Text
+    boot: Text
+    """Tells machines of one name apart."""
+    pid: Annotated[int, Ge(1), Le(2**31)]
+    time: Annotated[float, Ge(0)]
+    """Of this sign of life, unix seconds."""
+    released: bool
+    """Whether the driver has ended and lets others have the run."""
 
 
 class TakenOverError(Exception):
@@ -51,22 +71,18 @@ class DriverEntry:
         self._writing = threading.Lock()
         self.copy = copy
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self) -> DriverDocument | None:
         """Who drives the run, or drove it last; None where nobody has, or the file says nothing of the kind.
 
         Raises:
             StorageError: the storage does not answer.
         """
         try:
-            found = json.loads(self._storage.read(FILE) or b"null")
-        except ValueError:
+            return parse(self._storage.read(FILE) or b"null", DriverDocument, None)
+        except DocumentError:
             return None
-        kinds = {"id": str, "host": str, "boot": str, "pid": int, "time": int | float, "released": bool}
-        if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
-            return None
-        return found
 
-    def refuse_other(self, found: dict[str, Any] | None) -> None:
+    def refuse_other(self, found: DriverDocument | None) -> None:
         """Refuses to drive the run where another driver lives.
 
         Args:
@@ -75,12 +91,12 @@ class DriverEntry:
         Raises:
             UserError: naming the other driver.
         """
-        if found is None or found["released"] or found["id"] == self.copy or _has_ended(found):
+        if found is None or found.released or found.id == self.copy or _has_ended(found):
             return
-        silent = self._clock() - found["time"]
+        silent = self._clock() - found.time
         if silent < STALE_SECONDS:
             raise UserError(
-                f"run directory {self._storage.url}: is being driven by process {found['pid']} on {found['host']}, "
+                f"run directory {self._storage.url}: is being driven by process {found.pid} on {found.host}, "
                 f"heard of {max(silent, 0.0):.0f} s ago; one not heard of for {STALE_SECONDS:.0f} s is taken to be dead"
             )
 
@@ -101,8 +117,8 @@ class DriverEntry:
         """
         with self._writing:
             found = self.read()
-            if found is not None and found["id"] != self.copy:
-                raise TakenOverError(f"process {found['pid']} on {found['host']} drives it now")
+            if found is not None and found.id != self.copy:
+                raise TakenOverError(f"process {found.pid} on {found.host} drives it now")
             if not self._released:
                 self._write(released=False)
 
@@ -115,29 +131,23 @@ class DriverEntry:
         with self._writing:
             self._released = True
             found = self.read()
-            if found is not None and found["id"] == self.copy:
+            if found is not None and found.id == self.copy:
                 self._write(released=True)
 
     def _write(self, *, released: bool) -> None:
-        entry = {
-            "id": self.copy,
-            "host": socket.gethostname(),
-            "boot": _boot(),
-            "pid": os.getpid(),
-            "time": round(self._clock(), 3),
-            "released": released,
-        }
-        self._storage.write(FILE, json.dumps(entry).encode() + b"\n")
+        moment = round(self._clock(), 3)
+        entry = DriverDocument(self.copy, socket.gethostname(), _boot(), os.getpid(), moment, released)
+        self._storage.write(FILE, json.dumps(plain(entry)).encode() + b"\n")
 
 
-def _has_ended(found: dict[str, Any]) -> bool:
+def _has_ended(found: DriverDocument) -> bool:
     """Whether it is known to be gone: a process of this machine that is no more, or has our own number."""
-    if (found["host"], found["boot"]) != (socket.gethostname(), _boot()):
+    if (found.host, found.boot) != (socket.gethostname(), _boot()):
         return False
-    if found["pid"] == os.getpid():
+    if found.pid == os.getpid():
         return True
     try:
-        os.kill(found["pid"], 0)
+        os.kill(found.pid, 0)
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):

@@ -90,7 +90,7 @@ class Mirror:
         last = self._driver.read()
         self._driver.refuse_other(last)
         here = (self.directory / "config.json").is_file()
-        if here and last is not None and last["id"] == self._driver.copy:
+        if here and last is not None and last.id == self._driver.copy:
             return f"{self.url}: driven in {self.directory}, as before"
         files = self._storage.list()
         require_run(self._storage, files)

@@ -7,10 +7,12 @@ gained. That tells a small difference from chance long before the two intervals 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le, MaxLen
+from pydantic.dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +20,7 @@ from rich.table import Table
 from deploy.reporting.formats import format_interval, format_percent
 from deploy.reporting.paired import holm, sign_test, smallest_certain_loss
 from deploy.runs.atomic import write_json
-from deploy.runs.documents import read_document
+from deploy.runs.documents import DOCUMENT, Count, Name, Seed, Text, plain, read_document
 from deploy.runs.intervals import wilson
 from sim import FACTORS
 
@@ -31,21 +33,34 @@ LEVEL = 0.05
 TRAIN, HELD_OUT = "training visuals", "all held-out visuals"
 
 
-@dataclass(frozen=True)
+MOST_EPISODES = 1_000_000
+"""Under one condition."""
+
+
+@dataclass(frozen=True, config=DOCUMENT)
 class Condition:
-    """How the student fared in one domain.
+    """How the student fared in one domain."""
 
-    Attributes:
-        domain: see `sim.domains`.
-        episodes: how many were run, at least 1.
-        failures: which of them failed, counted from 0.
-        mean_return: mean sum of rewards of an episode.
-    """
-
-    domain: str
-    episodes: int
-    failures: tuple[int, ...]
+    domain: Text
+    """See `sim.domains`."""
+    episodes: Annotated[int, Ge(1), Le(MOST_EPISODES)]
+    """How many were run."""
+    failures: Annotated[tuple[Count, ...], MaxLen(MOST_EPISODES)]
+    """Which of them failed, counted from 0, in order."""
     mean_return: float
+    """Mean sum of rewards of an episode."""
+
+    def __post_init__(self) -> None:
+        """Refuses failures that no episode can be.
+
+        Raises:
+            ValueError: naming them.
+        """
+        ordered = all(a < b for a, b in zip(self.failures, self.failures[1:], strict=False))
+        if not ordered or (self.failures and self.failures[-1] >= self.episodes):
+            raise ValueError(
+                f"failures of {self.domain} are {self.failures[:5]}...: numbers below {self.episodes}, in order"
+            )
 
     @property
     def success(self) -> float:
@@ -58,7 +73,7 @@ class Condition:
         return wilson(self.episodes - len(self.failures), self.episodes)
 
 
-@dataclass(frozen=True)
+@plain_dataclass(frozen=True)
 class Effect:
     """A condition beside training visuals, over the same episodes.
 
@@ -82,31 +97,36 @@ class Effect:
         return self.lost > self.gained and self.p < LEVEL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=DOCUMENT)
 class FactorsReport:
-    """Everything that factors.json says.
+    """Everything that factors.json says, but for what follows from it."""
 
-    Attributes:
-        run_id: of the run.
-        task: what was learned.
-        env_steps: of the checkpoint that was evaluated.
-        episodes: under each condition.
-        seed: of the evaluation.
-        train: nothing held out.
-        held_out: the held-out domain.
-        factors: each factor that the run draws, held out alone.
-        widen: for each of them a setting that widens what training draws, with its value and limits.
-    """
-
-    run_id: str
-    task: str
-    env_steps: int
-    episodes: int
-    seed: int
+    run_id: Name
+    task: Text
+    env_steps: Count
+    """Of the checkpoint that was evaluated."""
+    episodes: Annotated[int, Ge(1), Le(MOST_EPISODES)]
+    """Under each condition."""
+    seed: Seed
+    """Of the evaluation."""
     train: Condition
+    """Nothing held out."""
     held_out: Condition
-    factors: Mapping[str, Condition]
-    widen: Mapping[str, str]
+    """The held-out domain."""
+    factors: Annotated[Mapping[Text, Condition], MaxLen(1_000)]
+    """Each factor that the run draws, held out alone."""
+    widen: Mapping[Text, Text]
+    """For each of them a setting that widens what training draws, with its value and limits."""
+
+    def __post_init__(self) -> None:
+        """Refuses a factor without advice.
+
+        Raises:
+            ValueError: naming it.
+        """
+        for factor in self.factors:
+            if factor not in self.widen:
+                raise ValueError(f"widen: there is none for {factor}")
 
     def effects(self) -> tuple[Effect, ...]:
         """The factors, the one that costs most first."""
@@ -149,37 +169,13 @@ class FactorsReport:
         """What factors.json holds: plain values, also those that follow from others."""
         return {
             "format": FORMAT,
-            "run_id": self.run_id,
-            "task": self.task,
-            "env_steps": self.env_steps,
-            "episodes": self.episodes,
-            "seed": self.seed,
+            **plain(self),
             "train": _condition_json(self.train),
             "held_out": _effect_json(self.together()),
             "factors": {effect.name: _effect_json(effect) for effect in self.effects()},
             "not_drawn": list(self.not_drawn()),
-            "widen": dict(self.widen),
             "verdict": self.verdict(),
         }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> FactorsReport:
-        """Inverse of `to_json`.
-
-        Raises:
-            KeyError: naming what is missing.
-        """
-        return cls(
-            run_id=document["run_id"],
-            task=document["task"],
-            env_steps=document["env_steps"],
-            episodes=document["episodes"],
-            seed=document["seed"],
-            train=_condition(document["train"]),
-            held_out=_condition(document["held_out"]),
-            factors={name: _condition(entry) for name, entry in document["factors"].items()},
-            widen=document["widen"],
-        )
 
     def _changes(self, condition: Condition) -> tuple[int, int]:
         before, now = set(self.train.failures), set(condition.failures)
@@ -197,7 +193,7 @@ def read_factors(path: Path) -> FactorsReport:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    return read_document(path, FactorsReport.from_json, "a report on factors", FORMAT)
+    return read_document(path, FactorsReport, "a report on factors", FORMAT)
 
 
 def print_factors(report: FactorsReport, console: Console) -> None:
@@ -240,21 +236,8 @@ def format_p(p: float, *, short: bool = False) -> str:
 
 
 def _condition_json(condition: Condition) -> dict[str, Any]:
-    return {
-        "domain": condition.domain,
-        "success": condition.success,
-        "interval": list(condition.interval),
-        "episodes": condition.episodes,
-        "failures": list(condition.failures),
-        "mean_return": condition.mean_return,
-    }
+    return {"success": condition.success, "interval": list(condition.interval), **plain(condition)}
 
 
 def _effect_json(effect: Effect) -> dict[str, Any]:
     return {**_condition_json(effect.condition), "lost": effect.lost, "gained": effect.gained, "p": effect.p}
-
-
-def _condition(document: Mapping[str, Any]) -> Condition:
-    return Condition(
-        document["domain"], document["episodes"], tuple(document["failures"]), float(document["mean_return"])
-    )

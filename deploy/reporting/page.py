@@ -20,6 +20,7 @@ from deploy.errors import UserError
 from deploy.reporting.factors import FactorsReport, format_p, read_factors
 from deploy.reporting.formats import format_duration, format_interval, format_number, format_percent
 from deploy.runs.atomic import write_text
+from deploy.runs.directory import read_config
 from deploy.runs.report import ROW_TITLES, Report, read_report
 
 _KNOWN = {
@@ -199,15 +200,11 @@ def _config(run: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     Raises:
         UserError: if config.json is missing or is not a run's.
     """
-    path = run / "config.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))["config"]
-        groups = {key: value for key, value in document.items() if isinstance(value, dict)}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: is not a run's configuration: {error}") from error
-    yield "run", [(key, _shown(value)) for key, value in document.items() if key not in groups]
+    document = read_config(run)
+    if document is None:
+        raise UserError(f"{run / 'config.json'}: is not there")
+    groups = {key: value for key, value in document.config.items() if isinstance(value, dict)}
+    yield "run", [(key, _shown(value)) for key, value in document.config.items() if key not in groups]
     for name, group in groups.items():
         yield name, list(_flat(group))
 

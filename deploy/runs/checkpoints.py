@@ -17,25 +17,64 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import MaxLen
+from pydantic import StringConstraints
+from pydantic.dataclasses import dataclass
 
 from deploy.errors import UserError
 from deploy.runs.atomic import new_directory, write_json, write_text
+from deploy.runs.documents import DOCUMENT, Count, DocumentError, FormatError, parse, plain, read_bounded, validate
 
 FORMAT = 1
 """Raised when an older reader could not understand what a newer writer writes."""
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+"""Below the checkpoint's directory: no absolute path, no `..`."""
 
 _NAME = re.compile(r"step_(\d{9,})(?:-(\d+))?")
 _DOCUMENT = "checkpoint.json"
 _LOOKS = 3
 """A writer may delete the one that was the newest a moment ago."""
+
+
+@dataclass(frozen=True, config=DOCUMENT)
+class Fingerprint:
+    """Of one file."""
+
+    bytes: Count
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, config=DOCUMENT)
+class Seal:
+    """What checkpoint.json says."""
+
+    step: Count
+    """Environment steps when it was written."""
+    files: Annotated[dict[FileName, Fingerprint], MaxLen(1_000)]
+    """Every other file below the directory."""
+    document: dict[str, Any]
+    """What the writer said: of a run, `learner` (see `LearnerDocument`), `metrics_offset` and, of the last one,
+    `complete`."""
+
+
+@dataclass(frozen=True, config=DOCUMENT)
+class LearnerDocument:
+    """What a run's checkpoint says of the learner, as far as it is read outside of the learner."""
+
+    teacher_updates: Count
+    student_updates: Count
+    format: Count = 0
+    """Of the arrays; `learner.checkpoint` says which are read."""
+    spec: Annotated[str, MaxLen(2**20)] = ""
+    """What the networks see and do, JSON of `replay.schema.StreamSpec`."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +86,21 @@ class Checkpoint:
     """Environment steps when it was written."""
     document: Mapping[str, Any]
     """What the writer gave to `Checkpoints.save`."""
+
+    def learner(self) -> dict[str, Any]:
+        """What a run's checkpoint says of the learner, with at least what `LearnerDocument` has.
+
+        Raises:
+            UserError: naming the file and what is wrong with it.
+        """
+        found = self.document.get("learner")
+        try:
+            if not isinstance(found, dict):
+                raise DocumentError("has no 'document.learner'")
+            validate(found, LearnerDocument)
+        except DocumentError as error:
+            raise UserError(str(_CorruptError(self.path / _DOCUMENT, str(error)))) from error
+        return found
 
 
 class Checkpoints:
@@ -120,7 +174,7 @@ class Checkpoints:
             path = self.directory / name
             with contextlib.suppress(_CorruptError):
                 written = _read_document(path / _DOCUMENT)
-                return Checkpoint(path, written["step"], written["document"])
+                return Checkpoint(path, written.step, written.document)
         return None
 
     def _new_name(self, step: int) -> str:
@@ -149,7 +203,7 @@ class Checkpoints:
 def seal(directory: Path, step: int, document: Mapping[str, Any]) -> None:
     """Writes the checkpoint.json of what lies in a directory, which makes it a checkpoint."""
     files = {file.relative_to(directory).as_posix(): _fingerprint(file) for file in _files(directory)}
-    write_json(directory / _DOCUMENT, {"format": FORMAT, "step": step, "files": files, "document": dict(document)})
+    write_json(directory / _DOCUMENT, {"format": FORMAT, **plain(Seal(step, files, dict(document)))})
 
 
 def is_sealed(directory: Path) -> bool:
@@ -171,9 +225,9 @@ def read_sealed(directory: Path) -> Checkpoint:
 
 def _read_sealed(path: Path) -> Checkpoint:
     written = _read_document(path / _DOCUMENT)
-    for file, expected in written["files"].items():
+    for file, expected in written.files.items():
         _check_file(path / file, expected)
-    return Checkpoint(path, written["step"], written["document"])
+    return Checkpoint(path, written.step, written.document)
 
 
 class _CorruptError(Exception):
@@ -191,9 +245,9 @@ def _files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
-def _fingerprint(file: Path) -> dict[str, Any]:
+def _fingerprint(file: Path) -> Fingerprint:
     with file.open("rb") as stream:
-        return {"bytes": file.stat().st_size, "sha256": _sha256(stream)}
+        return Fingerprint(file.stat().st_size, _sha256(stream))
 
 
 def _sha256(stream: Any) -> str:
@@ -203,27 +257,21 @@ def _sha256(stream: Any) -> str:
     return digest.hexdigest()
 
 
-def _read_document(file: Path) -> dict[str, Any]:
+def _read_document(file: Path) -> Seal:
     try:
-        written = json.loads(file.read_text(encoding="utf-8"))
+        return parse(read_bounded(file), Seal, FORMAT)
     except FileNotFoundError:
         raise _CorruptError(file, "is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _CorruptError(file, f"is not JSON: {error}") from None
-    shape: tuple[tuple[str, type], ...] = (("format", int), ("step", int), ("files", dict), ("document", dict))
-    for key, kind in shape:
-        if not isinstance(written, dict) or not isinstance(written.get(key), kind):
-            raise _CorruptError(file, f"has no '{key}'")
-    if written["format"] != FORMAT:
-        raise UserError(f"{file}: has format {written['format']}; this version of twist reads format {FORMAT}")
-    return dict(written)
+    except FormatError as error:
+        raise UserError(f"{file}: {error}") from None
+    except DocumentError as error:
+        raise _CorruptError(file, str(error)) from None
 
 
-def _check_file(file: Path, expected: Any) -> None:
+def _check_file(file: Path, expected: Fingerprint) -> None:
     if not file.is_file():
         raise _CorruptError(file, "is missing")
-    if not isinstance(expected, dict) or file.stat().st_size != expected.get("bytes"):
-        wrote = expected.get("bytes") if isinstance(expected, dict) else None
-        raise _CorruptError(file, f"has {file.stat().st_size} bytes, {wrote} were written")
+    if file.stat().st_size != expected.bytes:
+        raise _CorruptError(file, f"has {file.stat().st_size} bytes, {expected.bytes} were written")
     if _fingerprint(file) != expected:
         raise _CorruptError(file, "does not match its SHA-256: its contents have changed")

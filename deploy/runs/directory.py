@@ -21,15 +21,18 @@ import os
 import socket
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from pydantic.dataclasses import dataclass
+
 from deploy.errors import UserError
 from deploy.runs.atomic import write_json
 from deploy.runs.checkpoints import Checkpoint, Checkpoints, is_sealed
+from deploy.runs.documents import DOCUMENT, DocumentError, Name, Text, parse, plain, read_bounded
 from deploy.runs.versions import versions
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import flatten, from_dict, to_dict
@@ -67,6 +70,20 @@ MAY_CHANGE = (
     "learner.threads",
 )
 """Settings that may be others when a run is continued; one that ends in a dot is a whole group."""
+
+
+@dataclass(frozen=True, kw_only=True, config=DOCUMENT)
+class RunDocument:
+    """What config.json says of a run."""
+
+    run_id: Name
+    task: Text = ""
+    created: Text
+    """When the run was begun, ISO 8601."""
+    versions: dict[Text, Text] = field(default_factory=dict)
+    """Of Python and the packages, when it was last driven."""
+    config: dict[str, Any]
+    """Every setting, nested as the packages nest them; `parse_config` reads them."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +135,16 @@ class RunDirectory:
             found, changed = check_claimable(path, config)
             Checkpoints(path / "checkpoints").latest()
             note_driver(lock)
-            run_id = found["run_id"] if found else uuid.uuid4().hex[:12]
-            document = {
-                "format": FORMAT,
-                "run_id": run_id,
-                "task": config.task,
-                "created": found["created"] if found else datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "versions": versions(),
-                "config": to_dict(_printable(config)),
-            }
-            write_json(path / "config.json", document)
+            run_id = found.run_id if found else uuid.uuid4().hex[:12]
+            created = found.created if found else datetime.now(timezone.utc).isoformat(timespec="seconds")
+            document = RunDocument(
+                run_id=run_id,
+                task=config.task,
+                created=created,
+                versions=versions(),
+                config=to_dict(_printable(config)),
+            )
+            write_config(path, document)
             run = cls(path, config, run_id, resumed=bool(found), changed=changed)
             for directory in (run.tensorboard, run.clips, run.curves, run.logs):
                 directory.mkdir(exist_ok=True)
@@ -148,7 +165,7 @@ class RunDirectory:
         if document is None:
             reason = "has no config.json, so it is not a run" if path.is_dir() else "is not there"
             raise UserError(f"run directory {path}: {reason}")
-        return cls(path, parse_config(path, document), document["run_id"], resumed=True, changed={})
+        return cls(path, parse_config(path, document), document.run_id, resumed=True, changed={})
 
     @property
     def metrics(self) -> Path:
@@ -246,7 +263,7 @@ class RunDirectory:
         self.close()
 
 
-def check_claimable(path: Path, config: RunConfig) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def check_claimable(path: Path, config: RunConfig) -> tuple[RunDocument | None, dict[str, Any]]:
     """Whether `RunDirectory.claim` would take this directory; touches nothing.
 
     Returns:
@@ -296,7 +313,7 @@ def _show(value: Any) -> str:
     return json.dumps(value) if not isinstance(value, str) else value
 
 
-def read_config(path: Path) -> dict[str, Any] | None:
+def read_config(path: Path) -> RunDocument | None:
     """What config.json in this directory says; None where there is none.
 
     Raises:
@@ -304,30 +321,28 @@ def read_config(path: Path) -> dict[str, Any] | None:
     """
     file = path / "config.json"
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        return parse(read_bounded(file), RunDocument, FORMAT)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{file}: is not JSON: {error}") from error
-    expected = (("format", int), ("run_id", str), ("created", str), ("config", dict))
-    for key, kind in expected:
-        if not isinstance(document, dict) or not isinstance(document.get(key), kind):
-            raise UserError(f"{file}: has no '{key}', so it is not a run's")
-    if document["format"] != FORMAT:
-        raise UserError(f"{file}: has format {document['format']}; this version of twist reads format {FORMAT}")
-    return dict(document)
+    except DocumentError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
-def parse_config(path: Path, document: dict[str, Any]) -> RunConfig:
+def write_config(path: Path, document: RunDocument) -> None:
+    """Replaces config.json in this directory."""
+    write_json(path / "config.json", {"format": FORMAT, **plain(document)})
+
+
+def parse_config(path: Path, document: RunDocument) -> RunConfig:
     """The settings in what `read_config` gave for this directory; those that it does not have take their defaults.
 
     Raises:
         UserError: naming the file, for a setting that is not known (any more) or has an impossible value.
     """
     try:
-        return from_dict(RunConfig, document["config"])
+        return from_dict(RunConfig, document.config)
     except ValueError as error:
         raise UserError(f"{path / 'config.json'}: {error}") from error
 

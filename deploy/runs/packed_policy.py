@@ -15,13 +15,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.errors import UserError, user_errors
-from deploy.runs.atomic import sync_tree, write_json, write_text
+from deploy.runs.atomic import sync_tree, write_text
 from deploy.runs.checkpoints import Checkpoint, is_sealed, read_sealed, seal
-from deploy.runs.directory import RunDirectory, parse_config, read_config
+from deploy.runs.directory import RunDirectory, parse_config, read_config, write_config
 from deploy.runs.report import read_report
 from deploy.settings.config import RunConfig
 from deploy.settings.lengths import lengths
@@ -108,7 +108,8 @@ def pack(run_path: Path, target: Path) -> int:
 def _check_finished(run: RunDirectory, found: Checkpoint) -> None:
     if found.document.get("complete") != lengths(run.config):
         raise UserError(f"run directory {run.path}: is not finished; the command that began it goes on with it")
-    updates = {name: found.document["learner"][f"{name}_updates"] for name in ("teacher", "student")}
+    learner = found.learner()
+    updates = {name: learner[f"{name}_updates"] for name in ("teacher", "student")}
     if not run.report_json.exists() or read_report(run.report_json).updates != updates:
         raise UserError(
             f"run directory {run.path}: has no report of its newest checkpoint; the command that began it makes one"
@@ -127,12 +128,12 @@ def _check_replaceable(target: Path) -> None:
 def _write(run: RunDirectory, found: Checkpoint, directory: Path) -> None:
     from learner import checkpoint
 
-    learner = found.document["learner"]
+    learner = found.learner()
     state = checkpoint.LearnerState(checkpoint.read_weights(found.path), {}, dict(learner))
     checkpoint.write_weights(checkpoint.acting_part(state), directory)
     seal(directory, found.step, {"learner": learner})
     document = read_config(run.path)
     assert document is not None
-    document["config"]["redis_url"] = None  # the address of somebody's server
-    write_json(directory / "config.json", document)
+    # Not the address of somebody's server.
+    write_config(directory, replace(document, config={**document.config, "redis_url": None}))
     write_text(directory / "report.json", run.report_json.read_text(encoding="utf-8"))

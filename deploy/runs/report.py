@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, MaxLen
+from pydantic import AllowInfNan, BeforeValidator, PlainSerializer
+from pydantic.dataclasses import dataclass
 
 from deploy.runs.atomic import write_json
-from deploy.runs.documents import read_document
+from deploy.runs.documents import DOCUMENT, Count, Name, Seed, Text, plain, read_document
 from deploy.runs.results import EvaluationResult
 
 FORMAT = 1
@@ -23,29 +27,37 @@ ROW_TITLES = {
 """The headline rows in their order: the report's key to (policy, what it sees)."""
 
 
-@dataclass(frozen=True)
+Measured = Annotated[
+    float,
+    AllowInfNan(),
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None, return_type=float | None),
+]
+"""A number that may not be known: not finite in Python, null in JSON."""
+
+Seconds = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True, config=DOCUMENT)
 class Faults:
-    """What went wrong and was dealt with; all zero in a quiet run.
+    """What went wrong and was dealt with; all zero in a quiet run. What a report of an older version lacks is zero."""
 
-    Attributes:
-        resumed: how often the run was continued after it had ended early.
-        restarts: actor processes that were replaced, by cause.
-        learner_restarts: learner processes that were lost and begun again from the newest checkpoint.
-        crashes: environments that raised and were rebuilt.
-        replay_outages: times that Redis did not answer and the run waited for it.
-        stalled_seconds: in which neither steps came nor updates were made, to the grain of the metrics' lines.
-        quarantined: chunks in the replay that failed their check and were set aside.
-        lost_rows: replay rows that were written and are gone, other than by eviction.
-    """
-
-    resumed: int = 0
-    restarts: Mapping[str, int] = field(default_factory=dict)
-    learner_restarts: int = 0
-    crashes: int = 0
-    replay_outages: int = 0
-    stalled_seconds: float = 0.0
-    quarantined: int = 0
-    lost_rows: int = 0
+    resumed: Count = 0
+    """How often the run was continued after it had ended early."""
+    restarts: Mapping[Text, Count] = field(default_factory=dict)
+    """Actor processes that were replaced, by cause."""
+    learner_restarts: Count = 0
+    """Learner processes that were lost and begun again from the newest checkpoint."""
+    crashes: Count = 0
+    """Environments that raised and were rebuilt."""
+    replay_outages: Count = 0
+    """Times that Redis did not answer and the run waited for it."""
+    stalled_seconds: Seconds = 0.0
+    """In which neither steps came nor updates were made, to the grain of the metrics' lines."""
+    quarantined: Count = 0
+    """Chunks in the replay that failed their check and were set aside."""
+    lost_rows: Count = 0
+    """Replay rows that were written and are gone, other than by eviction."""
 
     def described(self) -> list[tuple[str, int]]:
         """Each kind of fault in words, with its count."""
@@ -62,37 +74,31 @@ class Faults:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=DOCUMENT)
 class Report:
-    """Everything that report.json says.
+    """Everything that report.json says; there, the members of `faults` stand among the others."""
 
-    Attributes:
-        run_id: of the run.
-        task: what was learned.
-        mode: "local", "debug" or "cluster".
-        seed: of the run.
-        env_steps: environment steps collected.
-        wall_seconds: for which the run ran, pauses between its parts left out.
-        evaluations: the teacher's, the student's in training visuals and in held-out visuals; others may follow.
-        updates: of "teacher" and "student".
-        replay_ratios: replayed rows per inserted row, as measured, of "teacher" and "student".
-        waiting: share of their time that "teacher", "student" and "actors" waited for the others, 0 to 1.
-        faults: what went wrong.
-        versions: of Python and the packages.
-    """
-
-    run_id: str
-    task: str
-    mode: str
-    seed: int
-    env_steps: int
-    wall_seconds: float
-    evaluations: tuple[EvaluationResult, ...]
-    updates: Mapping[str, int]
-    replay_ratios: Mapping[str, float]
-    waiting: Mapping[str, float]
+    run_id: Name
+    task: Text
+    mode: Text
+    """"local", "debug" or "cluster"."""
+    seed: Seed
+    env_steps: Count
+    """Environment steps collected."""
+    wall_seconds: Seconds
+    """For which the run ran, pauses between its parts left out."""
+    evaluations: Annotated[tuple[EvaluationResult, ...], MaxLen(1_000)]
+    """The teacher's, the student's in training visuals and in held-out visuals; others may follow."""
+    updates: Mapping[Text, Count]
+    """Of "teacher" and "student"."""
+    replay_ratios: Mapping[Text, Measured]
+    """Replayed rows per inserted row, as measured, of "teacher" and "student"."""
+    waiting: Mapping[Text, Measured]
+    """Share of their time that "teacher", "student" and "actors" waited for the others, 0 to 1."""
     faults: Faults
-    versions: Mapping[str, str]
+    """What went wrong."""
+    versions: Mapping[Text, Text]
+    """Of Python and the packages."""
 
     def __post_init__(self) -> None:
         """Refuses a report without its headline.
@@ -113,64 +119,18 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """What report.json holds: plain values; a number that is not finite becomes None."""
         headline = self.headline()
+        written = plain(self)
+        faults = written.pop("faults")
         return {
             "format": FORMAT,
-            "run_id": self.run_id,
-            "task": self.task,
-            "mode": self.mode,
-            "seed": self.seed,
-            "env_steps": self.env_steps,
-            "wall_seconds": self.wall_seconds,
             **{result.name: result.success for result in headline},
             # Rows can differ only if an evaluation was cut short: the weakest is what the headline stands on.
             "episodes": min(result.episodes for result in headline),
             "intervals": {result.name: list(result.interval) for result in headline},
+            **written,
             "evaluations": [result.to_json() for result in self.evaluations],
-            "updates": dict(self.updates),
-            "replay_ratios": _finite(self.replay_ratios),
-            "waiting": _finite(self.waiting),
-            "resumed": self.faults.resumed,
-            "restarts": dict(self.faults.restarts),
-            "learner_restarts": self.faults.learner_restarts,
-            "crashes": self.faults.crashes,
-            "replay_outages": self.faults.replay_outages,
-            "stalled_seconds": round(self.faults.stalled_seconds, 1),
-            "quarantined": self.faults.quarantined,
-            "lost_rows": self.faults.lost_rows,
-            "versions": dict(self.versions),
+            **faults,
         }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Report:
-        """Inverse of `to_json`.
-
-        Raises:
-            KeyError: naming what is missing.
-        """
-        return cls(
-            run_id=document["run_id"],
-            task=document["task"],
-            mode=document["mode"],
-            seed=document["seed"],
-            env_steps=document["env_steps"],
-            wall_seconds=document["wall_seconds"],
-            evaluations=tuple(EvaluationResult.from_json(row) for row in document["evaluations"]),
-            updates=document["updates"],
-            replay_ratios=_restored(document["replay_ratios"]),
-            waiting=_restored(document["waiting"]),
-            faults=Faults(
-                resumed=document["resumed"],
-                restarts=document["restarts"],
-                # Reports of older versions have none of these.
-                learner_restarts=document.get("learner_restarts", 0),
-                replay_outages=document.get("replay_outages", 0),
-                stalled_seconds=document.get("stalled_seconds", 0.0),
-                crashes=document["crashes"],
-                quarantined=document["quarantined"],
-                lost_rows=document["lost_rows"],
-            ),
-            versions=document["versions"],
-        )
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -184,12 +144,9 @@ def read_report(path: Path) -> Report:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    return read_document(path, Report.from_json, "a report", FORMAT)
+    return read_document(path, Report, "a report", FORMAT, _arranged)
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if math.isfinite(value) else None for key, value in values.items()}
-
-
-def _restored(values: Mapping[str, float | None]) -> dict[str, float]:
-    return {key: math.nan if value is None else value for key, value in values.items()}
+def _arranged(written: dict[str, Any]) -> dict[str, Any]:
+    """What `Report.to_json` gave, in the shape of a report."""
+    return {**written, "faults": {entry.name: written[entry.name] for entry in fields(Faults) if entry.name in written}}

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le
+from pydantic.dataclasses import dataclass
+
+from deploy.runs.documents import DOCUMENT, Count, Seed, Text, plain
 from deploy.runs.intervals import wilson
 
+Share = Annotated[float, Ge(0), Le(1)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=DOCUMENT)
 class EvaluationResult:
-    """Episodes of one policy in one domain.
+    """Episodes of one policy in one domain."""
 
-    Attributes:
-        policy: "teacher" (sees the state) or "student" (sees the images).
-        domain: "train" or "held_out": which visual worlds.
-        episodes: how many were run, at least 1.
-        successes: how many of them ended in success.
-        interval: 95 % interval of the success probability.
-        mean_return: mean sum of rewards of an episode.
-        seed: of the first episode; with it the evaluation can be repeated.
-    """
-
-    policy: str
-    domain: str
-    episodes: int
-    successes: int
-    interval: tuple[float, float]
+    policy: Text
+    """"teacher" (sees the state) or "student" (sees the images)."""
+    domain: Text
+    """"train" or "held_out": which visual worlds."""
+    episodes: Annotated[Count, Ge(1)]
+    """How many were run."""
+    successes: Count
+    """How many of them ended in success."""
+    interval: tuple[Share, Share]
+    """95 % interval of the success probability."""
     mean_return: float
-    seed: int
+    """Mean sum of rewards of an episode."""
+    seed: Seed
+    """Of the first episode; with it the evaluation can be repeated."""
 
     @classmethod
     def from_counts(
@@ -66,31 +67,4 @@ class EvaluationResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, also those that follow from others."""
-        return {
-            "policy": self.policy,
-            "domain": self.domain,
-            "success": self.success,
-            "interval": list(self.interval),
-            "episodes": self.episodes,
-            "successes": self.successes,
-            "mean_return": self.mean_return,
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> EvaluationResult:
-        """Inverse of `to_json`.
-
-        Raises:
-            KeyError: naming what is missing.
-        """
-        low, high = document["interval"]
-        return cls(
-            policy=document["policy"],
-            domain=document["domain"],
-            episodes=document["episodes"],
-            successes=document["successes"],
-            interval=(low, high),
-            mean_return=document["mean_return"],
-            seed=document["seed"],
-        )
+        return {"success": self.success, **plain(self)}

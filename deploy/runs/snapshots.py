@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.errors import UserError
 from deploy.runs.atomic import new_directory
 from deploy.runs.checkpoints import Checkpoint, read_sealed, seal
 from deploy.settings.config import RunConfig
@@ -108,12 +109,14 @@ def _counts(name: str) -> tuple[int, int]:
 
 def _read(path: Path, config: RunConfig) -> Snapshot:
     found = read_sealed(path)
-    learner = found.document["learner"]
+    learner, seconds = found.learner(), found.document.get("seconds")
+    if not isinstance(seconds, int | float):
+        raise UserError(f"{path}: its checkpoint.json has no 'document.seconds'")
     return Snapshot(
         path,
         config,
         env_steps=found.step,
-        seconds=float(found.document["seconds"]),
-        teacher_updates=int(learner["teacher_updates"]),
-        student_updates=int(learner["student_updates"]),
+        seconds=float(seconds),
+        teacher_updates=learner["teacher_updates"],
+        student_updates=learner["student_updates"],
     )

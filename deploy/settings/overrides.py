@@ -24,6 +24,8 @@ C = TypeVar("C")
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _NONE = ("none", "null")
+_SHOWN = 60
+"""Letters of a value in a message."""
 _BRACKETS = {"(": ")", "[": "]"}
 
 
@@ -65,10 +67,10 @@ class Setting:
         try:
             converted = _convert(self.hint, value)
         except (ValueError, TypeError, OverflowError):
-            raise ValueError(f"{self.key} = {show(value)} is not allowed: {self.allowed}") from None
+            raise ValueError(f"{self.key} = {_shortened(show(value))} is not allowed: {self.allowed}") from None
         for element in converted if isinstance(converted, tuple) else (converted,):
             if element is not None and not self._within(element):
-                raise ValueError(f"{self.key} = {show(converted)} is not allowed: {self.allowed}")
+                raise ValueError(f"{self.key} = {_shortened(show(converted))} is not allowed: {self.allowed}")
         return converted
 
     def _within(self, element: Any) -> bool:
@@ -173,6 +175,10 @@ def show(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ",".join(show(element) for element in value)
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------

@@ -8,15 +8,20 @@ does not come back in the run by itself.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import MaxLen
+from pydantic.dataclasses import dataclass
 
 from actors.rollout_stats import Crash
+from deploy.errors import UserError
 from deploy.runs.atomic import write_json
-from deploy.runs.documents import read_document
+from deploy.runs.documents import DOCUMENT, Seed, Text, plain, read_document
+from deploy.settings.config import TASKS
 from deploy.settings.overrides import from_dict, to_dict
 from sim import make_env
 from sim.config import SimConfig
@@ -26,7 +31,27 @@ MOST_FILES = 20
 """Of one run; what crashes more often than that is told by its count alone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=DOCUMENT)
+class CrashDocument:
+    """What a file holds."""
+
+    task: Text
+    """Of the environment."""
+    sim: dict[str, Any]
+    """Its settings."""
+    seed: Seed
+    """Of the episode."""
+    renders: bool
+    """Whether the environment gave images."""
+    actions: Annotated[tuple[Annotated[tuple[float, ...], MaxLen(1_000)], ...], MaxLen(100_000)]
+    """All that the environment was given in this episode, the one that it did not survive included."""
+    error: str
+    """What was raised, in one line."""
+    traceback: str = ""
+    """The same in full."""
+
+
+@plain_dataclass(frozen=True)
 class CrashFile:
     """What a file says.
 
@@ -51,7 +76,8 @@ def write_crash(directory: Path, task: str, sim: SimConfig, crash: Crash) -> Pat
     path = directory / f"{crash.seed}.json"
     if path.exists() or sum(1 for _ in directory.glob("*.json")) >= MOST_FILES:
         return None
-    write_json(path, {"format": FORMAT, "task": task, "sim": to_dict(sim), **asdict(crash)})
+    document = CrashDocument(task, to_dict(sim), **asdict(crash))
+    write_json(path, {"format": FORMAT, **plain(document)})
     return path
 
 
@@ -61,7 +87,16 @@ def read_crash(path: Path) -> CrashFile:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    return read_document(path, _parse, "an environment's crash", FORMAT)
+    what = "an environment's crash"
+    found = read_document(path, CrashDocument, what, FORMAT)
+    if found.task not in TASKS:
+        raise UserError(f"{path}: is not {what}: task = {found.task} is not allowed: one of {', '.join(TASKS)}")
+    try:
+        sim = from_dict(SimConfig, found.sim)
+    except ValueError as error:
+        raise UserError(f"{path}: is not {what}: sim: {error}") from error
+    crash = Crash(found.seed, found.renders, found.actions, found.error, found.traceback)
+    return CrashFile(found.task, sim, crash)
 
 
 def reproduce(found: CrashFile) -> str | None:
@@ -88,14 +123,3 @@ def _require_finite(state: Any, reward: float) -> None:
     """As an actor does, for which such a step is a crash too."""
     if not (np.isfinite(state).all() and np.isfinite(reward)):
         raise ValueError(f"state {state}, reward {reward}: they must be finite")
-
-
-def _parse(document: dict[str, Any]) -> CrashFile:
-    crash = Crash(
-        seed=int(document["seed"]),
-        renders=bool(document["renders"]),
-        actions=tuple(tuple(map(float, action)) for action in document["actions"]),
-        error=str(document["error"]),
-        traceback=str(document.get("traceback", "")),
-    )
-    return CrashFile(str(document["task"]), from_dict(SimConfig, document["sim"]), crash)

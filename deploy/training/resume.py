@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.errors import user_errors
+from deploy.errors import UserError, user_errors
 from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.runs.checkpoints import Checkpoint
 from deploy.runs.directory import RunDirectory
@@ -66,12 +66,12 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
         max((row.get(key, 0.0) for row in told), default=0.0)
         for key in ("run/wall_seconds", "actors/hours", "run/stalled_seconds")
     )
-    offset = int(found.document["metrics_offset"]) if found is not None else 0
+    offset = _metrics_offset(found) if found is not None else 0
     metrics.rewind(offset, step, run.logs / "metrics_taken_out.jsonl")
     state = None
     if found is not None:
         with user_errors():
-            state = checkpoint.read(found.path, found.document["learner"])
+            state = checkpoint.read(found.path, found.learner())
     changed = (f"{key} was {show(before)}, is now {show(now)}" for key, (before, now) in run.changed.items())
     if found is not None and found.document.get("complete") == lengths(run.config):
         message = f"{run.path} is complete at {step:,} environment steps: evaluating it again"
@@ -81,3 +81,10 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     replay = f"{int(stats['rows']):,} rows in replay, " + (f"{lost:,} environment steps lost" if lost else "none lost")
     message = f"continuing {run.path} at {step:,} environment steps: {learned}; {replay}"
     return Resumed(state, False, wall, hours, stalled, step, lost, (message, *changed))
+
+
+def _metrics_offset(found: Checkpoint) -> int:
+    offset = found.document.get("metrics_offset")
+    if type(offset) is not int or offset < 0:
+        raise UserError(f"corrupt checkpoint: {found.path}: has no 'metrics_offset'")
+    return offset

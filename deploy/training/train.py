@@ -65,7 +65,7 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
             found_run, _ = check_claimable(directory, config)
             notes: list[str] = []
             if config.redis_url is not None:
-                notes = require_replay(config, found_run["run_id"] if found_run else None)
+                notes = require_replay(config, found_run.run_id if found_run else None)
             run = stack.enter_context(RunDirectory.claim(directory, config))
             # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
             found = run.checkpoints.latest()
@@ -153,7 +153,7 @@ def _train(
 def _newest_state(run: RunDirectory) -> LearnerState | None:
     """The learner's state of the newest checkpoint, read anew; None where there is none."""
     found = run.checkpoints.latest()
-    return None if found is None else checkpoint.read(found.path, found.document["learner"])
+    return None if found is None else checkpoint.read(found.path, found.learner())
 
 
 @contextmanager

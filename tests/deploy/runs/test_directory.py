@@ -119,7 +119,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("{", "is not JSON"),
-        ("[]", "has no 'format'"),
+        ("[]", "is no JSON object"),
         ('{"format": 1, "run_id": "x", "created": "", "config": {"task": "reach", "sea": 1}}', "unknown setting 'sea'"),
         (
             '{"format": 2, "run_id": "x", "created": "", "config": {}}',

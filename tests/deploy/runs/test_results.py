@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from deploy.runs.documents import validate
 from deploy.runs.results import EvaluationResult
 
 
@@ -33,7 +34,7 @@ def test_its_name_is_the_reports_key(policy: str, domain: str, name: str) -> Non
 
 def test_it_survives_json() -> None:
     found = result()
-    assert EvaluationResult.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert validate(json.loads(json.dumps(found.to_json())), EvaluationResult) == found
 
 
 def test_its_line_of_metrics_is_flat() -> None:

@@ -104,9 +104,12 @@ def test_an_environment_that_crashes_in_a_run_leaves_its_file(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, "is not an environment's crash: format 2: this version of twist reads format 1"),
+        ({"format": 2}, "is not an environment's crash: has format 2; this version of twist reads format 1"),
         ({"seed": None}, "is not an environment's crash: "),
-        ({"task": 7, "sim": {"nothing": 1}}, "nothing"),
+        ({"task": 7}, "task = 7 is not allowed: input should be a valid string"),
+        ({"task": "raech"}, "task = raech is not allowed: one of reach, push, lift"),
+        ({"sim": {"nothing": 1}}, "sim: unknown setting 'nothing'"),
+        ({"actions": [[0.5, "up", 1.0]]}, r"actions\.0\.1 = \"up\" is not allowed: input should be a valid number"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
