@@ -187,7 +187,11 @@ def load_policy(source: PolicySource) -> ActingPolicy:
         raise UserError(f"{found.path}: what its networks see and do cannot be read: {error}") from error
     with user_errors():
         # How chunks were cut to learn from is no matter to who acts.
-        chunks = {"views": spec.views, "chunk_length": spec.chunk_length, "episode_steps": spec.episode_steps}
+        chunks: dict[str, Any] = {
+            "views": spec.views,
+            "chunk_length": spec.chunk_length,
+            "episode_steps": spec.episode_steps,
+        }
         replace(stream_spec(config), **chunks).require_equal(spec, str(found.path))
         require_shapes(found.path / checkpoint.WEIGHTS, acting_shapes(spec, config.learner))
         policy = ActingPolicy(spec, config.learner, seed=config.seed)
