@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from actors.config import ActorsConfig
+from deploy.settings.together import require_together
 from learner.config import LearnerConfig
 from replay.config import ReplayConfig
 from sim.config import RandomisationConfig, SimConfig
@@ -134,20 +135,9 @@ class RunConfig:
         """Refuses packages' settings that do not go together.
 
         Raises:
-            ValueError: no environment would give the student an image, or it would wait for a teacher that never ends.
+            ValueError: see `deploy.settings.together`.
         """
-        if self.student_waits and self.learner.teacher_samples_per_insert == 0:
-            raise ValueError(
-                "learner.teacher_samples_per_insert is 0: it must be above 0 with "
-                "training.student_begins=after_teacher, as a teacher without a bound is never done"
-            )
-        if self.sim.views < 1:
-            raise ValueError(f"sim.views is {self.sim.views}: it must be at least 1, as the student needs images")
-        if self.actors.state_only_envs >= self.actors.envs_per_actor:
-            raise ValueError(
-                f"actors.state_only_envs is {self.actors.state_only_envs}: it must be below actors.envs_per_actor, "
-                f"{self.actors.envs_per_actor}, as the student needs images"
-            )
+        require_together(self)
 
     @property
     def student_waits(self) -> bool:

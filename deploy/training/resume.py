@@ -12,6 +12,7 @@ from deploy.settings.lengths import lengths
 from deploy.settings.overrides import show
 from learner import checkpoint
 from learner.checkpoint import LearnerState
+from learner.weight_shapes import acting_shapes, require_shapes
 from replay.store import ReplayStore
 
 
@@ -71,6 +72,8 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     state = None
     if found is not None:
         with user_errors():
+            checkpoint.check_document(found.learner(), store.spec)
+            require_shapes(found.path / checkpoint.WEIGHTS, acting_shapes(store.spec, run.config.learner))
             state = checkpoint.read(found.path, found.learner())
     changed = (f"{key} was {show(before)}, is now {show(now)}" for key, (before, now) in run.changed.items())
     if found is not None and found.document.get("complete") == lengths(run.config):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deploy.errors import UserError, user_errors
+from deploy.errors import user_errors
 from deploy.evaluation.conclusion import conclude
 from deploy.reporting.metrics import MetricsWriter
 from deploy.reporting.progress import ProgressDisplay
@@ -22,14 +22,14 @@ from deploy.settings.lengths import lengths
 from deploy.settings.specification import stream_spec
 from deploy.training.crashes import write_crash
 from deploy.training.monitor import RunMonitor
+from deploy.training.preconditions import require_here
 from deploy.training.prometheus import PrometheusMetrics
 from deploy.training.ray_session import ray_session
-from deploy.training.replay_address import VARIABLE, ReplayUrls, require_one_server, require_replay
+from deploy.training.replay_address import ReplayUrls, require_one_server, require_replay
 from deploy.training.replay_watch import ReplayWatch
 from deploy.training.resume import Resumed, resume
 from learner import checkpoint
 from learner.checkpoint import LearnerState
-from learner.devices import choose_device
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
 
@@ -57,11 +57,7 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
     console = Console()
     with ExitStack() as stack:
         with user_errors():
-            choose_device(config.learner.device)
-            if config.mode == "cluster" and config.redis_url is None:
-                raise UserError(
-                    f"--mode cluster needs {VARIABLE} or --redis-url: other machines cannot reach an embedded server"
-                )
+            require_here(config)
             found_run, _ = check_claimable(directory, config)
             notes: list[str] = []
             if config.redis_url is not None:

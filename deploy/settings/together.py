@@ -1,0 +1,100 @@
+"""What settings of different packages have to be together, before there is anything of a run.
+
+Whatever a part of the run would refuse when it is built, or could never do, is refused here by the names of the
+settings: later it would look like a process that is lost again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.settings.config import RunConfig
+
+WORKER_MB = 200
+"""Of an actor's process before it has any environment: less than any takes."""
+
+ENVIRONMENT_MB = 20
+"""Of each environment: less than any takes."""
+
+_CHUNK_BYTES = 4_096
+"""What a chunk takes beside its images, at the least."""
+
+
+def require_together(config: RunConfig) -> None:
+    """Refuses packages' settings that do not go together.
+
+    Raises:
+        ValueError: in one line, naming a setting, its value and what is allowed.
+    """
+    for refusal in (*_of_the_run(config), *_of_images(config), *_of_replay(config), *_of_actors(config)):
+        raise ValueError(refusal)
+
+
+def _of_the_run(config: RunConfig) -> Iterator[str]:
+    if config.student_waits and config.learner.teacher_samples_per_insert == 0:
+        yield (
+            "learner.teacher_samples_per_insert is 0: it must be above 0 with "
+            "training.student_begins=after_teacher, as a teacher without a bound is never done"
+        )
+    length, longest = config.learner.sequence_length, config.replay.chunk_length
+    if length > longest:
+        yield f"learner.sequence_length is {length}: allowed are 0 to replay.chunk_length, {longest}"
+
+
+def _of_images(config: RunConfig) -> Iterator[str]:
+    sim, student = config.sim, config.learner.student
+    if sim.views < 1:
+        yield f"sim.views is {sim.views}: it must be at least 1, as the student needs images"
+    multiple = 2 ** len(student.channels)
+    if sim.image_size % multiple:
+        yield (
+            f"sim.image_size is {sim.image_size}: it must be a multiple of {multiple}, as each of the "
+            f"{len(student.channels)} layers of learner.student.channels halves the image"
+        )
+
+
+def _of_replay(config: RunConfig) -> Iterator[str]:
+    replay, learner = config.replay, config.learner
+    prefill = config.training.prefill_rows
+    if prefill > replay.capacity_steps:
+        yield f"training.prefill_rows is {prefill}: allowed are 1 to replay.capacity_steps, {replay.capacity_steps}"
+    chunk = replay.chunk_length
+    if replay.capacity_steps // replay.shards < chunk:
+        yield (
+            f"replay.capacity_steps is {replay.capacity_steps}: each of the replay.shards={replay.shards} has to hold "
+            f"a chunk, so it must be at least {chunk * replay.shards}"
+        )
+    for key, size in (("batch_size", learner.batch_size), ("student.batch_size", learner.student.batch_size)):
+        if replay.capacity_steps < size * chunk:
+            yield (
+                f"replay.capacity_steps is {replay.capacity_steps}: a batch of learner.{key}={size} chunks of "
+                f"replay.chunk_length={chunk} rows needs at least {size * chunk}"
+            )
+    needed = (chunk * row_bytes(config) + _CHUNK_BYTES) * replay.shards
+    if replay.capacity_bytes < needed:
+        yield (
+            f"replay.capacity_bytes is {replay.capacity_bytes}: each of the replay.shards={replay.shards} has to hold "
+            f"a chunk whose images do not get smaller, so it must be at least {needed}"
+        )
+
+
+def _of_actors(config: RunConfig) -> Iterator[str]:
+    actors = config.actors
+    if actors.state_only_envs >= actors.envs_per_actor:
+        yield (
+            f"actors.state_only_envs is {actors.state_only_envs}: it must be below actors.envs_per_actor, "
+            f"{actors.envs_per_actor}, as the student needs images"
+        )
+    needed = WORKER_MB + ENVIRONMENT_MB * actors.envs_per_actor
+    if actors.max_memory_mb < needed:
+        yield (
+            f"actors.max_memory_mb is {actors.max_memory_mb:g}: an actor with "
+            f"actors.envs_per_actor={actors.envs_per_actor} would be replaced again and again; at least {needed}"
+        )
+
+
+def row_bytes(config: RunConfig) -> int:
+    """Of the images of one step, as they are drawn."""
+    return config.sim.views * config.sim.image_size**2 * 3
