@@ -112,7 +112,8 @@ class TwoHot:
         position = (symlog(value).clamp(-self.limit, self.limit) + self.limit) * (self.bins - 1) / (2 * self.limit)
         lower = position.floor().clamp(max=self.bins - 2)
         upper_weight = (position - lower).unsqueeze(-1)
-        index = lower.long().unsqueeze(-1)
+        # What is no number has weights that are none; as an index it would be outside of everything.
+        index = lower.nan_to_num(0.0).long().unsqueeze(-1)
         weights = torch.zeros(*value.shape, self.bins, device=value.device)
         return weights.scatter_(-1, index, 1.0 - upper_weight).scatter_(-1, index + 1, upper_weight)
 

@@ -12,6 +12,7 @@ from learner.distributions import (
     gumbel,
     mix_uniform,
     normal_entropy,
+    pick_rows,
     squashed_normal,
     straight_through,
     symexp,
@@ -157,3 +158,20 @@ def test_entropy_of_a_gaussian_on_paper() -> None:
     unit = 0.5 * math.log(2 * math.pi * math.e)  # 1.4189 nats
     entropy = normal_entropy(torch.tensor([[1.0, 1.0], [1.0, 0.5]]))
     torch.testing.assert_close(entropy, torch.tensor([2 * unit, 2 * unit - math.log(2)]))
+
+
+def test_what_is_no_number_has_a_loss_that_is_none_and_raises_nothing() -> None:
+    """Nor is it an index, which would end a CUDA context for good."""
+    value = torch.tensor([math.nan, math.inf, -math.inf, 1.0])
+    loss = TwoHot().loss(torch.zeros(4, 61), value)
+    assert loss.isfinite().tolist() == [False, True, True, True]
+
+
+def test_rows_are_drawn_out_of_those_allowed_and_all_of_them_alike() -> None:
+    allowed = torch.tensor([False, True, False, False, True, True, False])
+    rows = pick_rows(allowed, 3000, generator())
+    counts = torch.bincount(rows, minlength=7)
+    assert (counts > 0).tolist() == allowed.tolist()
+    assert (counts[allowed] - 1000).abs().max() < 130  # five deviations
+    assert torch.equal(rows, pick_rows(allowed, 3000, generator()))
+    assert pick_rows(torch.zeros(4, dtype=torch.bool), 2, generator()).tolist() == [0, 0]

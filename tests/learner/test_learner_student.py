@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,11 @@ from tiny_learner import (
 )
 from torch import Tensor, nn
 
+from learner import student as student_module
 from learner.behaviour import Policy
 from learner.config import LearnerConfig, StudentConfig
 from learner.networks import copy_parameters, frozen_parameters
-from learner.rssm import Latent
+from learner.rssm import Latent, Observed
 from learner.student import LEAST_DEVIATION, Student, imagination_alignment, scales, student_losses, teacher_target
 from learner.teacher import Teacher
 
@@ -252,3 +254,47 @@ def test_tied_dynamics_are_not_the_student_s_to_train() -> None:
         assert {x.requires_grad for x in student.rssm.dynamics.parameters()} == {trained}
         assert all(x.requires_grad for x in student.encoder.parameters())
         assert student.rssm.post_out.weight.requires_grad
+
+
+def test_teacher_and_student_draw_z_with_one_noise_and_all_views_with_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student that is the teacher draws the same z, also where the posterior leaves the choice open."""
+    (student, teacher, policy), config, batch = arrived("student", views=2)
+    with torch.no_grad():  # nothing is certain any more
+        for rssm in (teacher.rssm, student.rssm):
+            rssm.post_out.weight.zero_()
+    seen: list[Observed] = []
+    for model in (teacher, student):
+        observe = model.rssm.observe
+
+        def noted(*args: Any, observe: Any = observe, **kwargs: Any) -> Observed:
+            seen.append(observe(*args, **kwargs))
+            return seen[-1]
+
+        monkeypatch.setattr(model.rssm, "observe", noted)
+    losses_of((student, teacher, policy), config.student, batch)
+    theirs, ours = (x.latent.stoch.detach().argmax(-1) for x in seen)
+    assert torch.equal(ours, theirs.repeat_interleave(2, dim=0))
+    assert len(theirs.unique()) > 1
+
+
+def test_imagination_is_aligned_from_steps_after_which_the_episode_goes_on() -> None:
+    """All steps but one are terminal or padding: every trajectory begins at that one."""
+    config = tiny_config()
+    parts, batch = make_parts(config), tensors(tiny_batch())
+    batch["is_terminal"][:] = True
+    batch["is_terminal"][1, 1] = batch["is_terminal"][0, 4] = False
+    batch["valid"][0, 4] = False
+    starts: list[Latent] = []
+    imagine = student_module.imagine
+
+    def noted(model: Teacher, policy: Policy, start: Latent, *args: Any) -> Any:
+        starts.append(start)
+        return imagine(model, policy, start, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(student_module, "imagine", noted)
+        losses_of(parts, config.student, batch)
+    teacher = parts[1]
+    with torch.no_grad():
+        seen = teacher.observe(batch, teacher.rssm.draw(batch["action"], generator())).latent
+    torch.testing.assert_close(starts[0].deter, seen.deter[1, 1].expand_as(starts[0].deter))

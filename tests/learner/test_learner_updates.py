@@ -11,6 +11,7 @@ import torch
 from tiny_learner import SPEC, Batch, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint
+from learner import learner as learner_module
 from learner.acting import ActingPolicy
 from learner.devices import choose_device, choose_dtype
 from learner.learner import Learner
@@ -400,3 +401,30 @@ def test_a_decaying_student_takes_the_step_size_of_its_update() -> None:
         seen.append(learner.optimisers["student"].adam.param_groups[0]["lr"].item())
     full = learner.config.student.learning_rate
     assert seen == pytest.approx([full * share for share in (1.0, 0.775, 0.55, 0.325, 0.1, 0.1)])
+
+
+def test_imagination_begins_at_no_terminal_and_no_padded_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = tiny_batch(image=False)
+    batch["is_terminal"][:] = True
+    batch["is_terminal"][1, 1] = batch["is_terminal"][0, 4] = False
+    batch["valid"][0, 4] = False
+    drawn: list[torch.Tensor] = []
+    pick = learner_module.pick_rows
+    monkeypatch.setattr(learner_module, "pick_rows", lambda *args: (drawn.append(pick(*args)), drawn[-1])[1])
+    tiny_learner().teacher_update(batch)
+    assert drawn[0].tolist() == [SPEC.chunk_length + 1] * tiny_config().behaviour.starts
+
+
+def test_the_reward_of_an_episode_s_first_step_is_not_learnt() -> None:
+    """No action led to it: whatever stands there, the update is the same. What stands elsewhere is learnt."""
+    results = []
+    for changed in ((), ((0, 0), (1, 3)), ((1, 2),)):
+        batch = tiny_batch(image=False)
+        assert batch["is_first"][0, 0] and batch["is_first"][1, 3]
+        for row in changed:
+            batch["reward"][row] = 100.0
+        learner = tiny_learner()
+        learner.teacher_update(batch)
+        results.append(snapshot(learner.teacher))
+    assert same_bits(results[0], results[1])
+    assert not same_bits(results[0], results[2])
