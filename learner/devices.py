@@ -52,6 +52,13 @@ def choose_devices(config: LearnerConfig) -> tuple[torch.device, torch.device]:
     return teacher, torch.device(config.student.device)
 
 
+def gpus_wanted(config: LearnerConfig) -> int:
+    """How many GPUs a learner uses where there are as many as it can use."""
+    if config.device == "cpu":
+        return 0
+    return 1 if config.student.device == "auto" else 2
+
+
 def gpus_used(config: LearnerConfig) -> str:
     """How many of the GPUs found here a learner uses, in words; empty where there is none.
 

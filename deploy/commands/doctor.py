@@ -136,6 +136,9 @@ def _disk() -> Finding:
 def _gpu() -> Finding:
     import torch
 
+    from learner.config import LearnerConfig
+    from learner.devices import gpus_used
+
     if not torch.cuda.is_available():
         built = "" if torch.version.cuda else " (this build of torch can use none)"
         return Finding("gpu", Verdict.NOTE, f"none that torch can use{built}; the learner runs on the CPU")
@@ -144,7 +147,7 @@ def _gpu() -> Finding:
         torch.zeros(1, device=f"cuda:{index}").cpu()  # a driver too old for this torch fails here, not above
         properties = torch.cuda.get_device_properties(index)
         names.append(f"{properties.name} with {properties.total_memory / _GIB:.0f} GiB")
-    return Finding("gpu", Verdict.OK, ", ".join(names))
+    return Finding("gpu", Verdict.OK, f"{', '.join(names)}; {gpus_used(LearnerConfig())}")
 
 
 def _embedded_redis() -> Finding:

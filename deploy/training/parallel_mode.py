@@ -39,6 +39,7 @@ from deploy.training.ray_session import draining_nodes
 from deploy.training.replay_address import ReplayUrls
 from deploy.training.replay_watch import ReplayWatch
 from learner.checkpoint import LearnerState
+from learner.devices import gpus_wanted
 from learner.process import LearnerStatus
 from replay.store import ReplayStore
 
@@ -84,7 +85,8 @@ class ParallelRun:
         """
         self._config = config
         spec, run_id = store.spec, store.run_id
-        gpus = 1 if config.learner.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1 else 0
+        gpus = gpus_wanted(config.learner)
+        gpus = gpus if ray.cluster_resources().get("GPU", 0) >= gpus else 0
         resources = {config.learner.resource: 1.0} if config.learner.resource else None
         actor: Any = ray.remote(LearnerActor)
 

@@ -30,13 +30,13 @@ def require_here(config: RunConfig) -> None:
         UserError: in one line, naming the setting.
         ValueError: likewise.
     """
-    device, _ = choose_devices(config.learner)
     if config.mode == "cluster":
         if config.redis_url is None:
             raise UserError(
                 f"--mode cluster needs {VARIABLE} or --redis-url: other machines cannot reach an embedded server"
             )
         return  # what learner and actors need is other machines' to have
+    device, _ = choose_devices(config.learner)
     if config.mode == "local":
         _require_ray(config)
     require_memory(needs(config, on_gpu=device.type == "cuda"), memory_here())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deploy.errors import user_errors
+from deploy.errors import RunEndedError, user_errors
 from deploy.evaluation.conclusion import conclude
 from deploy.reporting.metrics import MetricsWriter
 from deploy.reporting.progress import ProgressDisplay
@@ -30,6 +30,8 @@ from deploy.training.replay_watch import ReplayWatch
 from deploy.training.resume import Resumed, resume
 from learner import checkpoint
 from learner.checkpoint import LearnerState
+from learner.devices import gpus_used
+from learner.tally import NotFiniteError
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
 
@@ -75,6 +77,8 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
         stack.callback(metrics.close)
         at = resume(run, metrics, store, found)
         console.print(_replay_needs(config), highlight=False)
+        if config.mode != "cluster" and (gpus := gpus_used(config.learner)):
+            console.print(gpus, highlight=False)
         for message in (*notes, *at.messages):
             console.print(message, highlight=False)
         if not at.complete:
@@ -140,10 +144,24 @@ def _train(
             started = ParallelRun(*arguments, newest=lambda: _newest_state(run))
         stack.enter_context(display)
         snapshots = Snapshots(run.snapshots)
-        state = started.train(replay, monitor, save, snapshots)
+        try:
+            state = started.train(replay, monitor, save, snapshots)
+        except NotFiniteError as error:
+            raise RunEndedError(f"{_own_words(error)}; {_newest_checkpoint(run)}") from error
         if training.snapshot_every_updates if config.mode == "debug" else training.snapshot_every_seconds:
             snapshots.take(checkpoint.acting_part(state), replay.env_steps(), monitor.wall_seconds)
         save(replay.env_steps(), state, complete=lengths(config))
+
+
+def _own_words(error: NotFiniteError) -> str:
+    """What the learner says, without the other process's traceback that Ray puts around it."""
+    return str(getattr(error, "cause", error))
+
+
+def _newest_checkpoint(run: RunDirectory) -> str:
+    """In words."""
+    found = run.checkpoints.latest()
+    return "there is no checkpoint yet" if found is None else f"the newest checkpoint, {found.path}, is finite"
 
 
 def _newest_state(run: RunDirectory) -> LearnerState | None:

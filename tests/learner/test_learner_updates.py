@@ -377,17 +377,6 @@ def test_cuda_is_refused_where_there_is_none() -> None:
     assert choose_device("auto") == torch.device("cpu")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_same_code_updates_on_cuda() -> None:
-    config = tiny_config()
-    learner = Learner(SPEC, type(config)(**{**vars(config), "device": "cuda", "precision": "bfloat16"}), seed=0)
-    metrics = numbers(learner.teacher_update(tiny_batch(image=False))) | numbers(learner.student_update(tiny_batch()))
-    assert np.isfinite(list(metrics.values())).all()
-    acting = ActingPolicy(SPEC, tiny_config())
-    acting.load(*learner.publish())
-    assert acting.version == 2
-
-
 def test_the_student_s_step_size_falls_evenly_to_a_tenth_and_stays_there() -> None:
     sizes = decayed(1e-3, torch.tensor([0.0, 50.0, 100.0, 1000.0]), 100)
     assert sizes.tolist() == pytest.approx([1e-3, 5.5e-4, 1e-4, 1e-4])
