@@ -12,6 +12,7 @@ checkpoints. Why the locks are right:
 - A lock orders queueing alone. So whoever copies lets its lane wait for the lane that moves the weights, and that lane
   for the copy (`Lane.follow`), before it gives up the lock: on the device the copy falls between two moves, as it does
   in the order of the lock.
+- What is made and restored before the loops run is queued in no lane, and waited for once.
 - A graph has a memory pool of its own; nobody else's tensors lie there, and what it gives back is read in its lane.
 - Capturing forbids some calls to the thread that captures, and (`thread_local`) to no other: the other loop goes on.
 """
@@ -56,9 +57,9 @@ class Lane:
         return torch.cuda.Event() if self.asynchronous else None
 
     def synchronize(self) -> None:
-        """Waits until all that is queued is done."""
+        """Waits until all that is queued on the device is done, in this lane or not."""
         if self.asynchronous:
-            self._stream.synchronize()
+            torch.cuda.synchronize(self.device)
 
     def capture(self, graph: Any) -> AbstractContextManager[object]:
         """What is queued on the lane inside of this context becomes the graph instead of happening."""

@@ -115,6 +115,7 @@ class Learner:
             name: Update(functions[name], lane, self._lock, [generator], captured)
             for (name, lane), generator in zip(self._lanes.items(), self.generators, strict=True)
         }
+        self._synchronize()
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -241,16 +242,14 @@ class Learner:
     def paused(self) -> Iterator[None]:
         """No update is under way inside this context: a state captured in it is one moment's."""
         with self._teacher_pause, self._student_pause:
-            for lane in self._lanes.values():
-                lane.synchronize()
+            self._synchronize()
             yield
 
     @contextmanager
     def weights_held(self) -> Iterator[None]:
         """No weight that acts moves inside this context; no loop waits for the other's update, as in `paused`."""
         with self._lock:
-            for lane in self._lanes.values():
-                lane.synchronize()
+            self._synchronize()
             yield
 
     def resume_counters(self, teacher_updates: int, student_updates: int) -> None:
@@ -262,6 +261,7 @@ class Learner:
         self.tallies["teacher"].begin(teacher_updates)
         self.tallies["student"].begin(student_updates)
         self._dream.refresh(self.teacher)
+        self._synchronize()
         self.refresh_target()
 
     def publish(self) -> tuple[np.ndarray, int]:
@@ -290,6 +290,11 @@ class Learner:
             student.follow(teacher)
             yield
             teacher.follow(student)
+
+    def _synchronize(self) -> None:
+        """Waits until no device has anything left to do for this learner."""
+        for lane in self._lanes.values():
+            lane.synchronize()
 
     def _refused(self, *names: str) -> Tensor:
         return torch.stack([self.optimisers[name].refused for name in names]).sum()

@@ -31,7 +31,7 @@ class Latent(NamedTuple):
 
     def rows(self, chosen: Tensor) -> "Latent":
         """Of latents [B, T], those at places chosen [N] of all B * T rows: [N]."""
-        return Latent(self.deter.flatten(0, 1)[chosen], self.stoch.flatten(0, 1)[chosen])
+        return Latent(*(x.flatten(0, 1).index_select(0, chosen) for x in self))
 
     def detach(self) -> "Latent":
         """The same values without gradient."""

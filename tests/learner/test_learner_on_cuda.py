@@ -33,6 +33,7 @@ def updates(learner: Learner, first: int, count: int) -> list[dict[str, float]]:
             learner.teacher_update(tiny_batch(seed, image=False)),
             learner.student_update(tiny_batch(seed)),
         ):
+            torch.cuda.synchronize()  # they are computed in a stream of the loop's own
             metrics.append({name: value.item() for name, value in scalars.items()})
     return metrics
 
@@ -53,7 +54,10 @@ def test_captured_updates_give_the_numbers_of_eager_ones(student: str, precision
 def test_captured_updates_draw_anew_each_time() -> None:
     """The generators go on between replays: the same batch gives other numbers."""
     learner = tiny_learner(device="cuda", graphs="auto", student={"learning_rate": 0.0})
-    seen = {learner.student_update(tiny_batch())["loss_posterior"].item() for _ in range(UPDATES)}
+    seen = set()
+    for _ in range(UPDATES):
+        learner.student_update(tiny_batch())
+        seen.add(learner.report("student")["loss_posterior"])
     assert len(seen) == UPDATES
 
 
@@ -61,10 +65,12 @@ def test_a_captured_update_that_is_not_finite_moves_nothing() -> None:
     learner = tiny_learner(device="cuda", graphs="auto")
     for _ in range(UPDATES):
         learner.teacher_update(tiny_batch(image=False))
-    before = snapshot(learner.teacher, learner.policy)
+    with learner.paused():
+        before = snapshot(learner.teacher, learner.policy)
     spoilt = tiny_batch(image=False)
     spoilt["state"][0, 1, 0] = np.nan
     learner.teacher_update(spoilt)
+    torch.cuda.synchronize()
     assert same_bits(snapshot(learner.teacher, learner.policy), before)
     assert learner.report("teacher")["skipped"] == 1.0
 

@@ -1,0 +1,120 @@
+"""Updates can be captured: what a replay of them does is what they would do, though no Python runs in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tape import Tape
+from tiny_learner import Batch, same_bits, snapshot, tiny_batch, tiny_learner
+
+from learner import checkpoint
+from learner.graphs import WARM_UP, Lane, Update
+from learner.learner import STUDENT_READS, TEACHER_READS, Learner
+
+STUDENTS: dict[str, dict[str, Any]] = {
+    "tied, with a falling step size": {"dynamics": "tied", "refresh_updates": 2, "decay_updates": 6},
+    "scratch, fed the teacher's z": {"dynamics": "scratch", "feed": "teacher", "average_rate": 0.2},
+    "frames": {"frames": 6, "frame_pool": 25, "shift_pixels": 1, "encoder_share": 0.0},
+    "no readout, no imagination": {"readout_scale": 0.0, "imagination_scale": 0.0},
+}
+UPDATES = 7
+
+
+class Taped:
+    """Stands for the graph inside `Update`: the first call is noted, later ones are replays on the same memory."""
+
+    def __init__(self, function: Any) -> None:
+        self.function, self.tape = function, None
+        self.batch: dict[str, torch.Tensor] = {}
+
+    def __call__(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self.tape is None:
+            self.batch = {name: x.clone() for name, x in batch.items()}
+            self.tape = Tape()
+            with self.tape:
+                self.result = self.function(self.batch)
+            return self.result
+        for name, x in batch.items():
+            self.batch[name].copy_(x)
+        self.tape.replay()
+        return self.result
+
+
+def batches(count: int) -> list[Batch]:
+    made = []
+    for seed in range(count):
+        batch = tiny_batch(seed)
+        batch["valid"][seed % 2, 3 + seed % 2 :] = False  # rows that count differ in number
+        made.append(batch)
+    return made
+
+
+def train(learner: Learner, made: list[Batch]) -> list[dict[str, float]]:
+    metrics = []
+    for batch in made:
+        for scalars in (learner.teacher_update(batch), learner.student_update(batch)):
+            metrics.append({name: value.item() for name, value in scalars.items()})
+    return metrics
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_replayed_updates_give_the_numbers_of_called_ones(student: str, precision: str) -> None:
+    results = []
+    for taped in (False, True):
+        learner = tiny_learner(precision=precision, student=STUDENTS[student])
+        metrics = train(learner, batches(1))  # warm: optimisers have their moments
+        if taped:
+            for update in learner._updates.values():
+                update._function = Taped(update._function)
+        metrics += train(learner, batches(UPDATES)[1:])
+        reports = [learner.report(name) for name in ("teacher", "student")]
+        moments = checkpoint.capture(learner).training
+        results.append((metrics, reports, snapshot(*learner.modules.values()), moments))
+    called, replayed = results
+    assert replayed[0] == called[0]
+    assert replayed[1] == called[1]
+    assert same_bits(replayed[2], called[2])
+    assert all(np.array_equal(replayed[3][name], x) for name, x in called[3].items())
+
+
+def test_a_replayed_update_that_is_not_finite_moves_nothing_and_is_counted() -> None:
+    learner = tiny_learner()
+    train(learner, batches(1))
+    learner._updates["student"]._function = Taped(learner._updates["student"]._function)
+    learner.student_update(tiny_batch(1))
+    before = snapshot(learner.student)
+    spoilt = tiny_batch(2)
+    spoilt["state"][0, 0, 0] = spoilt["state_at_exposure"][0, 0, 0] = np.nan
+    learner.student_update(spoilt)
+    assert same_bits(snapshot(learner.student), before)
+    learner.student_update(tiny_batch(3))
+    assert not same_bits(snapshot(learner.student), before)
+    assert learner.report("student")["skipped"] == 1.0
+
+
+def test_an_update_reads_of_a_batch_what_is_sent_to_its_device_and_no_more() -> None:
+    learner = tiny_learner(student={"frames": 6})
+    for update, names in ((learner.teacher_update, TEACHER_READS), (learner.student_update, STUDENT_READS)):
+        update({name: tiny_batch()[name] for name in names})
+        for name in names:
+            with pytest.raises(KeyError, match=name):
+                update({other: tiny_batch()[other] for other in names if other != name})
+
+
+def test_on_a_cpu_an_update_is_called_each_time() -> None:
+    calls = []
+    lane = Lane(torch.device("cpu"))
+
+    def function(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        calls.append(batch)
+        return batch
+
+    learner = tiny_learner()
+    update = Update(function, lane, learner._lock, [], captured=True)
+    for _ in range(WARM_UP + 2):
+        update({})
+    assert len(calls) == WARM_UP + 2
