@@ -1,90 +1,65 @@
 """Every setting of the actors, with its unit, its limits and its default.
 
-The metadata of each field (`help`, `min`, `max`) is what the command line validates and prints.
+The type of each field says what it may be and the text below it what it means: no object can be made with anything
+else, and the command line reads and prints both.
 """
 
-from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+Share = Annotated[float, Ge(0), Le(1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class ActorsConfig:
     """How many actors there are, what each of them does, and how much trouble is put up with."""
 
-    count: int = field(default=1, metadata={"help": "actor processes; with max, those at the start", "min": 1})
-    max: int = field(
-        default=0,
-        metadata={
-            "help": "most actors of a pool that follows what the learner lacks; 0: there are always count",
-            "min": 0,
-        },
-    )
-    min: int = field(default=1, metadata={"help": "fewest actors of such a pool", "min": 1})
-    resize_seconds: float = field(
-        default=30.0, metadata={"help": "seconds between two decisions on the number of actors", "min": 1.0}
-    )
-    max_hours: float = field(
-        default=0.0,
-        metadata={
-            "help": "actor-hours after which the run collects no more, as after env_steps; 0: no cap",
-            "min": 0.0,
-        },
-    )
-    envs_per_actor: int = field(
-        default=8, metadata={"help": "environments of one actor; one batched policy step serves them all", "min": 1}
-    )
-    state_only_envs: int = field(
-        default=0,
-        metadata={
-            "help": "of these environments, how many render no image, and have a state with errors "
-            "(sim.randomisation.sensing): of use to the teacher alone",
-            "min": 0,
-        },
-    )
-    student_fraction: float = field(
-        default=0.5,
-        metadata={
-            "help": "share of episodes driven from images through the student, once it has trained enough to drive",
-            "min": 0.0,
-            "max": 1.0,
-        },
-    )
-    rows_per_call: int = field(
-        default=256, metadata={"help": "rows collected between two looks at the newest weights", "min": 1}
-    )
-    wait_seconds: float = field(
-        default=1.0, metadata={"help": "seconds one call waits at most while the learner is behind", "min": 0.0}
-    )
-    crash_allowance: int = field(
-        default=3, metadata={"help": "environment crashes that one actor may have in any case", "min": 0}
-    )
-    crashes_per_1000_episodes: float = field(
-        default=5.0,
-        metadata={"help": "environment crashes allowed on top of that, per 1000 finished episodes", "min": 0.0},
-    )
-    max_memory_mb: float = field(
-        default=3000.0,
-        metadata={"help": "resident MB (2^20 bytes) above which an actor is drained and replaced", "min": 100.0},
-    )
-    num_cpus: float = field(
-        default=0.0,
-        metadata={"help": "CPUs that Ray reserves for one actor; 0 lets a small machine share its cores", "min": 0.0},
-    )
-    resource: str = field(
-        default="", metadata={"help": "custom Ray resource of which each actor takes one unit; empty for none"}
-    )
-    max_errors: int = field(
-        default=5, metadata={"help": "errors of our own code tolerated per actor within error_window_seconds", "min": 0}
-    )
-    error_window_seconds: float = field(
-        default=600.0, metadata={"help": "seconds after which an error is forgiven", "min": 0.0}
-    )
-    backoff_seconds: float = field(
-        default=0.5, metadata={"help": "seconds of pause after a first failure; doubles with each in a row", "min": 0.0}
-    )
-    max_backoff_seconds: float = field(default=30.0, metadata={"help": "longest such pause in seconds", "min": 0.0})
-    drain_seconds: float = field(
-        default=30.0, metadata={"help": "seconds that actors have at the end to write what they hold", "min": 0.0}
-    )
+    count: Annotated[int, Ge(1), Le(100_000)] = 1
+    """Actor processes; with max, those at the start."""
+    max: Annotated[int, Ge(0), Le(100_000)] = 0
+    """Most actors of a pool that follows what the learner lacks; 0: there are always count."""
+    min: Annotated[int, Ge(1), Le(100_000)] = 1
+    """Fewest actors of such a pool."""
+    resize_seconds: Annotated[float, Ge(1), Le(1e7)] = 30.0
+    """Seconds between two decisions on the number of actors."""
+    max_hours: Annotated[float, Ge(0), Le(1e9)] = 0.0
+    """actor-hours after which the run collects no more, as after env_steps; 0: no cap."""
+    envs_per_actor: Annotated[int, Ge(1), Le(1_000)] = 8
+    """Environments of one actor; one batched policy step serves them all."""
+    state_only_envs: Annotated[int, Ge(0), Le(1_000)] = 0
+    """Of these environments, how many render no image, and have a state with errors (sim.randomisation.sensing): of use
+    to the teacher alone."""
+    student_fraction: Share = 0.5
+    """Share of episodes driven from images through the student, once it has trained enough to drive."""
+    rows_per_call: Annotated[int, Ge(1), Le(10**6)] = 256
+    """Rows collected between two looks at the newest weights."""
+    wait_seconds: Annotated[float, Ge(0), Le(1e7)] = 1.0
+    """Seconds one call waits at most while the learner is behind."""
+    crash_allowance: Annotated[int, Ge(0), Le(10**9)] = 3
+    """Environment crashes that one actor may have in any case."""
+    crashes_per_1000_episodes: Annotated[float, Ge(0), Le(1e9)] = 5.0
+    """Environment crashes allowed on top of that, per 1000 finished episodes."""
+    max_memory_mb: Annotated[float, Ge(100), Le(1e9)] = 3000.0
+    """Resident MB (2^20 bytes) above which an actor is drained and replaced."""
+    num_cpus: Annotated[float, Ge(0), Le(1e6)] = 0.0
+    """CPUs that Ray reserves for one actor; 0 lets a small machine share its cores."""
+    resource: str = ""
+    """Custom Ray resource of which each actor takes one unit; empty for none."""
+    max_errors: Annotated[int, Ge(0), Le(10**9)] = 5
+    """Errors of our own code tolerated per actor within error_window_seconds."""
+    error_window_seconds: Annotated[float, Ge(0), Le(1e7)] = 600.0
+    """Seconds after which an error is forgiven."""
+    backoff_seconds: Annotated[float, Ge(0), Le(1e7)] = 0.5
+    """Seconds of pause after a first failure; doubles with each in a row."""
+    max_backoff_seconds: Annotated[float, Ge(0), Le(1e7)] = 30.0
+    """Longest such pause in seconds."""
+    drain_seconds: Annotated[float, Ge(0), Le(1e7)] = 30.0
+    """Seconds that actors have at the end to write what they hold."""
 
     def __post_init__(self) -> None:
         """Refuses what no single field's limits can.

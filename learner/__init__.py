@@ -6,8 +6,8 @@
     behaviour  policy and critic, in imagination        learner    networks and optimisers; one method an update
     student    world model of images, distilled         loops      teacher and student side by side
 
-It needs torch, numpy and Redis alone. What others use is named here and imported when it is asked for, so that whoever
-reads settings loads no torch.
+It needs torch, numpy and Redis alone, and the small wheels zstandard, safetensors and pydantic. What others use is
+named here and imported when it is asked for, so that whoever reads settings loads no torch.
 """
 
 from __future__ import annotations

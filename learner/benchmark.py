@@ -1,6 +1,6 @@
 """`python -m learner.benchmark`: updates a second of teacher and student, alone and together, eager and captured.
 
-It needs torch, numpy and what `replay` imports, redis and zstandard: no server, no environment, no Ray.
+It needs torch, numpy, pydantic and what `replay` imports, redis and zstandard: no server, no environment, no Ray.
 Batches are made up, and always the same: what is timed is the learner from a batch in memory to moved weights.
 """
 
@@ -13,6 +13,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,8 @@ def _spec(size: Size) -> StreamSpec:
 
 
 def _learner(size: Size, device: str, precision: str, graphs: str) -> Learner:
-    config = dataclasses.replace(size.learner, device=device, precision=precision, graphs=graphs)
+    chosen: dict[str, Any] = {"device": device, "precision": precision, "graphs": graphs}
+    config = dataclasses.replace(size.learner, **chosen)
     return Learner(_spec(size), config, seed=0)
 
 

@@ -13,16 +13,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("actors", "deploy", "learner", "replay", "sim")
 
+SETTINGS = {"pydantic", "annotated_types"}
+"""The types of settings and documents, and their limits: small wheels that bring neither a simulator nor Ray."""
+
 MAY_IMPORT = {
-    "sim": {"numpy", "gymnasium", "pybullet", "pybullet_data", "fast_simplification"},
-    "replay": {"numpy", "redis", "zstandard"},
-    "learner": {"numpy", "torch", "safetensors", "replay"},
+    "sim": {*SETTINGS, "numpy", "gymnasium", "pybullet", "pybullet_data", "fast_simplification"},
+    "replay": {*SETTINGS, "numpy", "redis", "zstandard"},
+    "learner": {*SETTINGS, "numpy", "torch", "safetensors", "replay"},
     # torch only for the learner's networks that act here: to say how many threads they may use
-    "actors": {"numpy", "gymnasium", "ray", "torch", "learner", "replay", "sim"},
+    "actors": {*SETTINGS, "numpy", "gymnasium", "ray", "torch", "learner", "replay", "sim"},
     "deploy": {
         *("numpy", "gymnasium", "torch", "ray", "matplotlib", "PIL", "rich", "jinja2", "tensorboard"),
         *("pathspec", "fsspec"),
-        *("pydantic", "annotated_types"),  # documents that anybody may have written
+        *SETTINGS,
+        "pydantic_core",  # pydantic's own JSON
         *("tomli", "tomllib"),  # the second is Python's own from 3.11 on
         *("actors", "learner", "replay", "sim"),
     },

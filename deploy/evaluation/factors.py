@@ -24,7 +24,8 @@ from deploy.reporting.factors_figure import write_factors_figure
 from deploy.reporting.page import write_page
 from deploy.runs.directory import RunDirectory
 from deploy.settings.config import RunConfig
-from deploy.settings.overrides import Setting, flatten, settings, show
+from deploy.settings.overrides import Setting, flatten, settings
+from deploy.settings.values import show
 
 WIDEN = {
     "colours": ("visual.scenery_saturation", "visual.scenery_value", "visual.robot_saturation"),

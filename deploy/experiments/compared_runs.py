@@ -15,8 +15,9 @@ from deploy.runs.directory import RunDirectory
 from deploy.runs.finished import finished_report
 from deploy.runs.report import Report
 from deploy.settings.config import TASKS
-from deploy.settings.overrides import flatten, show
+from deploy.settings.overrides import flatten
 from deploy.settings.presets import resolve
+from deploy.settings.values import show
 
 NOT_COMPARED = (
     "seed",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import Annotated, Literal, get_args
+
+from annotated_types import Ge, Le
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from actors.config import ActorsConfig
 from deploy.settings.together import require_together
@@ -10,64 +15,51 @@ from learner.config import LearnerConfig
 from replay.config import ReplayConfig
 from sim.config import RandomisationConfig, SimConfig
 
-TASKS = ("reach", "push", "lift")
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+Task = Literal["reach", "push", "lift"]
+TASKS: tuple[Task, ...] = get_args(Task)
 """The tasks that can be trained: `sim.TASKS`, here without importing a simulator."""
 
-MODES = ("local", "debug", "cluster")
+Mode = Literal["local", "debug", "cluster"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
-AT_ONCE, AFTER_TEACHER = "at_once", "after_teacher"
+Begins = Literal["at_once", "after_teacher"]
 """When the student begins to learn."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class TrainingConfig:
     """How long a run takes, and how often it writes down how it goes."""
 
-    prefill_rows: int = field(
-        default=2_000, metadata={"help": "rows in replay before the first update; their actions are random", "min": 1}
-    )
-    env_steps: int = field(default=30_000, metadata={"help": "environment steps to collect in all", "min": 1})
-    student_updates: int = field(
-        default=3_000, metadata={"help": "student updates after which the run ends, once env_steps are in", "min": 0}
-    )
-    metrics_every_seconds: float = field(
-        default=5.0, metadata={"help": "seconds between two lines of metrics (modes local and cluster)", "min": 0.1}
-    )
-    metrics_every_updates: int = field(
-        default=10, metadata={"help": "teacher updates between two lines of metrics (mode debug)", "min": 1}
-    )
-    weights_every_seconds: float = field(
-        default=2.0, metadata={"help": "seconds between two times that actors get new weights", "min": 0.1}
-    )
-    checkpoint_every_seconds: float = field(
-        default=60.0, metadata={"help": "seconds between two checkpoints (modes local and cluster)", "min": 1.0}
-    )
-    checkpoint_every_updates: int = field(
-        default=100, metadata={"help": "teacher updates between two checkpoints (mode debug)", "min": 1}
-    )
-    keep_checkpoints: int = field(default=3, metadata={"help": "newest checkpoints to keep", "min": 1})
-    snapshot_every_seconds: float = field(
-        default=0.0,
-        metadata={
-            "help": "seconds between two snapshots of the weights that act, for `twist curve`; all of them are kept; 0 "
-            "takes none (modes local and cluster)",
-            "min": 0.0,
-        },
-    )
-    snapshot_every_updates: int = field(
-        default=0,
-        metadata={"help": "teacher updates between two such snapshots; 0 takes none (mode debug)", "min": 0},
-    )
-    student_begins: str = field(
-        default=AT_ONCE,
-        metadata={
-            "help": "when the student begins to learn. at_once: beside the teacher; after_teacher, for comparison: "
-            "once env_steps are in and the teacher has made its last update; then student_updates of them, or as many "
-            "as its bound allows, from the replay as it is. A student that has not begun drives no episode, so while "
-            "collecting actors.student_fraction has no effect: set it to 0 on both sides for the same chunks",
-            "choices": (AT_ONCE, AFTER_TEACHER),
-        },
-    )
+    prefill_rows: Annotated[int, Ge(1), Le(10**9)] = 2_000
+    """Rows in replay before the first update; their actions are random."""
+    env_steps: Annotated[int, Ge(1), Le(10**10)] = 30_000
+    """Environment steps to collect in all."""
+    student_updates: Annotated[int, Ge(0), Le(10**9)] = 3_000
+    """Student updates after which the run ends, once env_steps are in."""
+    metrics_every_seconds: Annotated[float, Ge(0.1), Le(1e7)] = 5.0
+    """Seconds between two lines of metrics (modes local and cluster)."""
+    metrics_every_updates: Annotated[int, Ge(1), Le(10**9)] = 10
+    """Teacher updates between two lines of metrics (mode debug)."""
+    weights_every_seconds: Annotated[float, Ge(0.1), Le(1e7)] = 2.0
+    """Seconds between two times that actors get new weights."""
+    checkpoint_every_seconds: Annotated[float, Ge(1), Le(1e7)] = 60.0
+    """Seconds between two checkpoints (modes local and cluster)."""
+    checkpoint_every_updates: Annotated[int, Ge(1), Le(10**9)] = 100
+    """Teacher updates between two checkpoints (mode debug)."""
+    keep_checkpoints: Annotated[int, Ge(1), Le(10**6)] = 3
+    """Newest checkpoints to keep."""
+    snapshot_every_seconds: Annotated[float, Ge(0), Le(1e7)] = 0.0
+    """Seconds between two snapshots of the weights that act, for `twist curve`; all of them are kept; 0 takes none
+    (modes local and cluster)."""
+    snapshot_every_updates: Annotated[int, Ge(0), Le(10**9)] = 0
+    """Teacher updates between two such snapshots; 0 takes none (mode debug)."""
+    student_begins: Begins = "at_once"
+    """When the student begins to learn. at_once: beside the teacher; after_teacher, for comparison: once env_steps are
+    in and the teacher has made its last update; then student_updates of them, or as many as its bound allows, from the
+    replay as it is. A student that has not begun drives no episode, so while collecting actors.student_fraction has no
+    effect: set it to 0 on both sides for the same chunks."""
 
     def __post_init__(self) -> None:
         """Refuses what no single field's limits can.
@@ -81,49 +73,35 @@ class TrainingConfig:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class EvaluationConfig:
     """The evaluation at the end of a run."""
 
-    episodes: int = field(default=100, metadata={"help": "episodes for each row of the final table", "min": 1})
-    clip_episodes: int = field(default=4, metadata={"help": "episodes shown in each clip", "min": 1})
-    factor_episodes: int = field(
-        default=0,
-        metadata={"help": "episodes with each factor held out alone, see `twist factors`; 0 leaves it out", "min": 0},
-    )
-    full_randomisation: bool = field(
-        default=False,
-        metadata={
-            "help": "evaluate in worlds with all of the default randomisation, whatever sim.randomisation says: judges "
-            "a run that trains without some of it by the worlds of the others"
-        },
-    )
+    episodes: Annotated[int, Ge(1), Le(100_000)] = 100
+    """Episodes for each row of the final table."""
+    clip_episodes: Annotated[int, Ge(1), Le(100)] = 4
+    """Episodes shown in each clip."""
+    factor_episodes: Annotated[int, Ge(0), Le(100_000)] = 0
+    """Episodes with each factor held out alone, see `twist factors`; 0 leaves it out."""
+    full_randomisation: bool = False
+    """Evaluate in worlds with all of the default randomisation, whatever sim.randomisation says: judges a run that
+    trains without some of it by the worlds of the others."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class RunConfig:
     """Everything that decides what a run does. The first four come from the command line's own options."""
 
-    task: str = field(metadata={"help": "what the robot learns", "choices": TASKS})
-    mode: str = field(
-        default="local",
-        metadata={
-            "help": "local: parallel on this machine; debug: one process, everything in turn, the same numbers from "
-            "the same seed; cluster: parallel on the Ray cluster that this command was submitted to",
-            "choices": MODES,
-        },
-    )
-    seed: int = field(
-        default=0, metadata={"help": "seed of networks, environments and sampling", "min": 0, "max": 2**31 - 1}
-    )
-    redis_url: str | None = field(
-        default=None,
-        repr=False,
-        metadata={
-            "help": "Redis server or cluster for the replay (redis://, rediss:// or unix://); none starts one of our "
-            "own. A URL with a password is given in the environment variable TWIST_REDIS_URL instead"
-        },
-    )
+    task: Task
+    """What the robot learns."""
+    mode: Mode = "local"
+    """local: parallel on this machine; debug: one process, everything in turn, the same numbers from the same seed;
+    cluster: parallel on the Ray cluster that this command was submitted to."""
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
+    """Seed of networks, environments and sampling."""
+    redis_url: str | None = field(default=None, repr=False)
+    """Redis server or cluster for the replay (redis://, rediss:// or unix://); none starts one of our own. A URL with a
+    password is given in the environment variable TWIST_REDIS_URL instead."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
@@ -142,7 +120,7 @@ class RunConfig:
     @property
     def student_waits(self) -> bool:
         """Whether the student begins only when the teacher is done."""
-        return self.training.student_begins == AFTER_TEACHER
+        return self.training.student_begins == "after_teacher"
 
     @property
     def evaluated_sim(self) -> SimConfig:

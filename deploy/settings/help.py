@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 from collections.abc import Mapping
 
 from deploy.settings.config import OPTIONS, RunConfig
-from deploy.settings.overrides import Setting, settings, show
+from deploy.settings.overrides import Setting, settings
 from deploy.settings.presets import PRESETS, TASK_PRESETS
+from deploy.settings.values import show
 
 _WIDTH = 110
 
@@ -31,7 +31,7 @@ def _group_lines(group: str, members: list[Setting]) -> list[str]:
     for setting in members:
         lines.append(f"  {setting.key}={show(setting.default)}")
         lines += textwrap.wrap(
-            f"{setting.help} ({setting.allowed}{_presets_of(setting.key)})",
+            f"{setting.help.rstrip('.')} ({setting.allowed}{_presets_of(setting.key)})",
             width=_WIDTH,
             initial_indent=" " * 6,
             subsequent_indent=" " * 6,
@@ -48,5 +48,5 @@ def _presets_of(key: str) -> str:
 
 def option_help(name: str) -> str:
     """The field text of one of the settings with an option of its own."""
-    (field,) = [field for field in dataclasses.fields(RunConfig) if field.name == name]
-    return str(field.metadata["help"]).replace("%", "%%")  # argparse formats it
+    text = settings(RunConfig)[name].help.rstrip(".")
+    return text.replace("%", "%%")  # argparse formats it

@@ -9,7 +9,7 @@ from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.runs.checkpoints import Checkpoint
 from deploy.runs.directory import RunDirectory
 from deploy.settings.lengths import lengths
-from deploy.settings.overrides import show
+from deploy.settings.values import show
 from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.weight_shapes import acting_shapes, require_shapes

@@ -10,8 +10,8 @@ import learner
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-NEEDS = {"torch", "numpy", "redis", "hiredis", "zstandard", "safetensors"}
-"""The learner's own, torch's and Redis's client beside it, and two small wheels for files and chunks."""
+NEEDS = {"torch", "numpy", "redis", "hiredis", "zstandard", "safetensors", "pydantic", "annotated_types"}
+"""The learner's own, torch's and Redis's client beside it, and small wheels for files, chunks and settings."""
 
 ALONE = """
 import re

@@ -199,17 +199,17 @@ def test_an_unknown_driver_is_refused() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "allowed"),
     [
-        ("capacity_steps", 0, "1 to"),
-        ("capacity_bytes", -5, "1 to"),
-        ("shards", 0, "1 to 256"),
-        ("compression_level", 20, "0 to 19"),
-        ("retry_seconds", -1.0, "0.0 to"),
-        ("prefetch", -1, "0 to 64"),
-        ("append_fsync", "sometimes", "no, everysec, always"),
+        ("capacity_steps", 0, "greater than or equal to 1"),
+        ("capacity_bytes", -5, "greater than or equal to 1"),
+        ("shards", 257, "less than or equal to 256"),
+        ("compression_level", 20, "less than or equal to 19"),
+        ("retry_seconds", -1.0, "greater than or equal to 0"),
+        ("prefetch", -1, "greater than or equal to 0"),
+        ("append_fsync", "sometimes", "'no', 'everysec' or 'always'"),
     ],
 )
 def test_an_impossible_setting_is_refused_with_what_is_allowed(setting: str, value: object, allowed: str) -> None:
-    with pytest.raises(ValueError, match=f"^{setting} is {value!r}: allowed are {allowed}"):
+    with pytest.raises(ValueError, match=rf"(?s){setting}.*{allowed}.*input_value={value!r}"):
         ReplayConfig(**{setting: value})  # type: ignore[arg-type]
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from annotated_types import Ge, Le
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from deploy.settings.overrides import apply, flatten, from_dict, parse_assignments, settings, to_dict
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Colour(Enum):
@@ -17,32 +22,34 @@ class Colour(Enum):
     BLUE = "blue"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Inner:
-    size: int = field(default=4, metadata={"help": "how large", "min": 1, "max": 64})
-    rate: float = field(default=0.1, metadata={"min": 0.0})
+    size: Annotated[int, Ge(1), Le(64)] = 4
+    """How
+    large."""
+    rate: Annotated[float, Ge(0)] = 0.1
     on: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Middle:
     inner: Inner = field(default_factory=lambda: Inner(size=8))
-    span: tuple[float, float] = field(default=(0.0, 1.0), metadata={"min": -1.0, "max": 2.0})
-    layers: tuple[int, ...] = field(default=(16, 32), metadata={"min": 1})
+    span: tuple[Annotated[float, Ge(-1), Le(2)], Annotated[float, Ge(-1), Le(2)]] = (0.0, 1.0)
+    layers: tuple[Annotated[int, Ge(1)], ...] = (16, 32)
 
     def __post_init__(self) -> None:
         if self.span[0] > self.span[1]:
             raise ValueError(f"span = {self.span}: from low to high")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Root:
     name: str
     middle: Middle = field(default_factory=Middle)
-    kind: str = field(default="a", metadata={"choices": ("a", "b")})
+    kind: Literal["a", "b"] = "a"
     colour: Colour = Colour.RED
     side: Literal["left", "right"] = "left"
-    limit: int | None = field(default=None, metadata={"min": 0})
+    limit: Annotated[int, Ge(0)] | None = None
     low: int = 0
     high: int = 1
 
@@ -92,11 +99,11 @@ def test_a_value_is_read_in_its_fields_type(text: str, key: str, value: object) 
         ("middle.inner.size=65", "middle.inner.size = 65 is not allowed: a whole number, at least 1, at most 64"),
         ("middle.inner.size=2.5", "middle.inner.size = 2.5 is not allowed: a whole number, at least 1, at most 64"),
         ("middle.inner.size=inf", "middle.inner.size = inf is not allowed: a whole number, at least 1, at most 64"),
-        ("middle.inner.rate=nan", "middle.inner.rate = nan is not allowed: a number, at least 0.0"),
+        ("middle.inner.rate=nan", "middle.inner.rate = nan is not allowed: a number, at least 0"),
         ("middle.inner.on=maybe", "middle.inner.on = maybe is not allowed: true or false"),
         (
             "middle.span=0.2",
-            "middle.span = 0.2 is not allowed: a list of 2, comma between, each a number, at least -1.0",
+            "middle.span = 0.2 is not allowed: a list of 2, comma between, each a number, at least -1",
         ),
         (
             "middle.layers=8,0",
@@ -150,7 +157,7 @@ def test_settings_are_listed_with_the_defaults_that_their_parents_give() -> None
     listed = settings(Root)
     assert list(listed)[:4] == ["name", "middle.inner.size", "middle.inner.rate", "middle.inner.on"]
     assert listed["middle.inner.size"].default == 8
-    assert listed["middle.inner.size"].help == "how large"
+    assert listed["middle.inner.size"].help == "How large."
 
 
 def test_settings_survive_json() -> None:

@@ -45,7 +45,7 @@ IMPOSSIBLE = [
     (["actors.resource=robot"], "actors.resource is robot: only nodes of a cluster have such a resource"),
     (["learner.resource=learner"], "learner.resource is learner: only nodes of a cluster have such a resource"),
     (["actors.num_cpus=1000"], "actors.num_cpus is 1000: 1 actors would reserve 1000 CPUs, here are "),
-    (["learner.student.frame_pool=1000000000"], "GiB of memory, here are "),
+    (["learner.student.frame_pool=10000000", "sim.image_size=512"], "GiB of memory, here are "),
 ]
 
 
