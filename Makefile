@@ -27,7 +27,7 @@ PACKAGES := actors learner replay sim deploy
 DISTRIBUTED := tests/test_faults.py tests/test_secrets.py tests/deploy/training/test_redis_url.py \
   tests/replay/test_replay_access.py tests/replay/test_replay_cluster.py tests/replay/test_replay_tls.py
 
-.PHONY: help demo test test-cluster lint format types imports ci lock clean
+.PHONY: help demo test test-cluster lint format types imports schema ci lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -55,6 +55,9 @@ types: .venv/installed-dev ## mypy, strict
 
 imports: .venv/installed-dev ## who may import whom
 	$(BIN)/lint-imports
+
+schema: .venv/installed ## write the JSON schemas in docs/schema anew
+	$(BIN)/twist schema docs/schema
 
 ci: ## what continuous integration runs
 	.ci/run

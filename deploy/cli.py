@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": ("", "whether this machine has what is needed"),
     "reproduce": ("FILE", "the episode in which an environment crashed, once more"),
     "redis-users": ("", "the rights that users of a Redis server need"),
+    "schema": ("DIR", "JSON schemas of the documents that runs and policies are made of"),
     "sweep": ("FILE", "trains what a TOML file describes: settings x tasks x seeds; the same command continues"),
     "compare": ("RUN..", "tables and learning curves of several runs, with their spread over seeds"),
 }
