@@ -25,6 +25,7 @@ After an error the actor itself stays: its worker goes on where it was and loses
 
 import itertools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -201,10 +202,13 @@ class ActorPool:
             if results or time.monotonic() >= deadline:
                 return results
 
-    def drain(self) -> list[RolloutStats]:
+    def drain(self, seconds: float = math.inf) -> list[RolloutStats]:
         """Lets every actor finish its call and write what it holds, then ends it. The pool is empty afterwards.
 
         What an actor cannot write within `config.drain_seconds` is lost, and said in the log.
+
+        Args:
+            seconds: to have instead, if they are fewer.
 
         Returns:
             The last results.
@@ -219,15 +223,15 @@ class ActorPool:
             if slot.phase == COLLECTING or slot.call is None:
                 pending[slot.handle.drain.remote()] = slot
         results: list[RolloutStats] = []
+        seconds = min(seconds, self._config.drain_seconds)
         if pending:
-            done, late = ray.wait(list(pending), num_returns=len(pending), timeout=self._config.drain_seconds)
+            done, late = ray.wait(list(pending), num_returns=len(pending), timeout=seconds)
             for ref in done:
                 try:
                     results.append(ray.get(ref))
                 except RayError as error:
                     LOGGER.warning("%s did not drain: %s", pending[ref].actor_id, _last_line(error))
             for ref in late:
-                seconds = self._config.drain_seconds
                 LOGGER.warning("%s did not drain within %g s: its last rows are lost", pending[ref].actor_id, seconds)
         self._kill_all()
         return results

@@ -4,4 +4,5 @@ import sys
 
 from deploy.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes that evaluate import the main module once more
+    sys.exit(main())

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from deploy.errors import RunEndedError, UserError
+from deploy.process import signals
+from deploy.process.packages import pin
 
 COMMANDS = {
     "train": ("TASK", "train teacher and student, and report; the same command with the same --run-dir continues"),
@@ -30,28 +32,28 @@ COMMANDS = {
 }
 """Each is `run` of the module of its name in `deploy.commands`: what it takes, and what it does."""
 
-_INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the signal's number."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit code: 0 done, 1 something is wrong with the machine or the run, 2 with what was asked for.
+        The exit code: 0 done, 1 something is wrong with the machine or the run, 2 with what was asked for; 128 and the
+        signal's number for a command that a signal has ended.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _dispatch(arguments)
-    except UserError as error:
-        print(f"twist: {error}", file=sys.stderr)
-        return 2
-    except RunEndedError as error:
-        print(f"twist: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("twist: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+    pin()
+    with signals.listening():
+        try:
+            return _dispatch(arguments)
+        except UserError as error:
+            print(f"twist: {error}", file=sys.stderr)
+            return 2
+        except RunEndedError as error:
+            print(f"twist: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt as ended:
+            print(": ".join([f"twist: ended by {signals.name()}", *map(str, ended.args)]), file=sys.stderr)
+            return signals.exit_code()
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -210,6 +210,7 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[self._held.lock.fileno()],
+            start_new_session=True,  # Ctrl-C in a terminal is for us: it would end before we have drained
         )
 
     def _wait_until_ready(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from deploy.errors import UserError, user_errors
+from deploy.process.packages import MARK, strangers
 
 LIMIT_BYTES = 100 * 2**20
 """From this size on Ray's job server refuses a package."""
@@ -65,6 +66,7 @@ def pack(directory: Path, target: Path, *, limit: int = LIMIT_BYTES) -> JobPacka
         found = list(files_to_pack(directory))
         if not found:
             raise UserError(f"working directory {directory}: there is nothing in it to pack")
+        _refuse_stranger(directory, found)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in found:
                 _add(archive, directory / name, name)
@@ -102,6 +104,22 @@ def files_to_pack(directory: Path) -> Iterator[str]:
             elif entry.is_file():
                 yield name
         pending.extend((name, ignoring) for name in reversed(directories))
+
+
+def _refuse_stranger(directory: Path, files: Sequence[str]) -> None:
+    """A job begins in its package and imports from there first: a checkout of ours, or nothing of its packages' names.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
+    if MARK in files:
+        return
+    for found in strangers(directory):
+        name = found.relative_to(directory.resolve()).as_posix()
+        if any(file == name or file.startswith(f"{name}/") for file in files):
+            raise UserError(
+                f"{found}: the job would import it in place of TWIST's own: rename it, or name it in .rayignore"
+            )
 
 
 def mebibytes(size: int) -> str:

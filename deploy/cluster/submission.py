@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import UserError
+from deploy.process import signals
 from deploy.remote.storage import check_url, is_url
 from replay.connection import redact
 
@@ -149,7 +150,13 @@ class JobServer:
         """
         with _alone(), self._refusals():
             self._client.submit_job(
-                entrypoint=command, submission_id=job_id, runtime_env={"working_dir": str(package.absolute())}
+                entrypoint=command,
+                submission_id=job_id,
+                runtime_env={
+                    "working_dir": str(package.absolute()),
+                    # `ray job stop` would kill the driver after 3 s, before it has drained.
+                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": f"{signals.GRACE_SECONDS:.0f}"},
+                },
             )
 
     def follow(self, job_id: str, write: Callable[[str], object]) -> JobDetails:

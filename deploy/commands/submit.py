@@ -21,6 +21,7 @@ from deploy.cluster.submission import (
 )
 from deploy.commands.train import resolve_given, train_parser
 from deploy.errors import UserError
+from deploy.process import signals
 from replay.connection import redact
 
 _DESCRIPTION = """\
@@ -35,10 +36,9 @@ The Redis server of the replay is the cluster's own: TWIST_REDIS_URL in the envi
 `ray start` there (cluster.yaml does that). A job's command and environment are shown to whoever sees the cluster's
 jobs, so no password is sent with it.
 
-The exit code is the driver's: 0 trained, 2 what was asked for cannot be, ... Beside it: 143 the job was stopped; 130
-Ctrl-C here, the job goes on; 1 also if the job was lost on the cluster, or the cluster out of sight."""
-
-_INTERRUPTED = 130
+The exit code is the driver's: 0 trained, 2 what was asked for cannot be, ... Beside it: 143 the job was stopped; 128
+and the number of a signal that ended the command here (130 for Ctrl-C), the job goes on; 1 also if the job was lost on
+the cluster, or the cluster out of sight."""
 
 
 def run(arguments: list[str]) -> int:
@@ -75,9 +75,8 @@ def run(arguments: list[str]) -> int:
         return 0
     try:
         job = server.follow(job_id, _show)
-    except KeyboardInterrupt:
-        _say(f"interrupted; job {job_id} goes on: {hints}")
-        return _INTERRUPTED
+    except KeyboardInterrupt as ended:
+        raise signals.Ended(f"job {job_id} goes on: {hints}") from ended
     except JobLostError as error:
         _say(f"{error}; job {job_id} may go on: {hints}")
         return 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
+
+from deploy.process import child
 
 T = TypeVar("T")
 
@@ -18,10 +21,16 @@ def map_in_two_processes(function: Callable[..., T], *arguments: Iterable[Any]) 
         arguments: one iterable for each of its parameters.
 
     Yields:
-        What it returned. Calls that have not begun when the iterator is closed are not made.
+        What it returned. When the iterator is closed, or a call has failed, the other calls are not made to their end.
     """
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context, initializer=child.begin, initargs=(os.getpid(),)) as pool:
         try:
             yield from pool.map(function, *arguments)
+        except BaseException:
+            # Nobody waits for the others' results, which may take minutes.
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -10,6 +10,7 @@ A finished run is left alone and one that was interrupted goes on, so the same c
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import signal
@@ -29,6 +30,9 @@ from rich.table import Table
 
 from deploy.errors import UserError, user_errors
 from deploy.experiments.sweep_file import PlannedRun, Sweep
+from deploy.process import signals
+from deploy.process.child import end_with_parent
+from deploy.process.packages import ROOT, child_path
 from deploy.reporting.formats import format_duration, format_percent
 from deploy.runs.atomic import write_json
 from deploy.runs.directory import RunDirectory, check_claimable
@@ -51,9 +55,6 @@ class SweepRecord:
     name: Text = ""
     """Of the sweep."""
 
-
-GRACE_SECONDS = 30.0
-"""For a run to end by itself after Ctrl-C; then it is killed, and loses what it did since its last checkpoint."""
 
 _POLL_SECONDS = 0.2
 
@@ -144,7 +145,7 @@ def run_sweep(sweep: Sweep, out: Path, jobs: int, console: Console) -> int:
 
     Raises:
         UserError: nothing was started.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, once the runs have ended and the table is printed.
+        Ended: by a signal, once the runs have ended and the table is printed.
     """
     outcomes = check_directories(sweep, out)
     with user_errors():
@@ -156,14 +157,14 @@ def run_sweep(sweep: Sweep, out: Path, jobs: int, console: Console) -> int:
             (out / slug).mkdir(exist_ok=True)
     for run in outcomes:
         console.print(f"{run.name}: was finished", highlight=False)
-    with _terminated_as_by_ctrl_c():
-        children = _Children(out, len(sweep.runs) - len(outcomes), console)
+    children = _Children(out, len(sweep.runs) - len(outcomes), console)
+    with signals.before_ending_at_once(children.kill), signals.saying("the same command continues the sweep"):
         try:
             for run, outcome in children.run([run for run in sweep.runs if run not in outcomes], jobs):
                 outcomes[run] = outcome
         except KeyboardInterrupt:
             outcomes |= {run: Outcome(INTERRUPTED) for run in children.running}
-            console.print("interrupted: ending what runs; the same command continues", highlight=False)
+            console.print(f"{signals.name()}: ending what runs; the same command continues", highlight=False)
             children.end()
             _print_table(sweep, out, outcomes, console)
             raise
@@ -174,8 +175,8 @@ def run_sweep(sweep: Sweep, out: Path, jobs: int, console: Console) -> int:
 class _Children:
     """The runs' processes.
 
-    Each is the leader of a session of its own: Ctrl-C in the terminal reaches this process alone, which then ends them
-    one by one, and what a run leaves behind can be killed with it.
+    Each is the leader of a session of its own: Ctrl-C in the terminal reaches this process alone, which then ends them.
+    The kernel ends them where this process is killed.
     """
 
     def __init__(self, out: Path, total: int, console: Console) -> None:
@@ -197,33 +198,35 @@ class _Children:
                     yield run, self._outcome(run, code)
 
     def end(self) -> None:
-        """Ctrl-C for each; those that have not ended in time, or at a second Ctrl-C, are killed."""
+        """Asks each to end; those that have not ended within the grace lose what they did since a checkpoint."""
         for process in self.running.values():
-            process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + GRACE_SECONDS
-        try:
-            for process in self.running.values():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, deadline - time.monotonic()))
-        except KeyboardInterrupt:
-            pass
+            process.terminate()
+        for process in self.running.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(signals.seconds_left())
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends those that run, where they are."""
         for process in self.running.values():
             if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
                 process.wait()
 
     def _start(self, run: PlannedRun) -> None:
         command = run.command(self._out)
         log = run.log(self._out)
-        with log.open("a", encoding="utf-8") as stream, _interruptible_children():
+        with log.open("a", encoding="utf-8") as stream:
             print(f"$ {shlex.join(['twist', *command])}", file=stream, flush=True)
             self.running[run] = subprocess.Popen(
-                [sys.executable, "-m", "deploy", *command],
+                # By its file: `-m` would search the working directory first.
+                [sys.executable, str(ROOT / "deploy" / "__main__.py"), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": child_path()},
                 start_new_session=True,
+                preexec_fn=functools.partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509 - there are no threads here
             )
         self._began[run] = time.monotonic()
         text = f"{run.name}: started, {len(self._began)} of {self._total}; log: {escape(str(log))}"
@@ -241,30 +244,6 @@ class _Children:
         text += "" if outcome.report else f" (exit code {code}): {escape(_last_line(run.log(self._out)))}"
         self._console.print(text, highlight=False, soft_wrap=True)
         return outcome
-
-
-@contextlib.contextmanager
-def _terminated_as_by_ctrl_c() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the runs too, which would else go on without anybody."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}  # nohup ignores one
-    for number in before:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _interruptible_children() -> Iterator[None]:
-    """A shell's background process ignores Ctrl-C, and so would a run that it starts, however it is asked to end."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _last_line(log: Path) -> str:

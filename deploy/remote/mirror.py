@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import RunEndedError, UserError, user_errors
+from deploy.process import signals
 from deploy.remote.driver import HEARTBEAT_SECONDS, DriverEntry, TakenOverError
 from deploy.remote.run import (
     LATEST,
@@ -132,13 +133,12 @@ class Mirror:
             yield
         except BaseException:
             self._stop()
-            self._pass()  # the run ends too early: what it has is worth one attempt
+            signals.within_grace(self._pass)  # the run ends too early: what it has is worth one attempt
             raise
         finally:
             self._stop()
             if self._taken_over is None:
-                with contextlib.suppress(StorageError):
-                    self._driver.release()
+                signals.within_grace(self._release)
 
     def send(self, event: Callable[..., None]) -> None:
         """Begins a pass, and does not wait for it.
@@ -161,14 +161,17 @@ class Mirror:
             RunEndedError: it failed, or another driver has taken the run over; the working copy stays.
         """
         deadline = time.monotonic() + FINISH_SECONDS
-        while (failure := self._pass()) is not None:
-            self._require_ours()
-            if time.monotonic() > deadline:
-                raise RunEndedError(
-                    f"the last upload failed: {failure}; everything is in the working copy at {self._place}, and the "
-                    "same command sends it from this machine"
-                )
-            time.sleep(RETRY_SECONDS)
+        kept = f"everything is in the working copy at {self._place}, and the same command sends it from this machine"
+        with signals.saying(f"the last upload was cut short; {kept}"):
+            while (failure := self._pass()) is not None:
+                self._require_ours()
+                if time.monotonic() > deadline:
+                    raise RunEndedError(f"the last upload failed: {failure}; {kept}")
+                time.sleep(RETRY_SECONDS)
+
+    def _release(self) -> None:
+        with contextlib.suppress(StorageError):
+            self._driver.release()
 
     def _require_ours(self) -> None:
         if self._taken_over is not None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.errors import RunEndedError, UserError, user_errors
+from deploy.process import signals
 from deploy.remote.driver import FILE as DRIVER
 from deploy.remote.storage import Storage, StorageError, is_url
 from deploy.runs.atomic import write_json, write_text
@@ -172,7 +173,8 @@ def local_run(name: str, *, snapshots: bool = False) -> Iterator[str]:
         try:
             yield str(run)
         finally:
-            _send(storage, run, [file for file, now in _versions(run).items() if before.get(file) != now])
+            changed = [file for file, now in _versions(run).items() if before.get(file) != now]
+            signals.within_grace(lambda: _send(storage, run, changed))
 
 
 def _fetch_changed(storage: Storage, run: Path, record: Path, *, snapshots: bool) -> None:

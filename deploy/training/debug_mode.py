@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from deploy.process import signals
 from deploy.runs.snapshots import Snapshots
 from deploy.settings.config import RunConfig
 from deploy.training.monitor import RunMonitor
@@ -42,6 +43,7 @@ class DebugRun:
         self._saves = _Crossed(training.checkpoint_every_updates, updates)
         self._snapshots = _Crossed(training.snapshot_every_updates, updates)
         self._line_at: tuple[int, int, int] | None = None
+        self._collecting = True
 
     def train(
         self,
@@ -50,10 +52,10 @@ class DebugRun:
         save: Callable[[int, LearnerState], None],
         snapshots: Snapshots,
     ) -> LearnerState:
-        """Runs until the configured lengths are reached; see `ParallelRun.train`."""
-        training = self._config.training
+        """Runs until the configured lengths are reached, or a signal asks to end; see `ParallelRun.train`."""
 
         def look() -> None:
+            """Between two updates."""
             updates = self._progress()
             if self._lines.crossed(updates):
                 self._write_line(replay, monitor)
@@ -61,12 +63,28 @@ class DebugRun:
                 save(replay.env_steps(), self._learner.capture())
             if self._snapshots.crossed(updates):
                 snapshots.take(self._learner.capture_acting(), replay.env_steps(), monitor.wall_seconds)
+            if signals.asked():
+                raise _AskedToEnd
 
+        try:
+            self._in_turn(replay, monitor, look)
+        except _AskedToEnd:
+            if self._collecting:
+                monitor.add([self._worker.drain()])
+        self._write_line(replay, monitor)
+        state = self._learner.capture()
+        self._learner.stop()
+        return state
+
+    def _in_turn(self, replay: ReplayWatch, monitor: RunMonitor, look: Callable[[], None]) -> None:
+        training = self._config.training
         while replay.env_steps() < training.env_steps:
             self._worker.set_weights(*self._learner.publish())
             monitor.add([self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)])
             if replay.env_steps() >= training.env_steps:
                 monitor.add([self._worker.drain()])
+                self._collecting = False
+            look()
             while self._learner.update_in_turn():
                 look()
         # Only a run that was killed with all rows in, and goes on, has any of these left.
@@ -75,10 +93,6 @@ class DebugRun:
         self._learner.rows_are_in()
         while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
             look()
-        self._write_line(replay, monitor)
-        state = self._learner.capture()
-        self._learner.stop()
-        return state
 
     def _progress(self) -> int:
         """As lines, checkpoints and snapshots count updates: the student goes on alone after the teacher's last."""
@@ -92,6 +106,10 @@ class DebugRun:
         if at != self._line_at:
             monitor.line(env_steps, self._learner.status(), replay.stats(), running=1)
             self._line_at = at
+
+
+class _AskedToEnd(Exception):  # noqa: N818 - no error
+    """A signal asks the run to end."""
 
 
 class _Crossed:

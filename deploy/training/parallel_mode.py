@@ -13,6 +13,9 @@ While the learner is waited for, or made anew, actors go on. They end when `env_
 The learner ends when, after that, the teacher has made the updates that these rows ask for and the student has made
 `student_updates`, or as many as its limiter allows. A student that begins after the teacher (see
 `learner.later_student`) is told when the rows are in.
+
+A signal that asks to end (`deploy.process.signals`) ends both at once: actors write what they hold, the learner stops
+between two updates, and its state is the run's last checkpoint.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import ray
 from actors.actor import ActorPlan
 from actors.pool import ActorPool
 from actors.scaling import PoolSizer
+from deploy.process import signals
 from deploy.runs.snapshots import Snapshots
 from deploy.settings.config import RunConfig
 from deploy.training.lasting_learner import LastingLearner
@@ -47,6 +51,8 @@ LOGGER = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 DRAIN_SECONDS = 2.0
+LAST_ROWS_SECONDS = 8.0
+"""That actors have for them after a signal: less than `signals.DRAIN_SECONDS`, of which the learner needs the rest."""
 
 
 @dataclass
@@ -107,7 +113,7 @@ class ParallelRun:
         save: Callable[[int, LearnerState], None],
         snapshots: Snapshots,
     ) -> LearnerState:
-        """Runs until the configured lengths are reached.
+        """Runs until the configured lengths are reached, or a signal asks to end.
 
         Args:
             replay: the replay's counters.
@@ -135,7 +141,7 @@ class ParallelRun:
                 if collecting:
                     monitor.add(pool.poll(0.0))
 
-            while True:
+            while not signals.asked():
                 if collecting and (replay.env_steps() >= training.env_steps or self._hours_are_spent(monitor)):
                     monitor.add(pool.drain())
                     collecting = False
@@ -163,6 +169,8 @@ class ParallelRun:
                 if saving.due():
                     save(replay.env_steps(), self._learner.call("capture", go_on))
                     self._learner.checkpointed()
+            if collecting:
+                monitor.add(pool.drain(LAST_ROWS_SECONDS))
             self._learner.call("stop")
             # What the loops did until they stopped is in the checkpoint, so it is in the metrics and the report too.
             status = self._learner.call("status")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from deploy.errors import UserError
+from deploy.process import ray_worker, signals
+from deploy.process.packages import child_path, refuse_stranger
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a local Ray: only weights and checkpoints pass through it."""
@@ -21,33 +25,80 @@ def ray_session(mode: str) -> Iterator[None]:
 
     Ray's servers listen on every interface, so a local one is closed by a token of its own. Ray reads that setting
     when it is first imported, which therefore happens here and nowhere before.
+
+    Raises:
+        UserError: there is no cluster, or its workers would import something else than our packages.
+        Ended: by a signal while the session began.
     """
     if mode == "local" and "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave CUDA_VISIBLE_DEVICES of actors alone
-    import ray
+    # Ray's own handler for SIGTERM prints a stack and aborts. Its workers keep theirs, for segmentation faults.
+    with _environment(RAY_DISABLE_FAILURE_SIGNAL_HANDLER="1"):
+        import ray
 
-    if mode == "cluster":
-        try:
-            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
-            raise UserError(
-                "--mode cluster finds no Ray cluster here: submit the command to one, or use local"
-            ) from error
-    else:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-        )
+    # A session that is begun by half would leave processes behind; this takes some seconds.
+    with signals.held():
+        if mode == "cluster":
+            _join()
+        else:
+            with _sessions_of_their_own(), _environment(PYTHONPATH=child_path()):
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _system_config={"preload_python_modules": [ray_worker.__name__]},
+                )
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _join() -> None:
+    import ray
+
+    # In a job, all workers have the job's package; otherwise they search the directory of this name on their machines.
+    if "working_dir" not in os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", ""):
+        refuse_stranger(Path(), "Ray's workers")
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise UserError("--mode cluster finds no Ray cluster here: submit the command to one, or use local") from error
+
+
+@contextmanager
+def _sessions_of_their_own() -> Iterator[None]:
+    """What Ray starts is not in our process group, which gets Ctrl-C, hang-ups and the signals of timeout(1).
+
+    Without it learner and actors would be gone before they can be asked for what they have. Ray has no setting for it.
+    """
+    from ray._private import services
+
+    popen = services.ConsolePopen
+    services.ConsolePopen = functools.partial(popen, start_new_session=True)  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen  # type: ignore[misc]
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def draining_nodes() -> frozenset[str]:

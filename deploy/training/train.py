@@ -13,6 +13,7 @@ from rich.console import Console
 
 from deploy.errors import RunEndedError, user_errors
 from deploy.evaluation.conclusion import conclude
+from deploy.process import signals
 from deploy.reporting.metrics import MetricsWriter
 from deploy.reporting.progress import ProgressDisplay
 from deploy.runs.directory import RunDirectory, check_claimable
@@ -55,9 +56,11 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
     Raises:
         UserError: something asked for is not possible; nothing was started or overwritten.
         RunEndedError: the run cannot go on, or its end did not get to the storage.
+        Ended: by a signal; what the run has is saved.
     """
     console = Console()
     with ExitStack() as stack:
+        stack.enter_context(signals.saying("the same command goes on"))
         with user_errors():
             require_here(config)
             found_run, _ = check_claimable(directory, config)
@@ -144,10 +147,17 @@ def _train(
             started = ParallelRun(*arguments, newest=lambda: _newest_state(run))
         stack.enter_context(display)
         snapshots = Snapshots(run.snapshots)
+        stack.enter_context(signals.saying("not drained in time; the same command goes on from the newest checkpoint"))
+        stack.enter_context(signals.held())
         try:
             state = started.train(replay, monitor, save, snapshots)
         except NotFiniteError as error:
             raise RunEndedError(f"{_own_words(error)}; {_newest_checkpoint(run)}") from error
+        if signals.asked():
+            save(replay.env_steps(), state)
+            raise signals.Ended(
+                f"checkpoint {run.checkpoints.newest_name()} is saved; the same command goes on from it"
+            )
         if training.snapshot_every_updates if config.mode == "debug" else training.snapshot_every_seconds:
             snapshots.take(checkpoint.acting_part(state), replay.env_steps(), monitor.wall_seconds)
         save(replay.env_steps(), state, complete=lengths(config))

@@ -192,7 +192,7 @@ def test_a_run_is_driven_once_goes_on_without_its_follower_and_can_be_stopped_an
         follower.send_signal(signal.SIGINT)
         assert follower.wait(SECONDS) == 130
     said = log.with_suffix(".err").read_text()
-    assert said.startswith(f"twist: interrupted; job {job_id} goes on: follow it with `ray job logs --follow")
+    assert said.startswith(f"twist: ended by SIGINT: job {job_id} goes on: follow it with `ray job logs --follow")
     assert said.count("\n") == 1
     assert status(server, job_id) == "RUNNING"
 
@@ -200,12 +200,16 @@ def test_a_run_is_driven_once_goes_on_without_its_follower_and_can_be_stopped_an
     wait_until(lambda: learned(directory) > before, log.read_text)
     server._client.stop_job(job_id)
     wait_until(lambda: status(server, job_id) == "STOPPED", log.read_text)
+    told = of_kind("train", lines(directory))[-1]
+    saved = RunDirectory.open(directory).newest_checkpoint()
+    assert saved.document["learner"]["teacher_updates"] == told["teacher/updates"]  # it is of the end
 
     with following(head, workplace, log, *command) as follower:
         wait_until(lambda: f"continuing {directory}" in log.read_text().replace("\n", " "), log.read_text)
         server._client.stop_job(log.read_text().split()[1])
         assert follower.wait(SECONDS) == 143
     assert log.with_suffix(".err").read_text().endswith("was stopped\n")
+    assert "twist: ended by SIGTERM" in log.read_text()
 
 
 def test_a_driver_that_is_killed_and_submitted_again_ends_as_an_undisturbed_run_does(

@@ -135,3 +135,15 @@ def test_the_checkout_is_small_and_whole() -> None:
         *(str(Path(name).parent) for name in found),
     }
     assert sum((CHECKOUT / name).stat().st_size for name in found) < 20 * 2**20
+
+
+def test_what_the_job_would_import_in_place_of_ours_is_named(tmp_path: Path) -> None:
+    """A job begins in its package, and Python searches that first."""
+    project = tmp_path / "project"
+    (project / "sim").mkdir(parents=True)
+    (project / "sim" / "__init__.py").touch()
+    (project / "notes.txt").touch()
+    with pytest.raises(UserError, match=rf"{project / 'sim'}: the job would import it in place of TWIST's own: rename"):
+        pack(project, tmp_path / "package.zip")
+    (project / ".rayignore").write_text("/sim/\n")
+    assert pack(project, tmp_path / "package.zip").files == 2

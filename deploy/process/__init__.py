@@ -1,0 +1,1 @@
+"""This process and those that it starts: signals that end it, and which packages it imports."""
