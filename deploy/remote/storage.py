@@ -20,8 +20,8 @@ from replay.address import redact
 
 EXAMPLES: Final = "s3://bucket/path, gs://bucket/path or file:///path"
 
-EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-"""What to install for a protocol: an extra of this package."""
+PACKAGES: Final = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+"""What to install for a protocol; our extras `s3` and `gcs` are these."""
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     protocol: {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}}
@@ -100,8 +100,8 @@ class Storage:
             # An instance of our own: those that fsspec shares may have been made for another account.
             self._fs = fsspec.filesystem(protocol, skip_instance_cache=True, **_OPTIONS.get(protocol, {}))
         except ImportError as error:
-            extra = EXTRAS.get(protocol)
-            remedy = f"pip install 'twist[{extra}]'" if extra else " ".join(str(error).split())
+            package = PACKAGES.get(protocol)
+            remedy = f"pip install {package}" if package else " ".join(str(error).split())
             raise UserError(
                 f"run directory {self.url}: the package for {protocol}:// is not installed: {remedy}"
             ) from error

@@ -34,7 +34,7 @@ _KNOWN = {
     ),
     "student_held_out": (
         "The student, in held-out visuals",
-        "All it has is this camera, at 64×64 pixels, in visual worlds of a kind that it has never seen.",
+        "All it has is this camera{size}, in visual worlds of a kind that it has never seen.",
     ),
     "student_imagined": (
         "What the student imagines",
@@ -53,7 +53,7 @@ _KNOWN = {
     ),
     "worlds": ("Randomised worlds", "Training worlds and held-out worlds, as the camera sees them."),
 }
-"""Title and caption of the pictures, by file name without its ending."""
+"""Title and caption of the pictures, by file name without its ending; `size` is filled in with the camera's."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,7 @@ def _curve(run: Path, name: str, report: Report) -> list[Picture]:
 
 def _picture(run: Path, path: Path, alt: str, *, dark: Path | None = None, still: Path | None = None) -> Picture:
     title, caption = _KNOWN.get(path.stem, (path.stem.replace("_", " ").capitalize(), ""))
+    caption = caption.format(size=_image_size(run))
     with Image.open(path) as image:
         width, height = image.size
 
@@ -192,6 +193,13 @@ def _picture(run: Path, path: Path, alt: str, *, dark: Path | None = None, still
 
     source = quote(path.relative_to(run).as_posix())
     return Picture(path.stem, source, relative(dark), relative(still), title, caption, alt, width, height)
+
+
+def _image_size(run: Path) -> str:
+    document = read_config(run)
+    sim = document.config.get("sim") if document is not None else None
+    pixels = sim.get("image_size") if isinstance(sim, dict) else None
+    return "" if pixels is None else f", at {pixels}×{pixels} pixels"
 
 
 def _config(run: Path) -> Iterator[tuple[str, list[tuple[str, str]]]]:

@@ -6,6 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = ("twist", "numpy", "torch", "ray", "redis", "gymnasium", "pybullet")
+_DISTRIBUTIONS = {"twist": "twist-distillation"}
+"""What a package is called where it is installed from, if that is another name."""
 
 
 def versions() -> dict[str, str]:
@@ -13,7 +15,7 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            found[package] = version(_DISTRIBUTIONS.get(package, package))
         except PackageNotFoundError:
             found[package] = "missing"
     return found

@@ -1,12 +1,12 @@
 """A run's metrics for Prometheus, through Ray: `ray_twist_...` on the metrics port of the driver's node.
 
-    RunMonitor.line, .event ──> gauges, counter ──> Ray's agent of this node ──> http://NODE:PORT/metrics
+    RunMonitor.line, .event ──> gauges, counters ──> Ray's agent of this node ──> http://NODE:PORT/metrics
 
 The values are those that go to metrics.jsonl, chosen. Ray's agent takes them every ten seconds, and forgets a gauge
 that has not been set for twenty: with lines of metrics further apart than that, its curve has gaps, and a run that
-ended leaves none. A counter is remembered until the agent ends.
+ended leaves none. A counter is there from its first step on, and is remembered until the agent ends.
 
-Setting a gauge takes some 20 µs, all of them about a millisecond for a line of metrics. Ray has this agent in mode
+Setting one takes some 20 µs, all of them about a millisecond for a line of metrics. Ray has this agent in mode
 local too, at a port that it draws (see docs/cluster.md).
 """
 
@@ -25,13 +25,21 @@ EVENT_TAGS = (*TAGS, "event", "cause")
 """Labels of the counter; `cause` is empty but for "actor_restart", where it is one of a few words."""
 
 STEPS, AWAY = "env_steps", "replay/away"
-GAUGES = {
+COUNTERS = {
     STEPS: "Environment steps of the run so far",
-    "rate/env_steps": "Environment steps per second, since the line of metrics before",
     "run/wall_seconds": "Seconds for which the run has run, pauses left out",
     "run/stalled_seconds": "Seconds in which neither steps came nor updates were made",
     "teacher/updates": "Updates of the teacher so far",
     "student/updates": "Updates of the student so far",
+    "actors/hours": "Hours that actors have run, added up",
+    "replay/evicted_rows": "Rows evicted from the replay so far",
+    "replay/quarantined_chunks": "Chunks that failed their check and were set aside so far",
+}
+"""Counters: key in metrics.jsonl to what Prometheus is told of it. They count from the run's beginning, and never fall:
+where updates of a lost learner are made again, their counter waits for them."""
+
+GAUGES = {
+    "rate/env_steps": "Environment steps per second, since the line of metrics before",
     "rate/teacher_updates": "Updates of the teacher per second",
     "rate/student_updates": "Updates of the student per second",
     "wait/teacher": "Share of its time that the teacher waited for rows, 0 to 1",
@@ -46,12 +54,9 @@ GAUGES = {
     "actors/return_teacher": f"Mean return of the last {EPISODES_IN_MEAN} episodes driven by the teacher",
     "actors/return_student": f"Mean return of the last {EPISODES_IN_MEAN} episodes driven by the student",
     "actors/running": "Actors that run now",
-    "actors/hours": "Hours that actors have run, added up",
     AWAY: "1 while Redis is away, else 0",
     "replay/rows": "Rows in the replay now",
     "replay/bytes": "Bytes in the replay now",
-    "replay/evicted_rows": "Rows evicted from the replay so far",
-    "replay/quarantined_chunks": "Chunks that failed their check and were set aside so far",
     "teacher/loss_state": "Teacher: loss of the predicted state, nats",
     "teacher/loss_reward": "Teacher: loss of the predicted reward, nats",
     "teacher/loss_dynamics": "Teacher: loss of the prior against the posterior, nats",
@@ -68,20 +73,22 @@ EVENTS_DESCRIPTION = "Lines of kind event in metrics.jsonl, since the driver beg
 
 
 def exported_name(key: str) -> str:
-    """What a gauge of `GAUGES` is called in Prometheus."""
-    return f"ray_{_name(key)}"
+    """What a key of `COUNTERS` or `GAUGES` is called in Prometheus, whose conventions the endings are."""
+    return f"ray_{_name(key)}{'_total' if key in COUNTERS else ''}"
 
 
 EXPORTED_EVENTS = f"ray_twist_{EVENTS}_total"
-"""What the counter is called in Prometheus."""
+"""What the counter of events is called in Prometheus."""
 
 
 def _name(key: str) -> str:
-    return f"twist_{key.replace('/', '_')}"
+    """What Ray is told; it adds the `_total` of counters."""
+    share = "_ratio" if key.startswith(("wait/", "actors/success_")) else ""
+    return f"twist_{key.replace('/', '_')}{share}"
 
 
 class PrometheusMetrics:
-    """Gauges and a counter of one run. From the first line or event on, it needs a `ray_session`."""
+    """Gauges and counters of one run. From the first line or event on, it needs a `ray_session`."""
 
     def __init__(self, task: str, run_id: str) -> None:
         """Names the run.
@@ -92,6 +99,7 @@ class PrometheusMetrics:
         """
         self._tags = {"task": task, "run_id": run_id}
         self._away = False
+        self._counted = dict.fromkeys(COUNTERS, 0.0)
 
     @cached_property
     def _gauges(self) -> dict[str, Any]:
@@ -100,21 +108,32 @@ class PrometheusMetrics:
         return {key: Gauge(_name(key), text, TAGS).set_default_tags(self._tags) for key, text in GAUGES.items()}
 
     @cached_property
+    def _counters(self) -> dict[str, Any]:
+        from ray.util.metrics import Counter
+
+        return {key: Counter(_name(key), text, TAGS).set_default_tags(self._tags) for key, text in COUNTERS.items()}
+
+    @cached_property
     def _events(self) -> Any:
         from ray.util.metrics import Counter
 
         return Counter(_name(EVENTS), EVENTS_DESCRIPTION, EVENT_TAGS).set_default_tags(self._tags)
 
     def line(self, env_steps: int, values: Mapping[str, float]) -> None:
-        """Sets the gauges.
+        """Sets the gauges and moves the counters on.
 
         Args:
             env_steps: environment steps so far.
-            values: of one line of kind "train"; a gauge whose value is missing or not finite is left alone.
+            values: of one line of kind "train"; what is missing or not finite is left alone.
         """
         for key, value in ({STEPS: env_steps, AWAY: self._away} | dict(values)).items():
-            if key in self._gauges and math.isfinite(value):
+            if not math.isfinite(value):
+                continue
+            if key in self._gauges:
                 self._gauges[key].set(float(value))
+            elif key in self._counters and value > self._counted[key]:
+                self._counters[key].inc(float(value) - self._counted[key])
+                self._counted[key] = float(value)
 
     def event(self, name: str, values: Mapping[str, float | int | str]) -> None:
         """Counts an event.

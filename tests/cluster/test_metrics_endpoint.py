@@ -16,7 +16,7 @@ import pytest
 from private_head import PrivateHead
 from running import CHECKOUT
 
-from deploy.training.prometheus import EVENT_TAGS, EXPORTED_EVENTS, GAUGES, TAGS, exported_name
+from deploy.training.prometheus import COUNTERS, EVENT_TAGS, EXPORTED_EVENTS, GAUGES, TAGS, exported_name
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -53,12 +53,13 @@ with ray_session("cluster"):
         lambda crash: None,
         wall_seconds=0.0,
         env_steps=0,
+        stalled_seconds=1.0,
         exported=PrometheusMetrics("reach", "4f1c"),
     )
     monitor.add([rollout])
     monitor.event("actor_restart", cause="died")
     while True:
-        replay = {"rows": 520.0, "bytes": 1e6, "evicted_rows": 0.0, "quarantined_chunks": 0.0}
+        replay = {"rows": 520.0, "bytes": 1e6, "evicted_rows": 3.0, "quarantined_chunks": 1.0}
         monitor.line(500, status, replay, running=2)
         print("line", flush=True)
         time.sleep(2)
@@ -119,7 +120,7 @@ def test_all_that_the_dashboard_asks_for_is_there_with_its_labels(tmp_path: Path
         assert (labels["task"], labels["run_id"]) == ("reach", "4f1c")
         assert set(EVENT_TAGS if name == EXPORTED_EVENTS else TAGS) <= set(labels)
         assert value >= 0.0
-    assert set(found) == {EXPORTED_EVENTS, *map(exported_name, GAUGES)}
+    assert set(found) == {EXPORTED_EVENTS, *map(exported_name, (*COUNTERS, *GAUGES))}
     counted = {(labels["event"], labels["cause"]): value for labels, value in found[EXPORTED_EVENTS]}
     assert counted == {("actor_restart", "died"): 1.0, ("environment_crash", ""): 3.0}
     values = {name: found[exported_name(name)][0][1] for name in ("env_steps", "wait/teacher", "actors/running")}

@@ -65,7 +65,7 @@ def test_a_secret_behind_a_question_mark_is_not_shown() -> None:
 
 REFUSED = {
     "unknown protocol": ("sss://b/run", "run directory sss://b/run: sss:// is not known: allowed are s3://"),
-    "missing package": ("gs://b/run", "the package for gs:// is not installed: pip install 'twist[gcs]'"),
+    "missing package": ("gs://b/run", "the package for gs:// is not installed: pip install gcsfs"),
     "credentials": ("s3://me:hunter2@b/run", "holds a user, a password or an @"),
     "no bucket": ("s3://", "run directory s3://: is no URL of a directory"),
 }

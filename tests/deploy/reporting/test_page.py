@@ -137,6 +137,20 @@ def test_what_comes_from_the_run_is_escaped(run: Path, tmp_path: Path) -> None:
     assert not Elements(write_page(run).read_text(encoding="utf-8")).all("script")
 
 
+def test_the_captions_tell_the_cameras_own_size(run: Path) -> None:
+    document = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    document["config"]["sim"]["image_size"] = 48
+    before = (run / "config.json").read_text(encoding="utf-8")
+    (run / "config.json").write_text(json.dumps(document))
+    try:
+        page = write_page(run).read_text(encoding="utf-8")
+    finally:
+        (run / "config.json").write_text(before)
+        write_page(run)
+    assert "All it has is this camera, at 48×48 pixels, in visual worlds" in page
+    assert "64×64" not in page
+
+
 def test_pictures_that_are_not_there_are_left_out(run: Path, tmp_path: Path) -> None:
     for name in ("report.json", "config.json"):
         shutil.copy(run / name, tmp_path)

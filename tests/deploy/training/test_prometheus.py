@@ -18,11 +18,20 @@ from training_here import train_here
 from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.reporting.progress import ProgressDisplay
 from deploy.training.monitor import RunMonitor
-from deploy.training.prometheus import EVENT_TAGS, EXPORTED_EVENTS, GAUGES, TAGS, PrometheusMetrics, exported_name
+from deploy.training.prometheus import (
+    COUNTERS,
+    EVENT_TAGS,
+    EXPORTED_EVENTS,
+    GAUGES,
+    TAGS,
+    PrometheusMetrics,
+    exported_name,
+)
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DASHBOARD = json.loads((CHECKOUT / "deploy" / "cluster" / "grafana.json").read_text(encoding="utf-8"))
-EXPORTED = {exported_name(key): TAGS for key in GAUGES} | {EXPORTED_EVENTS: EVENT_TAGS}
+KEYS = (*COUNTERS, *GAUGES)
+EXPORTED = {exported_name(key): TAGS for key in KEYS} | {EXPORTED_EVENTS: EVENT_TAGS}
 """Every metric to its labels."""
 
 
@@ -42,9 +51,10 @@ class Recorded:
     def set(self, value: float) -> None:
         self.set_to.append(value)
 
-    def inc(self, value: float, tags: dict[str, str]) -> None:
-        assert {*tags, *self.tags} == {*self.tag_keys}
-        self.counted.append((value, tags))
+    def inc(self, value: float, tags: dict[str, str] | None = None) -> None:
+        assert value > 0.0  # as Ray demands
+        assert {*(tags or {}), *self.tags} == {*self.tag_keys}
+        self.counted.append((value, tags or {}))
 
 
 MADE: dict[str, Recorded] = {}
@@ -95,14 +105,39 @@ def faults(expression: str) -> list[str]:
 
 def test_a_line_sets_what_it_has_and_leaves_the_rest(made: dict[str, Recorded]) -> None:
     metrics = PrometheusMetrics("reach", "4f1c")
-    metrics.line(1200, {"rate/env_steps": 99.5, "wait/teacher": math.nan, "teacher/kl": 1.0})
+    metrics.line(1200, {"rate/env_steps": 99.5, "wait/teacher": math.nan, "wait/student": 0.5, "teacher/kl": 1.0})
     assert {name: each.set_to for name, each in made.items() if each.set_to} == {
-        "twist_env_steps": [1200.0],
         "twist_replay_away": [0.0],
         "twist_rate_env_steps": [99.5],
+        "twist_wait_student_ratio": [0.5],
     }
+    assert {name: each.counted for name, each in made.items() if each.counted} == {"twist_env_steps": [(1200.0, {})]}
     assert all(each.tags == {"task": "reach", "run_id": "4f1c"} for each in made.values())
     assert all(each.tag_keys == TAGS for each in made.values())
+
+
+def test_what_adds_up_is_counted_from_the_runs_beginning_and_never_falls(made: dict[str, Recorded]) -> None:
+    metrics = PrometheusMetrics("reach", "4f1c")
+    for steps, updates in ((500, 0), (500, 40), (900, 10), (900, 39), (1000, 45)):
+        metrics.line(steps, {"teacher/updates": updates, "replay/evicted_rows": math.nan})
+    assert [value for value, _ in made["twist_env_steps"].counted] == [500.0, 400.0, 100.0]
+    assert [value for value, _ in made["twist_teacher_updates"].counted] == [40.0, 5.0]
+    assert made["twist_replay_evicted_rows"].counted == []
+
+
+def test_names_end_as_prometheus_has_it() -> None:
+    assert exported_name("teacher/updates") == "ray_twist_teacher_updates_total"
+    assert exported_name("wait/actors") == "ray_twist_wait_actors_ratio"
+    assert exported_name("actors/success_student") == "ray_twist_actors_success_student_ratio"
+    assert exported_name("replay/bytes") == "ray_twist_replay_bytes"
+    so_far = {key for key, text in {**COUNTERS, **GAUGES}.items() if "so far" in text or "added up" in text}
+    shares = {key for key, text in GAUGES.items() if text.endswith("0 to 1")}
+    assert so_far <= set(COUNTERS)
+    assert {key for key in GAUGES if exported_name(key).endswith("_ratio")} - shares == {
+        "teacher/replay_ratio",
+        "student/replay_ratio",
+    }
+    assert all(exported_name(key).endswith("_ratio") for key in shares)
 
 
 def test_events_are_counted_by_kind_and_restarts_by_cause(made: dict[str, Recorded]) -> None:
@@ -145,22 +180,23 @@ def test_the_monitor_tells_prometheus_what_it_writes(tmp_path: Path, made: dict[
     monitor.event("replay_away", reason="refused")
     writer.close()
     (line,) = read_metrics(tmp_path / "metrics.jsonl", "train")
-    told = {key: made[f"twist_{key.replace('/', '_')}"].set_to for key in GAUGES}
+    told = {key: made[exported_name(key).removeprefix("ray_")].set_to for key in GAUGES}
+    told |= {key: [n for n, _ in made[f"twist_{key.replace('/', '_')}"].counted] for key in COUNTERS}
     assert (told.pop("env_steps"), told.pop("replay/away")) == ([500.0], [0.0])
     assert {key: values for key, values in told.items() if values} == {
-        key: [line[key]] for key in GAUGES if key in line
+        key: [line[key]] for key in KEYS if line.get(key, 0.0) > 0.0 or (key in GAUGES and key in line)
     }
     assert told["wait/student"] == [0.25]
     assert made["twist_events"].counted == [(1.0, {"event": "replay_away", "cause": ""})]
 
 
-def test_every_gauge_is_something_that_a_run_writes(tmp_path: Path) -> None:
+def test_every_metric_is_something_that_a_run_writes(tmp_path: Path) -> None:
     train_here(tmp_path / "run", ["learner.student.imagination_scale=1"])
     written = {key for row in read_metrics(tmp_path / "run" / "metrics.jsonl", "train") for key in row}
     # The smallest run's policies drive no episode to its end.
     driven = {f"actors/{what}_{driver}" for what in ("success", "return") for driver in ("teacher", "student")}
     assert "actors/success_random" in written
-    assert set(GAUGES) - {"env_steps", "replay/away"} - driven <= written
+    assert set(KEYS) - {"env_steps", "replay/away"} - driven <= written
 
 
 def test_ray_is_not_imported_for_it() -> None:
@@ -184,10 +220,10 @@ def test_every_expression_asks_for_what_is_exported() -> None:
     ("expression", "fault"),
     [
         ('ray_twist_env_stesp{task=~"$task"}', "no metric ray_twist_env_stesp"),
-        ('ray_twist_env_steps{event="x"}', "no label event"),
-        ("sum by (task, cause) (ray_twist_env_steps)", "no label cause"),
-        ('ray_twist_env_steps{task=~"$tsk"}', "no variable tsk"),
-        ("sum(ray_twist_env_steps", "( and )"),
+        ('ray_twist_replay_rows{event="x"}', "no label event"),
+        ("sum by (task, cause) (ray_twist_replay_rows)", "no label cause"),
+        ('ray_twist_replay_rows{task=~"$tsk"}', "no variable tsk"),
+        ("sum(ray_twist_replay_rows", "( and )"),
         ("up", "no metric at all"),
     ],
 )
