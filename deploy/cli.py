@@ -6,6 +6,7 @@ What the user got wrong ends in one line on stderr and exit code 2; a run that c
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from deploy.errors import RunEndedError, UserError
 from deploy.process import signals
 from deploy.process.packages import pin
+from deploy.process.shown import guarded_streams
 
 COMMANDS = {
     "train": ("TASK", "train teacher and student, and report; the same command with the same --run-dir continues"),
@@ -32,6 +34,9 @@ COMMANDS = {
 }
 """Each is `run` of the module of its name in `deploy.commands`: what it takes, and what it does."""
 
+PRINTING = ("status", "eval", "doctor", "redis-users")
+"""Commands of which nothing is left but what they print; of the others, that only shows."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -42,18 +47,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     pin()
-    with signals.listening():
-        try:
-            return _dispatch(arguments)
-        except UserError as error:
-            print(f"twist: {error}", file=sys.stderr)
-            return 2
-        except RunEndedError as error:
-            print(f"twist: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt as ended:
-            print(": ".join([f"twist: ended by {signals.name()}", *map(str, ended.args)]), file=sys.stderr)
-            return signals.exit_code()
+    with guarded_streams() as stdout, signals.listening():
+        code = _run(arguments)
+        stdout.flush()
+        if stdout.error is not None and stdout.error.errno != errno.EPIPE and arguments[0] in PRINTING:
+            print(f"twist: what was to be said could not be written: {stdout.error.strerror}", file=sys.stderr)
+            return code or 1
+        return code
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        print(f"twist: {error}", file=sys.stderr)
+        return 2
+    except RunEndedError as error:
+        print(f"twist: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as ended:
+        print(": ".join([f"twist: ended by {signals.name()}", *map(str, ended.args)]), file=sys.stderr)
+        return signals.exit_code()
 
 
 def _dispatch(arguments: list[str]) -> int:

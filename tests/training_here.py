@@ -28,14 +28,17 @@ _PICTURES = ("write_curves", "write_contact_sheet", "write_clip", "write_imagine
 """Of no interest here, and most of the time that such a run would take."""
 
 
-def train_here(run: Path | str, settings: Iterable[str] = (), *, task: str = "reach") -> None:
+def train_here(
+    run: Path | str, settings: Iterable[str] = (), *, task: str = "reach", pictures_fail: Exception | None = None
+) -> None:
     """A whole run in debug mode, in a directory or at a URL; `settings` go over those above."""
+    pictures = mock.MagicMock(side_effect=pictures_fail)
     given = [f"{key}={value}" for key, value in (parse_assignments(SMALLEST) | parse_assignments(settings)).items()]
     threads = torch.get_num_threads()
     loggers = [logging.getLogger(name) for name in ("actors", "learner", "replay", "deploy", "sim")]
     before = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
     try:
-        with mock.patch.multiple("deploy.evaluation.conclusion", **dict.fromkeys(_PICTURES, mock.DEFAULT)):
+        with mock.patch.multiple("deploy.evaluation.conclusion", **dict.fromkeys(_PICTURES, pictures)):
             assert main(["train", task, "--mode", "debug", "--preset", "debug", "--run-dir", str(run), *given]) == 0
     finally:
         torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from rich.console import Console
 from deploy.evaluation.evaluate import Evaluation, clip_row, evaluate, load_policy
 from deploy.evaluation.factors import report_factors
 from deploy.evaluation.two_processes import map_in_two_processes
+from deploy.process.shown import shown
 from deploy.reporting.clips import Traces, write_clip, write_imagined_clip
 from deploy.reporting.closing import print_report
 from deploy.reporting.contact_sheet import write_contact_sheet
@@ -57,18 +58,23 @@ def conclude(
     results = tuple(evaluation.result for evaluation in evaluated)
     report = _report(config, run, store, results)
     metrics.write("evaluation", report.env_steps, {k: v for result in results for k, v in result.metrics().items()})
-    _write_clips(run, evaluated)
-    write_curves(run.metrics, run.curves)
-    write_contact_sheet(config.task, config.sim, run.path / "worlds.png", seed=config.seed, columns=8, rows=4)
     write_report(run.report_json, report)
+    with shown("clips/"):
+        _write_clips(run, evaluated)
+    with shown("curves/"):
+        write_curves(run.metrics, run.curves)
+    with shown("worlds.png"):
+        write_contact_sheet(config.task, config.sim, run.path / "worlds.png", seed=config.seed, columns=8, rows=4)
     factors = None
     if config.evaluation.factor_episodes:
         console.print("evaluating the student with each factor held out alone", highlight=False)
         factors = report_factors(run, episodes=config.evaluation.factor_episodes, seed=config.seed)
-    write_page(run.path)
-    if factors is not None:
-        print_factors(factors, console)
-    print_report(report, _paths(run), console)
+    with shown("report.html"):
+        write_page(run.path)
+    with shown("the closing table"):
+        if factors is not None:
+            print_factors(factors, console)
+        print_report(report, _paths(run), console)
     return report
 
 

@@ -19,6 +19,7 @@ import sim
 from deploy.errors import UserError
 from deploy.evaluation.evaluate import evaluate, load_policy
 from deploy.evaluation.two_processes import map_in_two_processes
+from deploy.process.shown import shown
 from deploy.reporting.factors import Condition, FactorsReport, print_factors, write_factors
 from deploy.reporting.factors_figure import write_factors_figure
 from deploy.reporting.page import write_page
@@ -80,7 +81,8 @@ def report_factors(run: RunDirectory, *, episodes: int, seed: int) -> FactorsRep
     """
     report = evaluate_factors(run, episodes=episodes, seed=seed, parallel=run.config.mode != "debug")
     write_factors(run.path / "factors.json", report)
-    write_factors_figure(run.path / "factors.png", report)
+    with shown("factors.png"):
+        write_factors_figure(run.path / "factors.png", report)
     return report
 
 

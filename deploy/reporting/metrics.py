@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from deploy.process.shown import shown
 from deploy.reporting.tensorboard_file import TensorBoardFile
 
 Kind = Literal["train", "episode", "evaluation", "event"]
@@ -109,7 +110,8 @@ class MetricsWriter:
         """Closes the files."""
         self._file.close()
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with shown("TensorBoard"):
+                self._tensorboard.close()
 
     def _replace(self, lines: list[bytes]) -> None:
         temporary = self._path.with_name(f".{self._path.name}.rewound")
@@ -126,9 +128,10 @@ class MetricsWriter:
         if self._tensorboard_directory is None:
             return
         first = min(int(json.loads(line)["step"]) for line in out)
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-        self._tensorboard = TensorBoardFile(self._tensorboard_directory, from_step=first)
+        with shown("TensorBoard"):
+            if self._tensorboard is not None:
+                self._tensorboard.close()
+            self._tensorboard = TensorBoardFile(self._tensorboard_directory, from_step=first)
         for line in stay:
             row = json.loads(line)
             if row["step"] >= first:
@@ -137,15 +140,16 @@ class MetricsWriter:
     def _to_tensorboard(self, row: Mapping[str, Any]) -> None:
         if self._tensorboard_directory is None:
             return
-        if self._tensorboard is None:
-            self._tensorboard = TensorBoardFile(self._tensorboard_directory)
         numbers = {
             key: float(value)
             for key, value in row.items()
             if key not in ("time", "step", "kind") and isinstance(value, int | float)
         }
-        if numbers:
-            self._tensorboard.write(row["step"], numbers, row["time"])
+        with shown("TensorBoard"):
+            if self._tensorboard is None:
+                self._tensorboard = TensorBoardFile(self._tensorboard_directory)
+            if numbers:
+                self._tensorboard.write(row["step"], numbers, row["time"])
 
 
 def read_metrics(path: Path, kind: Kind | None = None) -> Iterator[dict[str, Any]]:

@@ -19,6 +19,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from deploy.process.shown import shown
+
 LINE_EVERY_SECONDS = 10.0
 """Time between two lines where the output is not a terminal."""
 
@@ -77,18 +79,20 @@ class ProgressDisplay:
         self._env_steps = env_steps
         numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
         self._values.update({key: value for key, value in numbers.items() if math.isfinite(value)})
-        if self._live is not None:
-            self._live.update(self._table(), refresh=True)
-        elif self._clock() >= self._next_line:
-            self._next_line = self._clock() + LINE_EVERY_SECONDS
-            self._print(self.line())
+        with shown("progress"):
+            if self._live is not None:
+                self._live.update(self._table(), refresh=True)
+            elif self._clock() >= self._next_line:
+                self._next_line = self._clock() + LINE_EVERY_SECONDS
+                self._print(self.line())
 
     def message(self, text: str) -> None:
         """Says something that stays on the screen, above the table."""
-        if self._live is not None:
-            self._live.console.print(Text(text))
-        else:
-            self._print(text)
+        with shown("progress"):
+            if self._live is not None:
+                self._live.console.print(Text(text))
+            else:
+                self._print(text)
 
     def seconds_left(self) -> float | None:
         """Until both goals are reached at the present rates; None while a rate is not known."""
@@ -111,17 +115,19 @@ class ProgressDisplay:
         )
 
     def __enter__(self) -> ProgressDisplay:
-        if self._live is not None:
-            self._live.start()
+        with shown("progress"):
+            if self._live is not None:
+                self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
-        elif self._values:
-            self._print(self.line())
+        with shown("progress"):
+            if self._live is not None:
+                self._live.stop()
+            elif self._values:
+                self._print(self.line())
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)

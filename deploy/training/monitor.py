@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from actors.rollout_stats import Crash, RolloutStats
+from deploy.process.shown import shown
 from deploy.reporting.metrics import MetricsWriter
 from deploy.reporting.progress import EPISODES_IN_MEAN, ProgressDisplay
 from deploy.training.prometheus import PrometheusMetrics
@@ -82,7 +83,8 @@ class RunMonitor:
         """Writes down that something happened: these lines are what the report counts."""
         self._metrics.write("event", self.env_steps, {"event": name, **values})
         if self._exported is not None:
-            self._exported.event(name, values)
+            with shown("Prometheus"):
+                self._exported.event(name, values)
 
     def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> float:
         """Writes one line of kind "train" and shows it.
@@ -119,7 +121,8 @@ class RunMonitor:
         self._metrics.write("train", env_steps, values)
         self._display.update(env_steps, values)
         if self._exported is not None:
-            self._exported.line(env_steps, values)
+            with shown("Prometheus"):
+                self._exported.line(env_steps, values)
         self._last_line, self._last_steps = now, env_steps
         self._waited = self._seconds = 0.0
         return values["wait/actors"]
@@ -142,8 +145,10 @@ class RunMonitor:
 
     def _note_crashes(self, stats: RolloutStats) -> None:
         if stats.crashes:
-            files = filter(None, map(self._write_crash, stats.first_crashes))
-            names = ", ".join(file.name for file in files)
+            names = ""
+            with shown("crashes/"):
+                files = filter(None, map(self._write_crash, stats.first_crashes))
+                names = ", ".join(file.name for file in files)
             self.event("environment_crash", actor=stats.actor_id, count=stats.crashes, files=names)
 
     def _write_episodes(self, stats: RolloutStats) -> None:

@@ -199,8 +199,15 @@ def _replay_needs(config: RunConfig) -> str:
     )
 
 
+class _LogFile(logging.FileHandler):
+    """driver.log; what cannot be written there is not worth the terminal's lines."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        pass
+
+
 def _log_to(path: Path) -> None:
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("actors", "learner", "replay", "deploy", "sim"):
         logger = logging.getLogger(name)
