@@ -222,13 +222,13 @@ def wait_for_one(running: Command, directory: Path) -> list[Path]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_the_runs_of_a_sweep_save_what_they_have_however_the_sweep_ends(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(SWEEP)
-    run = tmp_path / "out" / "default" / "reach-0"
-    with Command(tmp_path, "sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out")) as sweep:
+    run = tmp_path / "runs" / "default" / "reach-0"
+    with Command(tmp_path, "sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "runs")) as sweep:
         sweep.wait_until(lambda: has_learned(run))
         sweep.process.send_signal(number)
         assert sweep.ended() == (143 if number == signal.SIGTERM else -signal.SIGKILL)
     assert_saved_at_this_moment(run)
-    log = (tmp_path / "out" / "default-reach-0.log").read_text()
+    log = (tmp_path / "runs" / "default-reach-0.log").read_text()
     assert "twist: ended by SIGTERM: checkpoint" in log
     if number == signal.SIGTERM:
         assert sweep.complaint == "twist: ended by SIGTERM: the same command continues the sweep\n"

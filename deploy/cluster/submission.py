@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.errors import UserError
 from deploy.process import signals
-from deploy.remote.storage import check_url, is_url
+from deploy.process.places import is_url
+from deploy.remote.storage import check_url
 from replay.connection import redact
 
 if TYPE_CHECKING:
@@ -76,27 +77,31 @@ def find_address(given: str | None, environment: Mapping[str, str]) -> str:
     return address.rstrip("/")
 
 
+def on_head(run_dir: str) -> str:
+    """A run directory as the head node will read it: `~` and variables are those of `twist train` there.
+
+    Raises:
+        UserError: a relative path, which would be in the unpacked package and go with it, or a URL that is not allowed.
+    """
+    if is_url(run_dir):
+        return check_url(run_dir)
+    if not run_dir.startswith(("/", "~/", "$")):
+        raise UserError(
+            f"--run-dir {run_dir} is not allowed: a path on the cluster's head node, beginning with /, ~/ or $NAME/ "
+            "(quoted, so that this machine's shell leaves it alone), or a URL, as the directory that a job begins in "
+            "goes when it ends"
+        )
+    return run_dir
+
+
 def train_on_head(arguments: Sequence[str], run_dir: str) -> str:
     """The command of the job, for a shell on the head node.
 
     Args:
         arguments: of `twist train`, without `--run-dir`.
-        run_dir: a URL, or a path on the head node; of `~/...` the head node's home directory is meant.
-
-    Raises:
-        UserError: a relative `run_dir`, which would be in the unpacked package and go with it, or a URL that is not
-            allowed.
+        run_dir: from `on_head`.
     """
-    if is_url(run_dir):
-        check_url(run_dir)
-    elif not run_dir.startswith(("/", "~/")):
-        raise UserError(
-            f"--run-dir {run_dir} is not allowed: a path on the cluster's head node, beginning with / or ~/ (quoted, "
-            "so that this machine's shell leaves it alone), or a URL, as the directory that a job begins in goes when "
-            "it ends"
-        )
-    home = "~/" if run_dir.startswith("~/") else ""
-    return f"python -m deploy train {shlex.join(arguments)} --run-dir {home}{shlex.quote(run_dir[len(home) :])}"
+    return f"python -m deploy train {shlex.join(arguments)} --run-dir {shlex.quote(run_dir)}"
 
 
 def exit_code(job: JobDetails) -> int:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from deploy.errors import UserError
+from deploy.process.places import expanded, is_url, local_path
+from deploy.remote.storage import check_url
+
+T = TypeVar("T")
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,13 +50,20 @@ def whole(minimum: int) -> Callable[[str], int]:
     return parse
 
 
-def writable_file(path: Path) -> None:
-    """Looks whether a file could be written there, before the work that would be lost.
+def path(text: str) -> Path:
+    """An argument's type: a path of this machine."""
+    return _said_by_argparse(local_path, text)
 
-    Raises:
-        UserError: it cannot.
-    """
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: there is no directory {path.parent}")
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory, a file is wanted")
+
+def place(text: str) -> str:
+    """An argument's type: a path of this machine or the URL of a directory."""
+    found = _said_by_argparse(expanded, text)
+    return check_url(found) if is_url(found) else found
+
+
+def _said_by_argparse(read: Callable[[str], T], text: str) -> T:
+    """With the argument's name before it."""
+    try:
+        return read(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, whole
+from deploy.commands.arguments import Parser, place, whole
+from deploy.process.places import require_directory
 
 _POLICIES = ("teacher", "student")
 
@@ -17,7 +18,7 @@ def run(arguments: list[str]) -> int:
         "Evaluates the snapshots of a run (training.snapshot_every_seconds; in mode debug snapshot_every_updates) and\n"
         "writes RUN/learning_curve.csv and RUN/learning_curve.png. The same command goes on where it was interrupted.",
     )
-    parser.add_argument("run", metavar="RUN", help="path or URL; the run may be under way")
+    parser.add_argument("run", metavar="RUN", type=place, help="path or URL; the run may be under way")
     parser.add_argument("--episodes", metavar="N", type=whole(1), default=50, help="of each evaluation (default: 50)")
     parser.add_argument(
         "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
@@ -33,8 +34,9 @@ def run(arguments: list[str]) -> int:
     from deploy.remote.run import local_run
     from deploy.runs.directory import RunDirectory
 
-    with local_run(given.run, snapshots=True) as found:
+    with local_run(given.run, snapshots=True, written=True) as found:
         run = RunDirectory.open(Path(found))
+        require_directory(run.path)
         from rich.console import Console
 
         from deploy.experiments.curve import write_learning_curve

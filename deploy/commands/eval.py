@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from deploy.commands.arguments import Parser, whole, writable_file
+from deploy.commands.arguments import Parser, path, place, whole
+from deploy.process.places import require_file
 
 
 def run(arguments: list[str]) -> int:
     """Runs `twist eval` and gives its exit code."""
     parser = Parser("eval", "Success of a trained policy, with its 95 % interval.")
-    parser.add_argument("run", metavar="RUN", help="a run or a packed policy, by path or URL, or pretrained/NAME")
+    parser.add_argument(
+        "run", metavar="RUN", type=place, help="a run or a packed policy, by path or URL, or pretrained/NAME"
+    )
     parser.add_argument(
         "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
     )
@@ -24,7 +26,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--episodes", metavar="N", type=whole(1), default=100, help="default: 100")
     parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same episodes")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    parser.add_argument("--clip", metavar="FILE", type=Path, help="write some of the episodes as a GIF")
+    parser.add_argument("--clip", metavar="FILE", type=path, help="write some of the episodes as a GIF")
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.remote.run import local_run
@@ -33,7 +35,7 @@ def run(arguments: list[str]) -> int:
     with local_run(given.run) as found:
         run = find_policy(found)
         if given.clip is not None:
-            writable_file(given.clip)
+            require_file(given.clip)
         from deploy.evaluation.evaluate import evaluate_run
 
         result = evaluate_run(

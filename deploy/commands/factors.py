@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, whole
+from deploy.commands.arguments import Parser, place, whole
+from deploy.process.places import require_directory
 
 
 def run(arguments: list[str]) -> int:
@@ -15,7 +16,7 @@ def run(arguments: list[str]) -> int:
         "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, and "
         "in held-out visuals, over the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
     )
-    parser.add_argument("run", metavar="RUN", help="path or URL")
+    parser.add_argument("run", metavar="RUN", type=place, help="path or URL")
     parser.add_argument("--episodes", metavar="N", type=whole(1), default=100, help="each time (default: 100)")
     parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same episodes")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
@@ -24,8 +25,9 @@ def run(arguments: list[str]) -> int:
     from deploy.remote.run import local_run
     from deploy.runs.directory import RunDirectory
 
-    with local_run(given.run) as found:
+    with local_run(given.run, written=True) as found:
         RunDirectory.open(Path(found))  # before torch is imported, so that the answer comes at once
+        require_directory(Path(found))
         from rich.console import Console
 
         from deploy.evaluation.factors import factors_command

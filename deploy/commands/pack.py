@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.commands.arguments import Parser
+from deploy.commands.arguments import Parser, path, place
+from deploy.process.places import require_directory
 
 
 def run(arguments: list[str]) -> int:
@@ -15,13 +16,14 @@ def run(arguments: list[str]) -> int:
         "A policy for the package goes into deploy/runs/pretrained/TASK, and its name into PRETRAINED in "
         "deploy/runs/policy_source.py.",
     )
-    parser.add_argument("run", metavar="RUN", help="a finished run, by path or URL")
-    parser.add_argument("target", metavar="DIR", type=Path, help="to write; a packed policy that is there is replaced")
+    parser.add_argument("run", metavar="RUN", type=place, help="a finished run, by path or URL")
+    parser.add_argument("target", metavar="DIR", type=path, help="to write; a packed policy that is there is replaced")
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.remote.run import local_run
     from deploy.runs.packed_policy import pack
 
+    require_directory(given.target)
     with local_run(given.run) as run:
         size = pack(Path(run), given.target)
     print(f"{given.target}: {size / 1e6:.1f} MB")

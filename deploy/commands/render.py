@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, whole, writable_file
+from deploy.commands.arguments import Parser, path, whole
 from deploy.errors import UserError, user_errors
+from deploy.process.places import require_file
 
 _SHEET = (8, 4)
 """Columns and rows of the contact sheet: half of the rows show training worlds, half held-out ones."""
@@ -23,7 +24,7 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("task", metavar="TASK", help="reach, push or lift")
     parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="default: TASK_worlds.png")
+    parser.add_argument("--out", metavar="FILE", type=path, help="default: TASK_worlds.png")
     parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same worlds")
     given = parser.parse_intermixed_args(arguments)
     for text in given.settings:
@@ -31,7 +32,7 @@ def run(arguments: list[str]) -> int:
             raise UserError(f"{text}: render takes only settings that begin with sim. (twist render --help)")
     config = resolve(given.task, None, given.settings)
     out = given.out or Path(f"{config.task}_worlds.png")
-    writable_file(out)
+    require_file(out)
 
     from deploy.reporting.contact_sheet import write_contact_sheet
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from deploy.commands.arguments import Parser
+from deploy.commands.arguments import Parser, path
 
 
 def run(arguments: list[str]) -> int:
@@ -21,7 +19,7 @@ def run(arguments: list[str]) -> int:
         "Runs the episode in which an environment crashed once more, in the same world with the same actions.",
         "Exit code: 0 it crashed again, 1 it did not.",
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="RUN/crashes/SEED.json")
+    parser.add_argument("file", metavar="FILE", type=path, help="RUN/crashes/SEED.json")
     given = parser.parse_args(arguments)
 
     from deploy.training.crashes import read_crash, reproduce

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deploy.commands.arguments import Parser
+from deploy.commands.arguments import Parser, place
 
 _DESCRIPTION = """\
 Where a run stands, from its files alone: whether it is being driven, how far it is, who waits for whom, and what went
-wrong. The run may be driven by another process, finished or stopped, and RUN may be a copy."""
+wrong. The run may be driven by another process, finished or stopped, and RUN may be a copy, or the URL of one that
+is driven anywhere."""
 
 
 def run(arguments: list[str]) -> int:
@@ -22,16 +23,18 @@ def run(arguments: list[str]) -> int:
         UserError: RUN is no run.
     """
     parser = Parser("status", _DESCRIPTION)
-    parser.add_argument("run", metavar="RUN", type=Path, help="run directory")
+    parser.add_argument("run", metavar="RUN", type=place, help="path or URL")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     given = parser.parse_intermixed_args(arguments)
 
     from rich.console import Console
 
+    from deploy.remote.run import local_run, remote_driver
     from deploy.reporting.status import read_status
     from deploy.reporting.status_page import print_status
 
-    status = read_status(given.run)
+    with local_run(given.run) as found:
+        status = read_status(Path(found), remote_driver(given.run))
     if given.json:
         print(json.dumps(status.to_json(), allow_nan=False))
     else:

@@ -17,6 +17,7 @@ from deploy.cluster.submission import (
     JobServer,
     exit_code,
     find_address,
+    on_head,
     train_on_head,
 )
 from deploy.commands.train import resolve_given, train_parser
@@ -51,7 +52,10 @@ def run(arguments: list[str]) -> int:
         UserError: what was asked for cannot be; no job was started.
     """
     parser = train_parser(
-        "submit", _DESCRIPTION, run_dir_help="needed; a path is on the head node and begins with / or, in quotes, '~/'"
+        "submit",
+        _DESCRIPTION,
+        run_dir=on_head,
+        run_dir_help="needed; a path is on the head node and begins with /, '~/' or '$NAME/', in quotes",
     )
     parser.add_argument(
         "--address",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, whole
+from deploy.commands.arguments import Parser, path, whole
+from deploy.process.places import require_directory
 
 
 def run(arguments: list[str]) -> int:
@@ -16,8 +17,8 @@ def run(arguments: list[str]) -> int:
         "The file's keys: name, tasks, seeds, settings, preset, mode (local or debug), and a table [variants] of\n"
         'names with their settings: "no imagination" = ["learner.student.imagination_scale=0"]',
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="TOML")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="runs are DIR/VARIANT/TASK-SEED (default: runs/NAME)")
+    parser.add_argument("file", metavar="FILE", type=path, help="TOML")
+    parser.add_argument("--out", metavar="DIR", type=path, help="runs are DIR/VARIANT/TASK-SEED (default: runs/NAME)")
     parser.add_argument("--jobs", metavar="N", type=whole(1), default=1, help="runs side by side (default: 1)")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the commands and end")
     given = parser.parse_intermixed_args(arguments)
@@ -33,4 +34,5 @@ def run(arguments: list[str]) -> int:
     if given.dry_run:
         print_commands(sweep, out)
         return 0
+    require_directory(out)
     return run_sweep(sweep, out, given.jobs, Console())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from deploy.commands.arguments import Parser
-from deploy.remote.storage import EXAMPLES, is_url
+from deploy.commands.arguments import Parser, place
+from deploy.process.places import is_url, require_directory
+from deploy.remote.storage import EXAMPLES
 from deploy.settings.config import RunConfig
 from deploy.settings.help import describe_settings, option_help
 from deploy.settings.presets import PRESET_HELP, resolve
@@ -26,6 +28,7 @@ def run(arguments: list[str]) -> int:
     parser = train_parser(
         "train",
         "Trains teacher and student side by side, evaluates both and writes a report.",
+        run_dir=place,
         run_dir_help="default: runs/TASK-SEED-DATE-TIME",
     )
     given = parser.parse_intermixed_args(arguments)
@@ -45,20 +48,22 @@ def run(arguments: list[str]) -> int:
 
             mirror = stack.enter_context(mirrored(run_dir, print))
         directory = Path(run_dir) if mirror is None else mirror.directory
-        check_claimable(directory, config)  # before torch and Ray are imported, so that the answer comes at once
+        # Before torch and Ray are imported, so that the answer comes at once.
+        check_claimable(directory, config)
+        require_directory(directory)
         from deploy.training.train import train
 
         return train(config, directory, mirror)
 
 
-def train_parser(command: str, description: str, *, run_dir_help: str) -> Parser:
-    """A parser of the arguments that say what is trained, and where."""
+def train_parser(command: str, description: str, *, run_dir: Callable[[str], str], run_dir_help: str) -> Parser:
+    """A parser of the arguments that say what is trained, and where; `run_dir` reads that one."""
     parser = Parser(command, description, "settings, written key=value:\n" + describe_settings())
     presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
     parser.add_argument("task", metavar="TASK", help=option_help("task") + " (reach, push or lift)")
     parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
     parser.add_argument("--mode", metavar="MODE", help=option_help("mode"))
-    parser.add_argument("--run-dir", metavar="DIR", help=f"a path or a URL: {EXAMPLES}; {run_dir_help}")
+    parser.add_argument("--run-dir", metavar="DIR", type=run_dir, help=f"a path or a URL: {EXAMPLES}; {run_dir_help}")
     parser.add_argument("--seed", metavar="N", help=option_help("seed"))
     parser.add_argument("--preset", metavar="NAME", help=f"a named set of settings. {presets}")
     parser.add_argument("--redis-url", metavar="URL", help=option_help("redis_url"))

@@ -21,6 +21,7 @@ from deploy.experiments.comparison_tables import curves_csv, markdown, print_gro
 from deploy.experiments.curve_file import NAME
 from deploy.experiments.success_curves import mean_curve
 from deploy.experiments.sweep import RECORD
+from deploy.process.places import require_directory
 from deploy.runs.atomic import write_text
 
 WRITTEN = ("compare.md", "compare.csv", "compare.png", "compare_curves.csv")
@@ -42,8 +43,6 @@ def compare(
     Raises:
         UserError: something is not a run, or there is nothing in any of them. Nothing is written then.
     """
-    if out is not None and out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; a directory is wanted")
     runs = [read_run(path) for path in paths]
     groups = group_runs(runs)
     if labels:
@@ -52,6 +51,7 @@ def compare(
         looked = f"a finished report.json, {NAME} or success in metrics.jsonl"
         raise UserError(f"nothing to compare yet: none of the {len(runs)} runs has {looked}")
     directory = out or common_directory(paths)
+    require_directory(directory)
     lines = curves(groups, of_time=of_time)
     with user_errors():
         directory.mkdir(parents=True, exist_ok=True)

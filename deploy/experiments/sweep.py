@@ -96,7 +96,7 @@ def check_directories(sweep: Sweep, out: Path) -> dict[PlannedRun, Outcome]:
         raise UserError(f"{out}: is a run; a sweep needs a directory of its own (--out)")
     for directory in (out, *(out / slug for slug in sweep.variants)):
         if directory.exists() and not directory.is_dir():
-            raise UserError(f"{directory}: is a file; a directory is wanted (--out)")
+            raise UserError(f"{directory}: is a file, a directory is wanted (--out)")
     finished = {}
     for run in sweep.runs:
         directory = run.directory(out)

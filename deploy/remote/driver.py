@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass
 
 from deploy.errors import UserError
 from deploy.remote.storage import Storage
+from deploy.runs.directory import Driver
 from deploy.runs.documents import DOCUMENT, DocumentError, Text, parse, plain
 
 FILE = "driver.json"
@@ -99,6 +100,18 @@ class DriverEntry:
                 f"run directory {self._storage.url}: is being driven by process {found.pid} on {found.host}, "
                 f"heard of {max(silent, 0.0):.0f} s ago; one not heard of for {STALE_SECONDS:.0f} s is taken to be dead"
             )
+
+    def driver(self) -> Driver:
+        """Who drives the run, as far as its signs of life tell.
+
+        Raises:
+            StorageError: the storage does not answer.
+        """
+        found = self.read()
+        if found is None:
+            return Driver(here=False, name="", elsewhere=True)
+        lives = not found.released and not _has_ended(found) and self._clock() - found.time < STALE_SECONDS
+        return Driver(here=lives, name=f"process {found.pid} on {found.host}", elsewhere=False)
 
     def claim(self) -> None:
         """Makes the entry this driver's, whoever had it.

@@ -22,9 +22,12 @@ from typing import Final
 
 from deploy.errors import RunEndedError, UserError, user_errors
 from deploy.process import signals
+from deploy.process.places import is_url
 from deploy.remote.driver import FILE as DRIVER
-from deploy.remote.storage import Storage, StorageError, is_url
+from deploy.remote.driver import DriverEntry
+from deploy.remote.storage import Storage, StorageError
 from deploy.runs.atomic import write_json, write_text
+from deploy.runs.directory import Driver
 
 VARIABLE: Final = "TWIST_CACHE"
 
@@ -139,7 +142,7 @@ def named_by_url(path: Path, url: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def local_run(name: str, *, snapshots: bool = False) -> Iterator[str]:
+def local_run(name: str, *, snapshots: bool = False, written: bool = False) -> Iterator[str]:
     """A run to read, on this machine: fetched, if it lies on remote storage, as far as it has changed.
 
     What is written into the run directory in the block goes to the storage at its end.
@@ -147,6 +150,7 @@ def local_run(name: str, *, snapshots: bool = False) -> Iterator[str]:
     Args:
         name: URL of a run or of a packed policy; anything else is left to whoever opens it.
         snapshots: whether the run's snapshots are needed.
+        written: whether something will be written: then the storage is asked for that first.
 
     Yields:
         The path of the run directory; `name` if it is no URL.
@@ -165,6 +169,8 @@ def local_run(name: str, *, snapshots: bool = False) -> Iterator[str]:
         place.mkdir(parents=True, exist_ok=True)
     with named_by_url(run, storage.url):
         try:
+            if written:
+                storage.require_writable()
             with user_errors(), _alone(place / "lock"):
                 _fetch_changed(storage, run, place / "fetched.json", snapshots=snapshots)
         except StorageError as error:
@@ -175,6 +181,20 @@ def local_run(name: str, *, snapshots: bool = False) -> Iterator[str]:
         finally:
             changed = [file for file, now in _versions(run).items() if before.get(file) != now]
             signals.within_grace(lambda: _send(storage, run, changed))
+
+
+def remote_driver(name: str) -> Driver | None:
+    """Who drives a run that lies on remote storage; None for a path, where the directory's lock tells.
+
+    Raises:
+        UserError: the storage does not answer.
+    """
+    if not is_url(name):
+        return None
+    try:
+        return DriverEntry(Storage(name), copy="").driver()
+    except StorageError as error:
+        raise UserError(f"run directory {error}") from error
 
 
 def _fetch_changed(storage: Storage, run: Path, record: Path, *, snapshots: bool) -> None:

@@ -33,6 +33,9 @@ _VERSION_KEYS: Final = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastM
 """Where file systems say which version of a file there is."""
 
 
+_TRIED: Final = ".twist-tries-to-write"
+
+
 class StorageError(Exception):
     """The storage did not do what it was asked; the message says why in one line."""
 
@@ -42,11 +45,6 @@ class StorageError(Exception):
         if isinstance(error, BaseException):
             text = f"{type(error).__name__}: {text}" if text else type(error).__name__
         super().__init__(f"{url}: {text}")
-
-
-def is_url(text: str) -> bool:
-    """Whether this is meant as a URL, not as a path of this machine."""
-    return "://" in text
 
 
 def check_url(url: str) -> str:
@@ -147,6 +145,15 @@ class Storage:
             found = self._fs.exists(bucket)
         if not found:
             raise StorageError(self.url, f"there is no bucket {bucket}")
+
+    def require_writable(self) -> None:
+        """Writes a small file there, and removes it.
+
+        Raises:
+            StorageError: that is not allowed, or the storage does not answer.
+        """
+        self.write(_TRIED, b"")
+        self.remove(_TRIED)
 
     def read(self, name: str) -> bytes | None:
         """The content of a small file; None where there is none.

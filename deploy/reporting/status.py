@@ -144,11 +144,12 @@ class RunStatus:
         }
 
 
-def read_status(path: Path, *, clock: Callable[[], float] = time.time) -> RunStatus:
+def read_status(path: Path, driver: Driver | None = None, *, clock: Callable[[], float] = time.time) -> RunStatus:
     """Reads where a run stands; writes nothing.
 
     Args:
         path: run directory.
+        driver: of the run, where another place than the directory's lock tells of it.
         clock: unix seconds.
 
     Raises:
@@ -156,12 +157,11 @@ def read_status(path: Path, *, clock: Callable[[], float] = time.time) -> RunSta
     """
     run = RunDirectory.open(path)
     with user_errors():
-        return _read(run, clock)
+        return _read(run, run.driver() if driver is None else driver, clock)
 
 
-def _read(run: RunDirectory, clock: Callable[[], float]) -> RunStatus:
+def _read(run: RunDirectory, driver: Driver, clock: Callable[[], float]) -> RunStatus:
     config = run.config
-    driver = run.driver()
     checkpoint = run.checkpoints.peek()
     ended = checkpoint is None or reaches_end(checkpoint, config)
     evaluating = driver.here and checkpoint is not None and ended

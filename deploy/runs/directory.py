@@ -91,7 +91,7 @@ class Driver:
     """Who drives a run, or did last.
 
     Attributes:
-        here: whether it is alive and on this machine, whose locks can be seen.
+        here: whether it is known to be alive: on this machine, whose locks can be seen, or by its signs of life.
         name: "process 12 on HOST"; empty where that is not known.
         elsewhere: whether it may be alive on another machine, whose locks cannot be seen from here.
     """

@@ -16,7 +16,14 @@ import pytest
 
 from deploy.cli import main
 from deploy.cluster import submission
-from deploy.cluster.submission import ADDRESS_VARIABLES, DEFAULT_ADDRESS, exit_code, find_address, train_on_head
+from deploy.cluster.submission import (
+    ADDRESS_VARIABLES,
+    DEFAULT_ADDRESS,
+    exit_code,
+    find_address,
+    on_head,
+    train_on_head,
+)
 from deploy.commands import submit
 from deploy.errors import UserError
 
@@ -131,12 +138,14 @@ def test_a_variable_that_is_no_url_is_named() -> None:
 
 
 def test_a_run_directory_may_be_a_url() -> None:
-    assert train_on_head(["reach"], "s3://b/my run") == "python -m deploy train reach --run-dir 's3://b/my run'"
+    assert (
+        train_on_head(["reach"], on_head("s3://b/my run")) == "python -m deploy train reach --run-dir 's3://b/my run'"
+    )
 
 
-def test_the_jobs_command_survives_the_shell_and_home_is_the_heads(tmp_path: Path) -> None:
+def test_the_jobs_command_survives_the_shell_and_home_and_variables_are_the_heads(tmp_path: Path) -> None:
     words = ["reach", 'a="b c"', "x=$HOME", "--seed", "3"]
-    command = train_on_head(words, "~/runs/it's mine")
+    command = train_on_head(words, on_head("~/runs/$USER's"))
     assert shlex.split(command)[:4] == ["python", "-m", "deploy", "train"]
     spoken = subprocess.run(
         ["sh", "-c", "printf '%s\\n' " + command],
@@ -146,7 +155,7 @@ def test_the_jobs_command_survives_the_shell_and_home_is_the_heads(tmp_path: Pat
         check=True,
     )
     said = spoken.stdout.splitlines()
-    assert said == ["python", "-m", "deploy", "train", *words, "--run-dir", f"{tmp_path}/runs/it's mine"]
+    assert said == ["python", "-m", "deploy", "train", *words, "--run-dir", "~/runs/$USER's"]  # `twist train` reads it
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ BAD_INPUT = {
     "a file": (["other/notes.txt"], "run directory other/notes.txt: is a file"),
     "twice": (["run", "other/../run"], "run directory other/../run: is given twice"),
     "unknown x": (["run", "--x", "updates"], "invalid choice: 'updates' (choose from 'steps', 'time')"),
-    "to a file": (["run", "--out", "other/notes.txt"], "other/notes.txt: is a file; a directory is wanted"),
+    "to a file": (["run", "--out", "other/notes.txt"], "other/notes.txt: is a file, a directory is wanted"),
     "corrupt report": (["corrupt"], "corrupt/report.json: is not a report"),
     "corrupt metrics": (["garbled"], "garbled/metrics.jsonl, line 1: is not JSON"),
 }

@@ -147,7 +147,7 @@ def in_the_way(path: Path, case: str) -> str:
     path.mkdir()
     if case == "a file":
         (path / "default").write_text("mine")
-        return "default: is a file; a directory is wanted"
+        return "default: is a file, a directory is wanted"
     (path / "sweep.json").write_text("{}")
     return "sweep.json: is not a sweep's record of format 1"
 

@@ -11,7 +11,8 @@ from s3_server import BUCKET, s3_server
 
 from deploy.cli import main
 from deploy.errors import UserError
-from deploy.remote.storage import Storage, StorageError, check_url, is_url
+from deploy.process.places import is_url
+from deploy.remote.storage import Storage, StorageError, check_url
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,7 @@ COMMANDS = {
     "curve": ["curve"],
     "pack": ["pack", "--", "target"],
     "compare": ["compare", "--out", "out"],
+    "status": ["status"],
 }
 
 
