@@ -1,1 +1,1 @@
-"""This process and those that it starts: signals that end it, and which packages it imports."""
+"""This process and those that it starts: signals, packages, what only shows, and the places that it is given."""

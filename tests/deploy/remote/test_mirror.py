@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from deploy.cli import main
 from deploy.errors import RunEndedError, UserError
 from deploy.remote import mirror as mirror_module
 from deploy.remote.driver import FILE, STALE_SECONDS
@@ -460,3 +461,40 @@ def test_a_path_is_left_as_it_is(tmp_path: Path) -> None:
     for name in ("pretrained/reach", str(tmp_path)):
         with local_run(name) as found:
             assert found == name
+
+
+def test_status_of_a_url_tells_by_its_signs_of_life_whether_the_run_is_driven(
+    url: str, there: Path, machine: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with driven(url) as driver:
+        driver.checkpoint(100, b"first")
+        driver.mirror.finish()
+    machine("second")
+    assert main(["status", url, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["driver"]) == ("stopped", f"process {os.getpid()} on {socket.gethostname()}")
+    assert found["checkpoint"]["name"] == "step_000000100"
+    for said, state in (
+        (None, "stopped"),
+        (entry(), "running"),
+        (entry(time=time.time() - STALE_SECONDS - 1.0), "stopped"),
+        ("{}", "elsewhere"),
+    ):
+        if said is not None:
+            (there / FILE).write_text(said)
+        assert main(["status", url, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["state"] == state
+    assert main(["status", url]) == 0
+    assert "reach" in capsys.readouterr().out
+
+
+def test_a_storage_that_cannot_be_written_is_told_before_the_work(
+    url: str, watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with driven(url) as driver:
+        driver.checkpoint(100, b"first")
+        driver.mirror.finish()
+    watched.breaks_after = len(watched.written)
+    for command in ("curve", "factors"):
+        assert main([command, url]) == 2
+        assert capsys.readouterr().err == f"twist: run directory {url}: it is away\n"
