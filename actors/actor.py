@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from actors.kept_warnings import KeptWarnings
 from actors.plan import WorkerPlan
 from actors.rollout_stats import RolloutStats
 from actors.stream import Floats
@@ -66,6 +67,7 @@ class RolloutActor:
     def __init__(self, plan: ActorPlan, actor_id: str) -> None:
         self._plan, self._actor_id = plan, actor_id
         self._identity: ActorIdentity | None = None
+        self._warnings = KeptWarnings()
 
     def ready(self) -> ActorIdentity:
         """Builds the worker, and answers once it is built; asked again, it answers the same.
@@ -113,8 +115,13 @@ class RolloutActor:
             stats = self._worker.collect(rows, timeout_s)
         finally:
             self._idle_since = time.monotonic()
-        return replace(stats, waited_seconds=stats.waited_seconds + idle, seconds=stats.seconds + idle)
+        return replace(
+            stats,
+            waited_seconds=stats.waited_seconds + idle,
+            seconds=stats.seconds + idle,
+            warnings=self._warnings.take(),
+        )
 
     def drain(self) -> RolloutStats:
         """Writes what is held and closes the environments; the actor is of no more use afterwards."""
-        return self._worker.drain()
+        return replace(self._worker.drain(), warnings=self._warnings.take())

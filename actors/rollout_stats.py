@@ -62,6 +62,7 @@ class RolloutStats:
         seconds: length of the call and, in a Ray actor, of the pause before it.
         policy_version: the weights in use at the end; 0 for none yet.
         memory_mb: resident memory of this process now, in 2^20 bytes.
+        warnings: in this actor's process since the call before, each with how often.
     """
 
     actor_id: str
@@ -75,6 +76,7 @@ class RolloutStats:
     seconds: float
     policy_version: int
     memory_mb: float
+    warnings: tuple[tuple[str, int], ...] = ()
 
     def returns(self, driver: str) -> tuple[float, ...]:
         """Sums of rewards of the finished episodes that `driver` drove."""

@@ -37,6 +37,8 @@ class LearnerStatus:
     """Whether the rows that are in ask for more teacher updates; never so without a bound."""
     student_may_sample: bool
     """Whether the rows that are in allow more student updates."""
+    warnings: tuple[tuple[str, int], ...] = ()
+    """In a process of its own: since the last status, each with how often."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
+from actors.kept_warnings import KeptWarnings
 from learner.checkpoint import LearnerState
 from learner.process import LearnerPlan, LearnerProcess, LearnerStatus
 from replay.schema import StreamSpec
@@ -17,6 +20,7 @@ class LearnerActor:
         self, plan: LearnerPlan, spec_json: str, replay_url: str, run_id: str, state: LearnerState | None
     ) -> None:
         """See `LearnerProcess`."""
+        self._warnings = KeptWarnings()
         self._process = LearnerProcess(plan, StreamSpec.from_json(spec_json), replay_url, run_id, state)
 
     def start(self) -> None:
@@ -25,7 +29,7 @@ class LearnerActor:
 
     def status(self) -> LearnerStatus:
         """See `LearnerProcess.status`."""
-        return self._process.status()
+        return replace(self._process.status(), warnings=self._warnings.take())
 
     def publish(self) -> tuple[npt.NDArray[np.float32], int]:
         """See `LearnerProcess.publish`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from actors.kept_warnings import OTHERS
 from actors.rollout_stats import Crash, RolloutStats
 from deploy.process.shown import shown
 from deploy.reporting.metrics import MetricsWriter
@@ -14,6 +16,11 @@ from deploy.reporting.progress import EPISODES_IN_MEAN, ProgressDisplay
 from deploy.training.prometheus import PrometheusMetrics
 from learner.loops import LoopReport
 from learner.process import LearnerStatus
+
+LOGGER = logging.getLogger(__name__)
+
+MOST_WARNINGS = 100
+"""Different ones that a driver's log tells of."""
 
 DRIVERS = ("random", "teacher", "student")
 
@@ -56,6 +63,7 @@ class RunMonitor:
         self._actor_seconds = 3600.0 * actor_hours
         self._stalled_seconds = stalled_seconds
         self._moving = False
+        self._warned: Counter[str] = Counter()
 
     @property
     def actor_hours(self) -> float:
@@ -70,6 +78,7 @@ class RunMonitor:
     def add(self, rollouts: Iterable[RolloutStats]) -> None:
         """Takes in what actors did, and writes a line for each call in which episodes ended."""
         for stats in rollouts:
+            self._note_warnings(stats.actor_id, stats.warnings)
             self._waited += stats.waited_seconds
             self._seconds += stats.seconds
             self._actor_seconds += stats.seconds
@@ -98,10 +107,12 @@ class RunMonitor:
         Returns:
             Share of their time that actors have waited since the line before.
         """
+        self._note_warnings("the learner", learner.warnings)
         now = time.monotonic()
         seconds = max(now - self._last_line, 1e-6)
         values: dict[str, float] = {
             "run/wall_seconds": self.wall_seconds,
+            "run/warnings": self._warned.total(),
             "run/stalled_seconds": self._stalled(seconds, env_steps, learner),
             "rate/env_steps": (env_steps - self._last_steps) / seconds,
             "actors/running": running,
@@ -142,6 +153,15 @@ class RunMonitor:
                 values[f"actors/success_{driver}"] = sum(self._success[driver]) / len(self._success[driver])
                 values[f"actors/return_{driver}"] = sum(self._return[driver]) / len(self._return[driver])
         return values
+
+    def _note_warnings(self, who: str, warnings: Iterable[tuple[str, int]]) -> None:
+        """Into the driver's log, whoever's they are: each when it is new, and when it has come ten times as often."""
+        for said, count in warnings:
+            text = said if said in self._warned or len(self._warned) < MOST_WARNINGS else OTHERS
+            before = self._warned[text]
+            self._warned[text] += count
+            if len(str(self._warned[text])) > len(str(before)) or not before:
+                LOGGER.warning("%s, %d in all: %s", who, self._warned[text], text)
 
     def _note_crashes(self, stats: RolloutStats) -> None:
         if stats.crashes:
