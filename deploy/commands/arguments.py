@@ -34,6 +34,31 @@ class Parser(argparse.ArgumentParser):
         """
         raise UserError(f"{message} ({self.prog} --help)")
 
+    # What several commands take, so that it is called and limited alike.
+
+    def add_run(self, about: str = "path or URL") -> None:
+        """RUN, a `place`."""
+        self.add_argument("run", metavar="RUN", type=place, help=about)
+
+    def add_episodes(self, default: int, about: str) -> None:
+        """--episodes, at least 1."""
+        self.add_argument(
+            "--episodes", metavar="N", type=whole(1), default=default, help=f"{about} (default: {default})"
+        )
+
+    def add_seed(self, about: str = "the same seed, the same episodes") -> None:
+        """--seed, 0 by default."""
+        self.add_argument("--seed", metavar="N", type=whole(0), default=0, help=about)
+
+    def add_domain(self) -> None:
+        """--domain, the held-out one by default."""
+        domains = ("train", "held_out")
+        self.add_argument("--domain", choices=domains, default="held_out", help="visual worlds (default: held_out)")
+
+    def add_json(self) -> None:
+        """--json."""
+        self.add_argument("--json", action="store_true", help="print one line of JSON")
+
 
 def whole(minimum: int) -> Callable[[str], int]:
     """An argument's type: whole numbers from `minimum` on."""

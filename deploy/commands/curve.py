@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, place, whole
+from deploy.commands.arguments import Parser
 from deploy.process.places import require_directory
 
 _POLICIES = ("teacher", "student")
@@ -18,14 +18,10 @@ def run(arguments: list[str]) -> int:
         "Evaluates the snapshots of a run (training.snapshot_every_seconds; in mode debug snapshot_every_updates) and\n"
         "writes RUN/learning_curve.csv and RUN/learning_curve.png. The same command goes on where it was interrupted.",
     )
-    parser.add_argument("run", metavar="RUN", type=place, help="path or URL; the run may be under way")
-    parser.add_argument("--episodes", metavar="N", type=whole(1), default=50, help="of each evaluation (default: 50)")
-    parser.add_argument(
-        "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
-    )
-    parser.add_argument(
-        "--seed", metavar="N", type=whole(0), default=0, help="of the episodes; lines that are there keep theirs"
-    )
+    parser.add_run("path or URL; the run may be under way")
+    parser.add_episodes(50, "of each evaluation")
+    parser.add_domain()
+    parser.add_seed("of the episodes; lines that are there keep theirs")
     parser.add_argument(
         "--policies", metavar="NAMES", type=_policies, default=_POLICIES, help="default: " + ",".join(_POLICIES)
     )

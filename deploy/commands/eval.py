@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import json
 
-from deploy.commands.arguments import Parser, path, place, whole
+from deploy.commands.arguments import Parser, path
 from deploy.process.places import require_file
 
 
 def run(arguments: list[str]) -> int:
     """Runs `twist eval` and gives its exit code."""
     parser = Parser("eval", "Success of a trained policy, with its 95 % interval.")
-    parser.add_argument(
-        "run", metavar="RUN", type=place, help="a run or a packed policy, by path or URL, or pretrained/NAME"
-    )
-    parser.add_argument(
-        "--domain", choices=("train", "held_out"), default="held_out", help="visual worlds (default: held_out)"
-    )
+    parser.add_run("a run or a packed policy, by path or URL, or pretrained/NAME")
+    parser.add_domain()
     parser.add_argument(
         "--policy",
         choices=("teacher", "student"),
         default="student",
         help="teacher: from the simulator's state; student: from camera images (default: student)",
     )
-    parser.add_argument("--episodes", metavar="N", type=whole(1), default=100, help="default: 100")
-    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same episodes")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_episodes(100, "how many")
+    parser.add_seed()
+    parser.add_json()
     parser.add_argument("--clip", metavar="FILE", type=path, help="write some of the episodes as a GIF")
     given = parser.parse_intermixed_args(arguments)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, place, whole
+from deploy.commands.arguments import Parser
 from deploy.process.places import require_directory
 
 
@@ -16,10 +16,10 @@ def run(arguments: list[str]) -> int:
         "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, and "
         "in held-out visuals, over the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
     )
-    parser.add_argument("run", metavar="RUN", type=place, help="path or URL")
-    parser.add_argument("--episodes", metavar="N", type=whole(1), default=100, help="each time (default: 100)")
-    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same episodes")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_run()
+    parser.add_episodes(100, "each time")
+    parser.add_seed()
+    parser.add_json()
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.remote.run import local_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, path, place
+from deploy.commands.arguments import Parser, path
 from deploy.process.places import require_directory
 
 
@@ -16,7 +16,7 @@ def run(arguments: list[str]) -> int:
         "A policy for the package goes into deploy/runs/pretrained/TASK, and its name into PRETRAINED in "
         "deploy/runs/policy_source.py.",
     )
-    parser.add_argument("run", metavar="RUN", type=place, help="a finished run, by path or URL")
+    parser.add_run("a finished run, by path or URL")
     parser.add_argument("target", metavar="DIR", type=path, help="to write; a packed policy that is there is replaced")
     given = parser.parse_intermixed_args(arguments)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, path, whole
+from deploy.commands.arguments import Parser, path
 from deploy.errors import UserError, user_errors
 from deploy.process.places import require_file
 
@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("task", metavar="TASK", help="reach, push or lift")
     parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
     parser.add_argument("--out", metavar="FILE", type=path, help="default: TASK_worlds.png")
-    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same worlds")
+    parser.add_seed("the same seed, the same worlds")
     given = parser.parse_intermixed_args(arguments)
     for text in given.settings:
         if "=" in text and not text.startswith("sim."):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deploy.commands.arguments import Parser, place
+from deploy.commands.arguments import Parser
 
 _DESCRIPTION = """\
 Where a run stands, from its files alone: whether it is being driven, how far it is, who waits for whom, and what went
@@ -23,8 +23,8 @@ def run(arguments: list[str]) -> int:
         UserError: RUN is no run.
     """
     parser = Parser("status", _DESCRIPTION)
-    parser.add_argument("run", metavar="RUN", type=place, help="path or URL")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    parser.add_run()
+    parser.add_json()
     given = parser.parse_intermixed_args(arguments)
 
     from rich.console import Console

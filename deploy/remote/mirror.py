@@ -18,7 +18,6 @@ Never sent: replay/, lock, hidden files.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
@@ -29,7 +28,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from deploy.errors import RunEndedError, UserError, user_errors
 from deploy.process import signals
@@ -39,6 +37,7 @@ from deploy.remote.run import (
     cache_place,
     fetch_all,
     named_by_url,
+    read_record,
     require_run,
     sent_files,
     version_here,
@@ -69,7 +68,7 @@ class Mirror:
         self.directory = place / "run"
         """The run directory to work in."""
         self._storage, self._place = storage, place
-        record = _read_record(place / "mirror.json")
+        record = read_record(place / "mirror.json")
         self._sent: dict[str, list[int]] = record.get("sent", {})
         """What was sent: name to size in bytes and time of change in ns."""
         self._driver = DriverEntry(storage, record.get("copy") or uuid.uuid4().hex)
@@ -296,11 +295,3 @@ def _hold_newest(checkpoints: Checkpoints, target: Path) -> Path | None:
             return target / name
         shutil.rmtree(target / name, ignore_errors=True)
     return None
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -18,7 +18,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from deploy.errors import RunEndedError, UserError, user_errors
 from deploy.process import signals
@@ -233,7 +233,7 @@ def _fetch_changed(storage: Storage, run: Path, record: Path, *, snapshots: bool
 
 def _get(storage: Storage, run: Path, record: Path, wanted: Mapping[str, str]) -> bool:
     """Fetches what is another version than last time; whether all of it was there."""
-    fetched = _read_record(record)
+    fetched = read_record(record)
     for name in fetched.keys() - wanted.keys():
         if not name.startswith("snapshots/"):  # which only some commands want
             (run / name).unlink(missing_ok=True)
@@ -251,7 +251,8 @@ def _get(storage: Storage, run: Path, record: Path, wanted: Mapping[str, str]) -
     return True
 
 
-def _read_record(record: Path) -> dict[str, str]:
+def read_record(record: Path) -> dict[str, Any]:
+    """What was sent or fetched; nothing where that is not known (any more): then all of it is once more."""
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
