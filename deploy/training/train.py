@@ -147,8 +147,8 @@ def _train(
             started = ParallelRun(*arguments, newest=lambda: _newest_state(run))
         stack.enter_context(display)
         snapshots = Snapshots(run.snapshots)
-        stack.enter_context(signals.saying("not drained in time; the same command goes on from the newest checkpoint"))
         stack.enter_context(signals.held())
+        stack.enter_context(signals.saying("not drained in time; the same command goes on from the newest checkpoint"))
         try:
             state = started.train(replay, monitor, save, snapshots)
         except NotFiniteError as error:
