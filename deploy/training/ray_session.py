@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from deploy.errors import UserError
 from deploy.process import ray_worker, signals
@@ -39,12 +40,13 @@ def ray_session(mode: str) -> Iterator[None]:
     with _environment(RAY_DISABLE_FAILURE_SIGNAL_HANDLER="1"):
         import ray
 
+    begun: list[int] = []
     # A session that is begun by half would leave processes behind; this takes some seconds.
     with signals.held():
         if mode == "cluster":
             _join()
         else:
-            with _sessions_of_their_own(), _environment(PYTHONPATH=child_path()):
+            with _sessions_of_their_own(begun), _environment(PYTHONPATH=child_path()):
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -54,9 +56,17 @@ def ray_session(mode: str) -> Iterator[None]:
                     _system_config={"preload_python_modules": [ray_worker.__name__]},
                 )
     try:
-        yield
+        with signals.before_ending_at_once(lambda: _kill(begun)):
+            yield
     finally:
         ray.shutdown()
+
+
+def _kill(sessions: list[int]) -> None:
+    """Ends Ray's processes and those that they have started: without us, some take minutes to notice."""
+    for leader in sessions:
+        with suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGKILL)
 
 
 def _join() -> None:
@@ -72,15 +82,24 @@ def _join() -> None:
 
 
 @contextmanager
-def _sessions_of_their_own() -> Iterator[None]:
+def _sessions_of_their_own(begun: list[int]) -> Iterator[None]:
     """What Ray starts is not in our process group, which gets Ctrl-C, hang-ups and the signals of timeout(1).
 
     Without it learner and actors would be gone before they can be asked for what they have. Ray has no setting for it.
+
+    Args:
+        begun: filled with the ids of those that lead the sessions.
     """
     from ray._private import services
 
     popen = services.ConsolePopen
-    services.ConsolePopen = functools.partial(popen, start_new_session=True)  # type: ignore[misc, assignment]
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        process = popen(*arguments, **options, start_new_session=True)
+        begun.append(process.pid)
+        return process
+
+    services.ConsolePopen = start  # type: ignore[misc, assignment]
     try:
         yield
     finally:

@@ -51,9 +51,7 @@ def run(cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_training_and_its_workers_import_what_the_driver_imported(strangers: Path) -> None:
-    done = run(
-        ["-c", CONSOLE_SCRIPT, "train", "reach", *LOCAL, "--run-dir", "run"], strangers, PYTHONPATH=str(CHECKOUT)
-    )
+    done = run(strangers, "-c", CONSOLE_SCRIPT, "train", "reach", *LOCAL, "--run-dir", "run")
     assert (done.returncode, done.stderr) == (0, "")
     found = report(strangers / "run")
     assert (found["restarts"], found["learner_restarts"]) == ({}, 0)
