@@ -16,6 +16,7 @@ logs/.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from deploy.errors import run_errors
 from deploy.process.shown import shown
 from deploy.reporting.tensorboard_file import TensorBoardFile
 
@@ -64,12 +66,16 @@ class MetricsWriter:
             kind: what the line is about.
             step: environment steps so far.
             values: flat, keys with slashes; numbers also go to TensorBoard.
+
+        Raises:
+            RunEndedError: the file cannot be written.
         """
         now = self._clock()
         row: dict[str, Any] = {"time": now, "step": step, "kind": kind}
         row.update({key: _finite(value) for key, value in values.items()})
-        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        with self._errors():
+            self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+            self._file.flush()
         self._to_tensorboard(row)
 
     def rewind(self, offset: int, step: int, taken_out: Path) -> int:
@@ -104,7 +110,8 @@ class MetricsWriter:
 
     def sync(self) -> None:
         """Forces the lines to disk, as before a checkpoint that counts on them."""
-        os.fsync(self._file.fileno())
+        with self._errors():
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the files."""
@@ -112,6 +119,14 @@ class MetricsWriter:
         if self._tensorboard is not None:
             with shown("TensorBoard"):
                 self._tensorboard.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        with run_errors():
+            try:
+                yield
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def _replace(self, lines: list[bytes]) -> None:
         temporary = self._path.with_name(f".{self._path.name}.rewound")

@@ -97,6 +97,17 @@ def test_pictures_that_fail_cost_nothing_else_and_are_told_once(tmp_path: Path) 
         assert log.count(f"{what} cannot be shown, and no more is said of it: OSError: [Errno 28] No space") == 1
 
 
+def test_a_checkpoint_is_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full = OSError(28, "No space left on device", "checkpoints/x")
+    with (
+        mock.patch("deploy.runs.checkpoints.Checkpoints.save", side_effect=full),
+        pytest.raises(AssertionError),  # of `train_here`, which expects the exit code 0
+    ):
+        train_here(tmp_path / "run")
+    said = capsys.readouterr().err
+    assert said == "twist: checkpoints/x: No space left on device; the same command continues the run\n"
+
+
 def test_what_only_shows_is_told_once_and_a_signal_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         with shown("the weather"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from deploy.errors import RunEndedError
 from deploy.reporting import metrics as module
 from deploy.reporting.metrics import MetricsWriter, read_last, read_metrics
 
@@ -167,3 +168,13 @@ def test_going_back_to_the_end_changes_nothing(tmp_path: Path) -> None:
     writer.close()
     assert path.read_bytes() == before
     assert not (tmp_path / "taken_out.jsonl").exists()
+
+
+def test_a_line_that_cannot_be_written_ends_the_run_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(writer, "_file", full)
+        with pytest.raises(RunEndedError, match=r"metrics\.jsonl: No space left on device; the same command continues"):
+            writer.write("train", 1, {"teacher/updates": 1})
