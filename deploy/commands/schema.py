@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from deploy.commands.arguments import Parser
+from deploy.commands.arguments import Parser, path
 from deploy.errors import user_errors
+from deploy.process.places import require_directory
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -18,11 +18,12 @@ def run(arguments: list[str]) -> int:
         "Writes a JSON schema for each of the documents that runs and policies are made of. A document may have more\n"
         "keys than its schema: what follows from others, and what later versions add.",
     )
-    parser.add_argument("directory", metavar="DIR", type=Path, help="to write; files of other names stay")
+    parser.add_argument("directory", metavar="DIR", type=path, help="to write; files of other names stay")
     given = parser.parse_args(arguments)
 
     from deploy.runs.atomic import write_json
 
+    require_directory(given.directory)
     with user_errors():
         given.directory.mkdir(parents=True, exist_ok=True)
         for name, document in schemas().items():

@@ -28,6 +28,7 @@ PATHS = {
     "compare --out": ["compare", "run", "--out", "{}"],
     "render --out": ["render", "reach", "--out", "{}"],
     "reproduce FILE": ["reproduce", "{}"],
+    "schema DIR": ["schema", "{}"],
     "sweep FILE": ["sweep", "{}"],
     "sweep --out": ["sweep", "one.toml", "--out", "{}"],
 }
