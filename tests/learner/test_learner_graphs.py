@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -118,3 +120,87 @@ def test_on_a_cpu_an_update_is_called_each_time() -> None:
     for _ in range(WARM_UP + 2):
         update({})
     assert len(calls) == WARM_UP + 2
+
+
+class Stream(Lane):
+    """A lane that is asynchronous, on a GPU that is not there: what is asked of it is noted."""
+
+    asked: list[str]
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.asynchronous, self.asked = device, True, []
+
+    def entered(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def synchronize(self) -> None:
+        self.asked.append("synchronize")
+
+    def follow(self, other: Lane) -> None:
+        self.asked.append("follow")
+
+    def event(self) -> None:
+        return None
+
+    def capture(self, graph: object) -> AbstractContextManager[None]:
+        self.asked.append("capture")
+        return nullcontext()
+
+
+class Graph:
+    """Stands for `torch.cuda.CUDAGraph`."""
+
+    def __init__(self) -> None:
+        self.generators: list[torch.Generator] = []
+        self.replayed_under_lock: list[bool] = []
+
+    def register_generator_state(self, generator: torch.Generator) -> None:
+        self.generators.append(generator)
+
+    def replay(self) -> None:
+        self.replayed_under_lock.append(LOCK._is_owned())  # type: ignore[attr-defined]
+
+
+LOCK = threading.RLock()
+
+
+def test_an_update_is_called_a_few_times_then_captured_once_and_replayed_under_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graphs: list[Graph] = []
+    monkeypatch.setattr("torch.cuda.CUDAGraph", lambda: graphs.append(Graph()) or graphs[-1], raising=False)
+    calls: list[bool] = []
+    lane, generator = Stream(torch.device("cpu")), torch.Generator()
+
+    def function(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        calls.append(bool(graphs))
+        return {"loss": torch.zeros(())}
+
+    update = Update(function, lane, LOCK, [generator], captured=True)
+    results = [update({})["loss"] for _ in range(WARM_UP + 3)]
+    assert calls == [False] * WARM_UP + [True]
+    assert graphs[0].generators == [generator]
+    assert graphs[0].replayed_under_lock == [True] * 3
+    assert results[WARM_UP] is results[-1]  # in place
+    assert lane.asked == ["capture"]
+    update.forget()
+    for _ in range(WARM_UP + 1):
+        update({})
+    assert len(graphs) == 2
+    assert not LOCK._is_owned()  # type: ignore[attr-defined]
+
+
+def test_copies_of_the_weights_wait_for_both_loops_and_both_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("learner.learner.Lane", Stream)
+    learner = tiny_learner()
+    teacher, student = (learner._lanes[name] for name in ("teacher", "student"))
+    assert isinstance(teacher, Stream) and isinstance(student, Stream)
+    for copy in (learner.refresh_target, learner.publish):
+        teacher.asked.clear()
+        student.asked.clear()
+        copy()
+        assert (student.asked, teacher.asked) == (["follow"], ["follow"])
+    for pause in (learner.paused, learner.weights_held):
+        teacher.asked.clear()
+        with pause():
+            assert teacher.asked == ["synchronize"]
