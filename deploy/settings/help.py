@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from deploy.settings.config import OPTIONS, RunConfig
 from deploy.settings.overrides import Setting, settings
-from deploy.settings.presets import PRESETS, TASK_PRESETS
+from deploy.settings.presets import MODE_PRESETS, PRESETS, TASK_PRESETS
 from deploy.settings.values import show
 
 _WIDTH = 110
@@ -41,7 +41,8 @@ def _group_lines(group: str, members: list[Setting]) -> list[str]:
 
 def _presets_of(key: str) -> str:
     """`; push: 200000, debug: 400` for a setting that presets change."""
-    named: Mapping[str, Mapping[str, object]] = {**TASK_PRESETS, **PRESETS}
+    modes = {f"mode {mode}": preset for mode, preset in MODE_PRESETS.items()}
+    named: Mapping[str, Mapping[str, object]] = {**modes, **TASK_PRESETS, **PRESETS}
     values = [f"{name}: {show(preset[key])}" for name, preset in named.items() if key in preset]
     return "; " + ", ".join(values) if values else ""
 

@@ -1,7 +1,7 @@
 """Named sets of settings: one for each task, and some for a purpose.
 
-The layers of a run's settings, each over the one before: the dataclasses' defaults, the task's preset, the preset named
-with `--preset`, what is written key=value on the command line.
+The layers of a run's settings, each over the one before: the dataclasses' defaults, the mode's preset, the task's, the
+one named with `--preset`, what is written key=value on the command line.
 """
 
 from __future__ import annotations
@@ -66,6 +66,16 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
         "learner.sequence_length": 17,
         "learner.teacher_samples_per_insert": 17,
         "learner.student_samples_per_insert": 8.4,
+    },
+}
+
+MODE_PRESETS: Mapping[str, Mapping[str, object]] = {
+    # What the nodes of cluster.yaml and the other cluster files have: actors and learner run on theirs, never on the
+    # head beside Redis, and Ray starts a node for an actor that finds no room.
+    "cluster": {
+        "actors.resource": "twist_actor",
+        "actors.num_cpus": 1.0,
+        "learner.resource": "twist_learner",
     },
 }
 
@@ -138,7 +148,25 @@ def resolve(
             if key in OPTIONS:
                 option = "the first argument" if key == "task" else f"--{key.replace('_', '-')}"
                 raise UserError(f"{key} is not set by key=value but by {option}")
-        layers: dict[str, object] = {**TASK_PRESETS[task], **PRESETS.get(preset or "", {}), **given}
+        chosen = (MODE_PRESETS.get(mode or "", {}), TASK_PRESETS[task], PRESETS.get(preset or "", {}), given)
+        layers: dict[str, object] = {key: value for layer in chosen for key, value in layer.items()}
         options = {"mode": mode, "seed": seed, "redis_url": redis_url}
         layers.update({key: value for key, value in options.items() if value is not None})
-        return apply(RunConfig(task=task), layers)
+        config = apply(RunConfig(task=task), layers)
+        _require_cost(config)
+        return config
+
+
+def _require_cost(config: RunConfig) -> None:
+    """Refuses actors that would all be put on the head, where Redis and the driver are, and start no node ever.
+
+    Not a condition of the settings as such: there are runs of earlier versions that have it so.
+
+    Raises:
+        UserError: they cost Ray nothing.
+    """
+    if config.mode == "cluster" and not config.actors.resource and config.actors.num_cpus == 0:
+        raise UserError(
+            "actors.resource is empty and actors.num_cpus is 0: on a cluster an actor must take one of them, or all of "
+            "them run on the head and no node is started for any"
+        )

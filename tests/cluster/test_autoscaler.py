@@ -28,7 +28,7 @@ GCS_PORT, REDIS_PORT = 6379, 6380
 MOST_NODES = 3
 
 CLUSTER = (
-    *("--mode", "cluster", *SMALL, "learner.resource=twist_learner", "actors.resource=twist_actor"),
+    *("--mode", "cluster", *SMALL),
     *("training.metrics_every_seconds=0.5", "actors.resize_seconds=2", "actors.rows_per_call=32"),
 )
 HUNGRY = ("learner.teacher_samples_per_insert=0.05", "learner.student_samples_per_insert=0")

@@ -37,7 +37,7 @@ TRAIN = instead(
     ("train", "reach", "--mode", "cluster", *SMALL),
     *("training.env_steps=20000", "training.metrics_every_seconds=0.5", "training.checkpoint_every_seconds=2"),
     *("learner.teacher_samples_per_insert=0.5", "learner.student_samples_per_insert=0.25"),
-    *("actors.count=4", "actors.resource=twist_actor", "learner.resource=twist_learner"),
+    "actors.count=4",
     *("replay.capacity_steps=100000",),
 )
 

@@ -33,6 +33,9 @@ from replay import EmbeddedServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
+ANYWHERE = ("actors.resource=", "learner.resource=")
+"""The head is the only node, and has neither."""
+
 SECONDS = 900.0
 """Nothing here takes so long; it only keeps what hangs from hanging the tests."""
 
@@ -148,7 +151,7 @@ def test_the_smallest_run_is_trained_by_what_was_sent_and_is_continued_by_hand(
     head: PrivateHead, workplace: Path, redis_url: str, tmp_path: Path
 ) -> None:
     directory = tmp_path / "run with a space"
-    train = ["reach", *SMALL, "--redis-url", redis_url, "--run-dir", str(directory)]
+    train = ["reach", *SMALL, *ANYWHERE, "--redis-url", redis_url, "--run-dir", str(directory)]
     done = run(head, workplace, *submission(head, *train))
     assert done.returncode == 0, done.stdout + done.stderr
     first = done.stdout.splitlines()[0]
@@ -175,7 +178,7 @@ def test_a_run_is_driven_once_goes_on_without_its_follower_and_can_be_stopped_an
     head: PrivateHead, workplace: Path, redis_url: str, server: JobServer, tmp_path: Path
 ) -> None:
     directory, log = tmp_path / "run", tmp_path / "log"
-    command = submission(head, "reach", *SMALL, *LONG, "--redis-url", redis_url, "--run-dir", str(directory))
+    command = submission(head, "reach", *SMALL, *ANYWHERE, *LONG, "--redis-url", redis_url, "--run-dir", str(directory))
     with following(head, workplace, log, *command) as follower:
         wait_until(lambda: learned(directory) > 0 or follower.poll() is not None, log.read_text)
         assert follower.poll() is None, log.read_text() + log.with_suffix(".err").read_text()
@@ -216,7 +219,7 @@ def test_a_driver_that_is_killed_and_submitted_again_ends_as_an_undisturbed_run_
     head: PrivateHead, workplace: Path, redis_url: str, tmp_path: Path
 ) -> None:
     lengths = ("training.env_steps=1500", "training.checkpoint_every_seconds=1", "training.metrics_every_seconds=0.5")
-    train = ["reach", *SMALL, *lengths, "--redis-url", redis_url]
+    train = ["reach", *SMALL, *ANYWHERE, *lengths, "--redis-url", redis_url]
     undisturbed, killed, log = tmp_path / "undisturbed", tmp_path / "killed", tmp_path / "log"
     assert run(head, workplace, *submission(head, *train, "--run-dir", str(undisturbed))).returncode == 0
 
