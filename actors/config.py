@@ -51,13 +51,18 @@ class ActorsConfig:
     resource: str = ""
     """Custom Ray resource of which each actor takes one unit; empty for none."""
     max_errors: Annotated[int, Ge(0), Le(10**9)] = 5
-    """Errors of our own code tolerated per actor within error_window_seconds."""
+    """Errors and losses of one actor's process, other than with its node, tolerated within error_window_seconds."""
     error_window_seconds: Annotated[float, Ge(0), Le(1e7)] = 600.0
-    """Seconds after which an error is forgiven."""
+    """Seconds after which such an error or loss is forgiven."""
     backoff_seconds: Annotated[float, Ge(0), Le(1e7)] = 0.5
     """Seconds of pause after a first failure; doubles with each in a row."""
     max_backoff_seconds: Annotated[float, Ge(0), Le(1e7)] = 30.0
     """Longest such pause in seconds."""
+    start_seconds: Annotated[float, Ge(1), Le(1e7)] = 300.0
+    """Seconds from the start of an actor's process after which one that is not ready counts as hung and is replaced."""
+    hang_seconds: Annotated[float, Ge(1), Le(1e7)] = 60.0
+    """Seconds that a call may take, and one more for each of its rows (rows_per_call), before its actor counts as hung
+    and is replaced; waiting for Redis (replay.retry_seconds) comes on top."""
     drain_seconds: Annotated[float, Ge(0), Le(1e7)] = 30.0
     """Seconds that actors have at the end to write what they hold."""
 

@@ -9,66 +9,56 @@
 There is no loop here but the caller's: `poll` must be called again and again. One call is in flight at each actor:
 
     phase       call in flight   after its result     after its failure
-    starting    ready()          collecting           process died: starting; own error: counted, starting
-    collecting  collect()        collecting, or       process died: starting; own error: counted, collecting
+    starting    ready()          collecting           process lost: starting; own error: the end, or counted, starting
+    collecting  collect()        collecting, or       process lost: starting; own error: counted, collecting
                                  draining
-    draining    drain()          starting, anew, or   process died: starting; own error: counted, draining
+    draining    drain()          starting, anew, or   process lost: starting; own error: counted, draining
                                  gone if not needed
 
 An actor drains because it has grown too big, its node is about to leave, or the pool is to be smaller.
 
-A failure is followed by a pause that doubles with each failure in a row. A process that died is started again by Ray
-(`max_restarts=-1`), or by us where Ray gave it up; the call it was in is lost (`max_task_retries=0`, since it is not
-repeatable) and made anew. Deaths are not limited: nodes come and go. Errors of our own code are, per actor and time.
-After an error the actor itself stays: its worker goes on where it was and loses nothing.
+A failure is followed by a pause that doubles with each failure since the last result. A lost process is replaced by us,
+never by Ray (`max_restarts=0`), which would do it without a word; the call that it was in is made anew. Errors of our
+own code and lost processes are limited, per actor and time; those that are lost with their node are not, as nodes come
+and go. After an error the actor itself stays: its worker goes on where it was and loses nothing. A worker that cannot
+be built when none has been yet ends the run at once: the next one could not be either.
 """
 
+import functools
 import itertools
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayError
 
 from actors.actor import ActorIdentity, ActorPlan, RolloutActor
 from actors.config import ActorsConfig
+from actors.last_words import loss_of
+from actors.losses import ANSWER, AWAY, HUNG, NODE_LOST, PROCESS, Loss, kind_of, last_line, raised_by
+from actors.patience import Patience, Watch
+from actors.placement import places
 from actors.rollout_stats import RolloutStats
+from actors.slot import COLLECTING, DRAINING, STARTING, ActorFailedError, Slot
 from actors.stream import Floats
-from replay.connection import AWAY
+from replay import connection
 
 LOGGER = logging.getLogger(__name__)
-
-STARTING, COLLECTING, DRAINING = "starting", "collecting", "draining"
 
 OUTAGE_PAUSE_SECONDS = 2.0
 """Before an actor that could not reach Redis tries again; by itself it has tried for `replay.retry_seconds`."""
 
+LOOK_SECONDS = 1.0
+"""Between two looks for actors that hang."""
+
 MEMORY, NODE, NOT_NEEDED = "memory", "node", "not needed"
 """Why an actor drains."""
-
-
-class ActorFailedError(RuntimeError):
-    """An actor's own code fails again and again; the message names actor, number of errors and the last one."""
-
-
-class _Slot:
-    """One place in the pool: the actor in it, and how it is doing."""
-
-    def __init__(self, actor_id: str) -> None:
-        self.actor_id = actor_id
-        self.handle: Any = None
-        self.phase = STARTING
-        self.drains_for: str | None = None
-        self.call: Any = None
-        self.identity: ActorIdentity | None = None
-        self.retry_at = 0.0
-        self.failures_in_a_row = 0
-        self.error_times: deque[float] = deque()
 
 
 class ActorPool:
@@ -79,21 +69,25 @@ class ActorPool:
 
     Args:
         plan: what each actor is built from; `plan.worker.actors` sizes the pool.
+        logs: directory for the logs of processes that died.
 
     Raises:
         RuntimeError: Ray is not initialised.
     """
 
-    def __init__(self, plan: ActorPlan) -> None:
+    def __init__(self, plan: ActorPlan, logs: Path) -> None:
         if not ray.is_initialized():
             raise RuntimeError("the actor pool needs ray.init() first")
-        self._plan = plan
+        self._plan, self._logs = plan, logs
         self._config: ActorsConfig = plan.worker.actors
         self._weights: Any = None
         self._version = 0
-        self._restarts = {"died": 0, MEMORY: 0, NODE: 0}
+        self._restarts: Counter[str] = Counter()
         self._errors = 0
-        self._slots: list[_Slot] = []
+        self._one_was_built = False
+        self._watch, self._looked_at = Watch(), 0.0
+        self._seconds, self._counted_at = 0.0, time.monotonic()
+        self._slots: list[Slot] = []
         self.resize(self._config.at_start)
 
     def __enter__(self) -> "ActorPool":
@@ -107,12 +101,9 @@ class ActorPool:
         self._kill_all()
 
     @property
-    def restarts(self) -> Mapping[str, int]:
-        """Actor processes replaced so far, by cause.
-
-        "died": killed, or lost with its node; "memory": had grown too big; "node": its node was about to leave.
-        """
-        return dict(self._restarts)
+    def restarts(self) -> Counter[str]:
+        """Actor processes replaced so far, by cause: those of `actors.losses`, `MEMORY` and `NODE`."""
+        return Counter(self._restarts)
 
     @property
     def identities(self) -> list[ActorIdentity]:
@@ -125,9 +116,8 @@ class ActorPool:
         return sum(slot.drains_for != NOT_NEEDED for slot in self._slots)
 
     def stats(self) -> dict[str, float]:
-        """Number of actors that run, processes replaced by cause, errors of our own code."""
-        restarts = {f"restarts_{cause}": count for cause, count in self._restarts.items()}
-        return {"running": len(self.identities), **restarts, "errors": self._errors}
+        """Number of actors that run, processes replaced for whatever cause, errors of our own code."""
+        return {"running": len(self.identities), "restarts": sum(self._restarts.values()), "errors": self._errors}
 
     def resize(self, count: int) -> None:
         """Has `count` actors from now on: starts more, or lets some drain and leave.
@@ -145,7 +135,7 @@ class ActorPool:
         taken = {slot.actor_id for slot in self._slots}
         free = (actor_id for number in itertools.count() if (actor_id := f"actor{number}") not in taken)
         for _ in range(count - len(staying)):
-            self._slots.append(_Slot(next(free)))
+            self._slots.append(Slot(next(free), self._config))
             self._start(self._slots[-1])
 
     def leave_nodes(self, node_ids: Collection[str]) -> int:
@@ -188,8 +178,7 @@ class ActorPool:
             Results in no particular order; none if the time ran out.
 
         Raises:
-            ActorFailedError: an actor's own code failed too often.
-            ValueError: an actor is above `max_memory_mb` as soon as it starts.
+            ActorFailedError: an actor cannot be built, its own code failed or its process was lost too often.
         """
         deadline = time.monotonic() + timeout_s
         results: list[RolloutStats] = []
@@ -199,8 +188,16 @@ class ActorPool:
                 stats = self._settle(slot)
                 if stats is not None:
                     results.append(stats)
+            self._count_seconds()
+            self._end_hung()
             if results or time.monotonic() >= deadline:
                 return results
+
+    def take_seconds(self) -> float:
+        """Seconds that actors have run since this was asked last, added up; also of those that do not answer."""
+        self._count_seconds()
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
 
     def drain(self, seconds: float = math.inf) -> list[RolloutStats]:
         """Lets every actor finish its call and write what it holds, then ends it. The pool is empty afterwards.
@@ -213,7 +210,7 @@ class ActorPool:
         Returns:
             The last results.
         """
-        pending: dict[Any, _Slot] = {}
+        pending: dict[Any, Slot] = {}
         for slot in self._slots:
             # An actor that was not yet ready holds nothing; a paused one may hold what its failed call collected.
             if slot.phase == STARTING:
@@ -230,13 +227,13 @@ class ActorPool:
                 try:
                     results.append(ray.get(ref))
                 except RayError as error:
-                    LOGGER.warning("%s did not drain: %s", pending[ref].actor_id, _last_line(error))
+                    LOGGER.warning("%s did not drain: %s", pending[ref].actor_id, last_line(error))
             for ref in late:
                 LOGGER.warning("%s did not drain within %g s: its last rows are lost", pending[ref].actor_id, seconds)
         self._kill_all()
         return results
 
-    def _wait(self, deadline: float) -> list[_Slot]:
+    def _wait(self, deadline: float) -> list[Slot]:
         """Waits for a call to finish, a pause or the time to end; gives the slots whose calls have finished."""
         calls = {slot.call: slot for slot in self._slots if slot.call is not None}
         pauses = [slot.retry_at for slot in self._slots if slot.call is None]
@@ -248,29 +245,21 @@ class ActorPool:
         done, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
         return [calls[ref] for ref in done]
 
-    def _settle(self, slot: _Slot) -> RolloutStats | None:
+    def _settle(self, slot: Slot) -> RolloutStats | None:
         """Takes in a finished call and makes the next one; gives the call's result if it was a worker's."""
         call, slot.call = slot.call, None
         try:
             result = ray.get(call)
-        except RayTaskError as error:
-            self._failed(slot, error)
-            return None
-        except RayActorError as error:
-            self._died(slot, error)
-            return None
         except RayError as error:
-            # Ray could not run the call, for one because the weights were lost with their node.
-            LOGGER.warning("a call of %s was lost: %s", slot.actor_id, _last_line(error))
-            self._pause(slot)
+            self._take_in(slot, error)
             return None
-        slot.failures_in_a_row = 0
         if isinstance(result, ActorIdentity):
-            self._check_start(result)
-            slot.identity, slot.phase = result, COLLECTING
+            slot.built(result)
+            self._one_was_built = True
             self._call(slot)
             return None
         assert isinstance(result, RolloutStats)
+        slot.succeeded()
         if slot.phase == DRAINING:
             self._drained(slot)
             return result
@@ -282,13 +271,13 @@ class ActorPool:
         self._call(slot)
         return result
 
-    def _dismiss(self, slot: _Slot) -> None:
+    def _dismiss(self, slot: Slot) -> None:
         """Lets an actor leave for good: at once where it holds nothing, else after its present call."""
         slot.drains_for = NOT_NEEDED
         if slot.identity is None:
             self._remove(slot)
 
-    def _drained(self, slot: _Slot) -> None:
+    def _drained(self, slot: Slot) -> None:
         assert slot.drains_for is not None
         if slot.drains_for == NOT_NEEDED:
             self._remove(slot)
@@ -297,86 +286,98 @@ class ActorPool:
         ray.kill(slot.handle)
         self._start(slot)
 
-    def _remove(self, slot: _Slot) -> None:
+    def _remove(self, slot: Slot) -> None:
         if slot.handle is not None:
             ray.kill(slot.handle)
         self._slots.remove(slot)
 
-    def _check_start(self, identity: ActorIdentity) -> None:
-        limit = self._config.max_memory_mb
-        if identity.memory_mb > limit:
-            raise ValueError(
-                f"max_memory_mb={limit:g}: {identity.actor_id} takes {identity.memory_mb:.0f} MB as soon as it starts"
-            )
-
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         """Puts a new actor into a slot."""
         resources = {self._config.resource: 1.0} if self._config.resource else None
         actor: Any = ray.remote(RolloutActor)
         slot.handle = actor.options(
-            max_restarts=-1, max_task_retries=0, num_cpus=self._config.num_cpus, resources=resources
+            max_restarts=0, max_task_retries=0, num_cpus=self._config.num_cpus, resources=resources
         ).remote(self._plan, slot.actor_id)
         slot.identity, slot.phase, slot.drains_for = None, STARTING, None
         self._call(slot)
 
-    def _call(self, slot: _Slot) -> None:
+    def _call(self, slot: Slot) -> None:
         """Makes the call that the slot's phase asks for."""
+        config = self._config
+        seconds = self._plan.replay.retry_seconds
         if slot.phase == STARTING:
             slot.call = slot.handle.ready.remote()
+            seconds += config.start_seconds
         elif slot.phase == COLLECTING:
             slot.call = slot.handle.collect.remote(
-                self._weights, self._version, self._config.rows_per_call, self._config.wait_seconds
+                self._weights, self._version, config.rows_per_call, config.wait_seconds
             )
+            seconds += config.hang_seconds + config.rows_per_call + config.wait_seconds
         else:
             slot.call = slot.handle.drain.remote()
+            seconds += config.hang_seconds
+        slot.patience = Patience(self._watch, seconds, has_process=slot.identity is not None)
 
-    def _died(self, slot: _Slot, error: RayActorError) -> None:
-        """A process ended, or never came up."""
-        if slot.identity is not None:
-            self._restarts["died"] += 1
-            LOGGER.warning("%s (process %d) died and is replaced", slot.actor_id, slot.identity.pid)
+    def _end_hung(self) -> None:
+        """Replaces those whose call has taken too long."""
+        if time.monotonic() < self._looked_at + LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        there = functools.cache(places)  # asked once at the most, and only while one is being started
+        for slot in [slot for slot in self._slots if slot.is_hung(there)]:
+            slot.call = None
+            self._replace(slot, Loss(HUNG, f"{slot.phase}, it did not answer for {slot.patience.seconds:.0f} s"))
+
+    def _count_seconds(self) -> None:
+        before, self._counted_at = self._counted_at, time.monotonic()
+        self._seconds += (self._counted_at - before) * len(self.identities)
+
+    def _take_in(self, slot: Slot, error: RayError) -> None:
+        """A call has failed; what it means for the slot, and for the run."""
+        kind = kind_of(error)
+        if kind == PROCESS:
+            self._replace(slot, loss_of(slot.handle, error, self._logs, slot.actor_id))
+        elif kind in (AWAY, ANSWER):
+            LOGGER.warning("%s cannot be reached, or its call was lost: %s", slot.actor_id, last_line(error))
+            # An object that is lost are the weights, with whoever had them: that is a loss of its own.
+            if kind == ANSWER and not isinstance(raised_by(error), ObjectLostError):
+                slot.count("lost a call", last_line(error))
+            slot.pause()
+        else:
+            self._failed(slot, error)
+
+    def _replace(self, slot: Slot, loss: Loss) -> None:
+        """Lets a new process take a lost one's place, after a pause."""
+        ray.kill(slot.handle)  # it may still be there: hung, or without memory
         leaving = slot.drains_for == NOT_NEEDED
-        slot.identity, slot.phase, slot.drains_for = None, STARTING, None
+        slot.handle, slot.identity, slot.phase, slot.drains_for = None, None, STARTING, None
         if leaving:
             self._remove(slot)
             return
-        if error.actor_init_failed:
-            self._count_error(slot, error)
-        if not isinstance(error, ActorUnavailableError):
-            slot.handle = None  # Ray has given it up
-        self._pause(slot)
+        self._restarts[loss.cause] += 1
+        LOGGER.warning("%s is lost (%s) and is replaced: %s", slot.actor_id, loss.cause, loss.reason)
+        if loss.cause != NODE_LOST:
+            slot.count("was lost", loss.reason)
+        slot.pause()
 
-    def _failed(self, slot: _Slot, error: RayTaskError) -> None:
+    def _failed(self, slot: Slot, error: RayError) -> None:
         """Our own code raised in an actor, which lives on; what it holds is not lost.
 
         That Redis is away is nobody's error and may last: whoever watches over the run says when it is too long.
         """
-        if isinstance(error.cause, (ConnectionError, *AWAY)):
-            LOGGER.warning("%s waits for Redis: %s", slot.actor_id, _last_line(error))
+        reason = last_line(error)
+        if isinstance(raised_by(error), (ConnectionError, *connection.AWAY)):
+            LOGGER.warning("%s waits for Redis: %s", slot.actor_id, reason)
             slot.retry_at = time.monotonic() + OUTAGE_PAUSE_SECONDS
             return
-        self._count_error(slot, error)
-        self._pause(slot)
-
-    def _count_error(self, slot: _Slot, error: RayError) -> None:
         self._errors += 1
-        now = time.monotonic()
-        slot.error_times.append(now)
-        while slot.error_times[0] < now - self._config.error_window_seconds:
-            slot.error_times.popleft()
-        LOGGER.warning("error in %s: %s", slot.actor_id, _last_line(error))
-        if len(slot.error_times) > self._config.max_errors:
-            raise ActorFailedError(
-                f"{slot.actor_id} failed {len(slot.error_times)} times within {self._config.error_window_seconds:g} s, "
-                f"allowed are {self._config.max_errors}; the last time with {_last_line(error)}"
-            ) from error
-
-    def _pause(self, slot: _Slot) -> None:
-        """Leaves the slot alone for a while, the longer the more often it failed in a row."""
-        # The exponent is bounded because a float is: 2.0**1024 raises.
-        pause = self._config.backoff_seconds * 2.0 ** min(slot.failures_in_a_row, 32)
-        slot.failures_in_a_row += 1
-        slot.retry_at = time.monotonic() + min(pause, self._config.max_backoff_seconds)
+        LOGGER.warning("error in %s: %s", slot.actor_id, error)
+        if slot.phase == STARTING and not self._one_was_built:
+            raise ActorFailedError(f"{slot.actor_id} cannot be built: {reason}") from error
+        if isinstance(error, RayActorError):
+            slot.handle = None  # it failed before it was an actor
+        slot.count("failed", reason)
+        slot.pause()
 
     def _end_pauses(self) -> None:
         now = time.monotonic()
@@ -392,9 +393,3 @@ class ActorPool:
             if slot.handle is not None:
                 ray.kill(slot.handle)
         self._slots = []
-
-
-def _last_line(error: Exception) -> str:
-    """The part of Ray's many-line messages that says what happened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(error)

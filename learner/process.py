@@ -166,7 +166,9 @@ class LearnerProcess:
             self._later.rows_are_in()
 
     def start(self) -> None:
-        """Starts both loops in threads."""
+        """Starts both loops in threads, unless they run."""
+        if self._running:
+            return
         self._running = True
         for thread in self._threads:
             thread.start()

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,27 @@ for variable in ("TWIST_REDIS_URL", "TWIST_ACTOR_REDIS_URL", "TWIST_LEARNER_REDI
 
 # Ray runs its workers at nice 15: where every core has a test of its own they would hardly run at all.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """A Ray of this process, with four CPUs."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # tokens guard servers that others can reach; this one is on loopback
+    import ray
+    from ray._private.authentication_test_utils import reset_auth_token_state
+
+    reset_auth_token_state()  # other tests of this process may have had one
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _node_ip_address="127.0.0.1",
+    )
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,7 @@ def test_a_learner_that_is_killed_begins_again_from_the_newest_checkpoint_and_ac
 
     found = report(run)
     assert (found["learner_restarts"], found["restarts"], found["resumed"], found["lost_rows"]) == (1, {}, 0, 0)
+    assert found["learner_losses"] == {"died": 1}
     assert found["env_steps"] >= 900
     last = of_kind("train", lines(run))[-1]
     assert last["teacher/updates"] == found["updates"]["teacher"] > at_kill["teacher/updates"]
@@ -84,6 +86,43 @@ def test_a_learner_that_is_killed_begins_again_from_the_newest_checkpoint_and_ac
     assert found["replay_ratios"]["teacher"] == pytest.approx(
         RunDirectory.open(run).config.learner.teacher_samples_per_insert, rel=0.3
     )
+
+
+# --- hung -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_learner_and_an_actor_that_hang_are_killed_and_replaced(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    impatient = ("actors.rows_per_call=8", "actors.hang_seconds=2", "training.learner_hang_seconds=4")
+    train = (*instead(LOCAL, *impatient), "replay.retry_seconds=1", "training.env_steps=900", "--run-dir", str(run))
+    with Running(tmp_path / "log", "train", "reach", *train) as running:
+        running.wait_until(lambda: is_past_a_checkpoint(run))
+        for title in ("ray::RolloutActor", "ray::LearnerActor"):
+            (victim,) = running.processes(title)
+            os.kill(victim, signal.SIGSTOP)
+        running.wait()
+
+    found = report(run)
+    assert (found["restarts"], found["learner_losses"]) == ({"hung": 1}, {"hung": 1})
+    assert found["env_steps"] >= 900
+    (learner,) = [row for row in of_kind("event", lines(run)) if row["event"] == "learner_restart"]
+    assert "it did not answer to " in learner["reason"]
+
+
+# --- too little memory ------------------------------------------------------------------------------------------------
+
+
+def test_a_learner_that_ray_kills_for_want_of_memory_ends_the_run_in_one_line_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.02")  # of this machine's memory: more is in use already
+    train = ("train", "reach", *LOCAL, "training.max_learner_losses=2", "--run-dir", str(tmp_path / "run"))
+    done = twist(*train)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert re.search(r"lost 3 times .* its node was short of memory: \S+ of \S+ in use, Ray's limit is ", done.stderr)
+    assert "or lower actors.count, actors.envs_per_actor, replay.capacity_steps or learner.batch_size" in done.stderr
+    events = of_kind("event", lines(tmp_path / "run"))
+    assert [(row["event"], row["cause"]) for row in events] == [("learner_restart", "out_of_memory")] * 2
 
 
 # --- Redis killed -----------------------------------------------------------------------------------------------------

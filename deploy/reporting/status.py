@@ -245,6 +245,8 @@ def _present(
 
 
 def _bottleneck(config: RunConfig, env_steps: int, values: Mapping[str, float]) -> str:
+    if "wait/actors" not in values and values.get("actors/running"):
+        return "No actor has reported in the last minute: one that hangs is replaced after actors.hang_seconds."
     actors, teacher, student = (values.get(f"wait/{name}") for name in ("actors", "teacher", "student"))
     if actors is None or teacher is None or student is None:
         return ""

@@ -48,6 +48,8 @@ class Faults:
     """Actor processes that were replaced, by cause."""
     learner_restarts: Count = 0
     """Learner processes that were lost and begun again from the newest checkpoint."""
+    learner_losses: Mapping[Text, Count] = field(default_factory=dict)
+    """The same by cause; reports of older versions have none."""
     crashes: Count = 0
     """Environments that raised and were rebuilt."""
     replay_outages: Count = 0
@@ -62,10 +64,11 @@ class Faults:
     def described(self) -> list[tuple[str, int]]:
         """Each kind of fault in words, with its count."""
         restarts = [(f"actors restarted ({cause})", count) for cause, count in sorted(self.restarts.items())]
+        learner = [(f"learner restarted ({cause})", count) for cause, count in sorted(self.learner_losses.items())]
         return [
             ("times resumed", self.resumed),
             *(restarts or [("actors restarted", 0)]),
-            ("learner restarted", self.learner_restarts),
+            *(learner or [("learner restarted", self.learner_restarts)]),
             ("environment crashes", self.crashes),
             ("Redis away", self.replay_outages),
             ("seconds without progress", round(self.stalled_seconds)),

@@ -48,6 +48,11 @@ class TrainingConfig:
     """Seconds between two checkpoints (modes local and cluster)."""
     checkpoint_every_updates: Annotated[int, Ge(1), Le(10**9)] = 100
     """Teacher updates between two checkpoints (mode debug)."""
+    learner_hang_seconds: Annotated[float, Ge(1), Le(1e7)] = 180.0
+    """Seconds that the learner may take to answer, before its process counts as hung and is replaced; waiting for Redis
+    (replay.retry_seconds, at its start replay.outage_seconds) comes on top."""
+    max_learner_losses: Annotated[int, Ge(0), Le(10**6)] = 6
+    """Times that the learner's process may be lost, other than with its node, without a new checkpoint."""
     keep_checkpoints: Annotated[int, Ge(1), Le(10**6)] = 3
     """Newest checkpoints to keep."""
     snapshot_every_seconds: Annotated[float, Ge(0), Le(1e7)] = 0.0

@@ -80,7 +80,9 @@ class DebugRun:
         training = self._config.training
         while replay.env_steps() < training.env_steps:
             self._worker.set_weights(*self._learner.publish())
-            monitor.add([self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)])
+            stats = self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)
+            monitor.add([stats])
+            monitor.actors_ran(stats.seconds)
             if replay.env_steps() >= training.env_steps:
                 monitor.add([self._worker.drain()])
                 self._collecting = False

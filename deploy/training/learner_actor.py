@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -14,14 +15,34 @@ from replay.schema import StreamSpec
 
 
 class LearnerActor:
-    """`LearnerProcess` in a process of its own. Its calls answer at once while the loops run in threads."""
+    """`LearnerProcess` in a process of its own. Its calls answer at once while the loops run in threads.
+
+    Nothing is built before `ready` is called: an error of that call is told as it is, while one raised in the
+    constructor would cost the process and be taken for its loss.
+    """
 
     def __init__(
         self, plan: LearnerPlan, spec_json: str, replay_url: str, run_id: str, state: LearnerState | None
     ) -> None:
         """See `LearnerProcess`."""
         self._warnings = KeptWarnings()
-        self._process = LearnerProcess(plan, StreamSpec.from_json(spec_json), replay_url, run_id, state)
+        self._plan, self._spec_json, self._replay_url, self._run_id = plan, spec_json, replay_url, run_id
+        self._state = state
+        self._building = threading.Lock()
+        self._process: LearnerProcess
+
+    def ready(self) -> None:
+        """Builds the learner, and answers once it is built; asked again, it only answers.
+
+        Raises:
+            ValueError: the state does not fit the plan.
+        """
+        with self._building:
+            if hasattr(self, "_process"):
+                return
+            spec = StreamSpec.from_json(self._spec_json)
+            self._process = LearnerProcess(self._plan, spec, self._replay_url, self._run_id, self._state)
+            self._state = None  # as large as the learner
 
     def start(self) -> None:
         """See `LearnerProcess.start`."""

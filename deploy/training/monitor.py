@@ -81,12 +81,15 @@ class RunMonitor:
             self._note_warnings(stats.actor_id, stats.warnings)
             self._waited += stats.waited_seconds
             self._seconds += stats.seconds
-            self._actor_seconds += stats.seconds
             for episode in stats.episodes:
                 self._success[episode.driver].append(episode.success)
                 self._return[episode.driver].append(episode.episode_return)
             self._note_crashes(stats)
             self._write_episodes(stats)
+
+    def actors_ran(self, seconds: float) -> None:
+        """Takes in for how long actors have run, added up; also those that do not answer."""
+        self._actor_seconds += seconds
 
     def event(self, name: str, **values: float | int | str) -> None:
         """Writes down that something happened: these lines are what the report counts."""
@@ -95,7 +98,7 @@ class RunMonitor:
             with shown("Prometheus"):
                 self._exported.event(name, values)
 
-    def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> float:
+    def line(self, env_steps: int, learner: LearnerStatus, replay: Mapping[str, float], running: float) -> float | None:
         """Writes one line of kind "train" and shows it.
 
         Args:
@@ -105,7 +108,7 @@ class RunMonitor:
             running: actors that run.
 
         Returns:
-            Share of their time that actors have waited since the line before.
+            Share of their time that actors have waited since the line before; None if none of them has reported.
         """
         self._note_warnings("the learner", learner.warnings)
         now = time.monotonic()
@@ -117,10 +120,11 @@ class RunMonitor:
             "rate/env_steps": (env_steps - self._last_steps) / seconds,
             "actors/running": running,
             "actors/hours": self.actor_hours,
-            "wait/actors": self._waited / self._seconds if self._seconds > 0 else 0.0,
             "teacher/replay_ratio": learner.teacher_ratio,
             "student/replay_ratio": learner.student_ratio,
         }
+        if self._seconds > 0:
+            values["wait/actors"] = self._waited / self._seconds
         for name, report, updates in (
             ("teacher", learner.teacher, learner.teacher_updates),
             ("student", learner.student, learner.student_updates),
@@ -136,7 +140,7 @@ class RunMonitor:
                 self._exported.line(env_steps, values)
         self._last_line, self._last_steps = now, env_steps
         self._waited = self._seconds = 0.0
-        return values["wait/actors"]
+        return values.get("wait/actors")
 
     def _stalled(self, seconds: float, env_steps: int, learner: LearnerStatus) -> float:
         """Seconds since the run's first step in which neither steps came nor updates were made, line by line."""

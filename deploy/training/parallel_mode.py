@@ -24,12 +24,15 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from actors.actor import ActorPlan
+from actors.losses import Loss
 from actors.pool import ActorPool
 from actors.scaling import PoolSizer
 from deploy.process import signals
@@ -79,6 +82,7 @@ class ParallelRun:
         urls: ReplayUrls,
         state: LearnerState | None,
         newest: Callable[[], LearnerState | None],
+        logs: Path,
     ) -> None:
         """Starts the learner's process; needs a `ray_session`.
 
@@ -88,8 +92,9 @@ class ParallelRun:
             urls: where it is, for each role.
             state: the learner's, to continue from.
             newest: reads the state of the newest checkpoint, for a learner that has to begin again.
+            logs: directory for the logs of processes that died.
         """
-        self._config = config
+        self._config, self._logs = config, logs
         spec, run_id = store.spec, store.run_id
         gpus = gpus_wanted(config.learner)
         gpus = gpus if ray.cluster_resources().get("GPU", 0) >= gpus else 0
@@ -101,8 +106,16 @@ class ParallelRun:
             options = actor.options(num_cpus=0, num_gpus=gpus, resources=resources, max_concurrency=4)
             return options.remote(learner_plan(config, spec), spec.to_json(), urls.learner, run_id, state)
 
-        self._lost_learners: list[str] = []
-        self._learner = LastingLearner(make, state, newest, self._lost_learners.append)
+        self._monitor: RunMonitor | None = None
+        self._learner = LastingLearner(
+            make,
+            state,
+            newest,
+            self._note_loss,
+            logs,
+            most_losses=config.training.max_learner_losses,
+            patience=self._learner_seconds,
+        )
         self._plan = ActorPlan(worker_plan(config, spec, run_id), spec.to_json(), urls.actor, config.replay)
         self._restarts: dict[str, int] = {}
 
@@ -131,26 +144,36 @@ class ParallelRun:
         metrics = _Every(training.metrics_every_seconds)
         weights, saving = _Every(training.weights_every_seconds), _Every(training.checkpoint_every_seconds)
         taking, leaving = _Every(training.snapshot_every_seconds or math.inf), _Every(DRAIN_SECONDS)
-        version, collecting = 0, True
+        version, collecting, told = 0, True, False
+        self._monitor = monitor
         self._learner.begin("start")
-        with ActorPool(self._plan) as pool:
+        with ActorPool(self._plan, self._logs) as pool, ExitStack() as at_the_end:
+            at_the_end.callback(self._note_restarts, pool, monitor)
             sizer = PoolSizer(actors, time.monotonic())
 
-            def go_on() -> None:
+            def go_on(seconds: float = 0.0) -> None:
                 """What must not wait while the learner is waited for."""
-                if collecting:
-                    monitor.add(pool.poll(0.0))
-
-            while not signals.asked():
-                if collecting and (replay.env_steps() >= training.env_steps or self._hours_are_spent(monitor)):
+                nonlocal collecting
+                if not collecting:
+                    return
+                monitor.add(pool.poll(seconds))
+                monitor.actors_ran(pool.take_seconds())
+                if self._hours_are_spent(monitor):
                     monitor.add(pool.drain())
                     collecting = False
+
+            while not signals.asked():
+                if collecting and replay.env_steps() >= training.env_steps:
+                    monitor.add(pool.drain())
+                    collecting = False
+                if not collecting and not told:
                     self._learner.begin("rows_are_in")
+                    told = True
                 if collecting:
-                    monitor.add(pool.poll(POLL_SECONDS))
+                    go_on(POLL_SECONDS)
                     if leaving.due():
                         pool.leave_nodes(draining_nodes())
-                    if weights.due():
+                    if collecting and weights.due():
                         version = self._hand_over_weights(pool, version, go_on)
                 else:
                     time.sleep(POLL_SECONDS)
@@ -159,9 +182,9 @@ class ParallelRun:
                     self._note_restarts(pool, monitor)
                     running = pool.stats()["running"]
                     waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
-                    if _is_over(collecting, status, training.student_updates):
+                    if _is_over(not told, status, training.student_updates):
                         break
-                    if collecting and not replay.away:
+                    if collecting and waited is not None and not replay.away:
                         self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
                 if taking.due():
                     acting = self._learner.call("capture_acting", go_on)
@@ -187,6 +210,12 @@ class ParallelRun:
         pool.set_weights(flat, newest)
         return int(newest)
 
+    def _learner_seconds(self, method: str) -> float:
+        """That a call may take before the learner counts as hung; what waits for Redis waits as long as it may."""
+        replay = self._config.replay
+        waiting = replay.outage_seconds if method == "ready" else replay.retry_seconds
+        return self._config.training.learner_hang_seconds + waiting
+
     def _hours_are_spent(self, monitor: RunMonitor) -> bool:
         cap = self._config.actors.max_hours
         return cap > 0.0 and monitor.actor_hours >= cap
@@ -211,9 +240,10 @@ class ParallelRun:
             for _ in range(count - self._restarts.get(cause, 0)):
                 monitor.event("actor_restart", cause=cause)
             self._restarts[cause] = count
-        for cause in self._lost_learners:
-            monitor.event("learner_restart", cause=cause)
-        self._lost_learners.clear()
+
+    def _note_loss(self, loss: Loss) -> None:
+        if self._monitor is not None:
+            self._monitor.event("learner_restart", cause=loss.cause, reason=loss.reason)
 
 
 def _is_over(collecting: bool, status: LearnerStatus, student_updates: int) -> bool:

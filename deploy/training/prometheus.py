@@ -22,7 +22,7 @@ from deploy.reporting.progress import EPISODES_IN_MEAN
 TAGS = ("task", "run_id")
 """Labels of every metric."""
 EVENT_TAGS = (*TAGS, "event", "cause")
-"""Labels of the counter; `cause` is empty but for "actor_restart", where it is one of a few words."""
+"""Labels of the counter; `cause` is empty but for restarts of actors and learner, where it is one of a few words."""
 
 STEPS, AWAY = "env_steps", "replay/away"
 COUNTERS = {
@@ -145,6 +145,6 @@ class PrometheusMetrics:
         if name in ("replay_away", "replay_back"):
             self._away = name == "replay_away"
         # Other causes are sentences of Ray's: as labels they would make a series each.
-        cause = str(values["cause"]) if name == "actor_restart" else ""
+        cause = str(values["cause"]) if name in ("actor_restart", "learner_restart") else ""
         count = float(values["count"]) if name == "environment_crash" else 1.0
         self._events.inc(count, {"event": name, "cause": cause})

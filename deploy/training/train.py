@@ -147,7 +147,7 @@ def _train(
             stack.enter_context(ray_session(config.mode))
             from deploy.training.parallel_mode import ParallelRun  # imports Ray, which debug mode does without
 
-            started = ParallelRun(*arguments, newest=lambda: _newest_state(run))
+            started = ParallelRun(*arguments, newest=lambda: _newest_state(run), logs=run.logs)
         stack.enter_context(display)
         snapshots = Snapshots(run.snapshots)
         stack.enter_context(signals.held())

@@ -284,6 +284,22 @@ def test_rates_before_a_run_was_continued_do_not_count(run: MadeUpRun) -> None:
     assert run.status().values["rate/env_steps"] == 50.0
 
 
+def test_actors_that_do_not_report_are_not_taken_for_busy_ones(run: MadeUpRun) -> None:
+    """More of them would be no help: those that are there hang."""
+    run.write("train", 5000, train_line(wait__actors=0.0, wait__teacher=1.0, wait__student=1.0))
+    assert "more would help" in run.status().bottleneck
+    silent = train_line(wait__teacher=1.0, wait__student=1.0)
+    del silent["wait/actors"]
+    for _ in range(13):
+        run.clock.seconds += 5.0
+        run.write("train", 5000, silent)
+    status = run.status()
+    assert status.bottleneck == (
+        "No actor has reported in the last minute: one that hangs is replaced after actors.hang_seconds."
+    )
+    assert status.to_json()["waiting"]["actors"] is None
+
+
 def test_success_is_the_last_that_is_known(run: MadeUpRun) -> None:
     run.write("train", 1000, train_line(actors__success_student=0.25))
     run.write("train", 2000, train_line())
@@ -350,7 +366,7 @@ def test_every_fault_is_counted(run: MadeUpRun) -> None:
     run.event("resumed", lost_env_steps=5)
     for cause in ("died", "memory", "died"):
         run.event("actor_restart", cause=cause)
-    run.event("learner_restart", cause="The node died.")
+    run.event("learner_restart", cause="out_of_memory", reason="its node was short of memory")
     run.event("environment_crash", actor="actor0", count=2)
     run.event("replay_away", reason="refused")
     run.event("replay_back", seconds=2.5, lost_env_steps=7)
@@ -360,6 +376,7 @@ def test_every_fault_is_counted(run: MadeUpRun) -> None:
         resumed=1,
         restarts={"died": 2, "memory": 1},
         learner_restarts=1,
+        learner_losses={"out_of_memory": 1},
         crashes=2,
         replay_outages=1,
         stalled_seconds=12.4,
@@ -367,7 +384,8 @@ def test_every_fault_is_counted(run: MadeUpRun) -> None:
         lost_rows=12,
     )
     assert paragraph(status, "faults").startswith(
-        "times resumed: 1, actors restarted (died): 2, actors restarted (memory): 1, learner restarted: 1, "
+        "times resumed: 1, actors restarted (died): 2, actors restarted (memory): 1, "
+        "learner restarted (out_of_memory): 1, "
         "environment crashes: 2, Redis away: 1, seconds without progress: 12, chunks quarantined: 3, "
         "replay rows lost: 12"
     )
@@ -418,9 +436,7 @@ def test_the_last_events_are_shown_with_their_age(run: MadeUpRun) -> None:
 def test_it_fits_into_80_columns_and_a_few_dozen_lines(run: MadeUpRun) -> None:
     run.train()
     run.event("pool_resized", actors=4, reason="of 2 actors' time 1% is waiting, of the learner's 50%: 2 -> 4 actors")
-    run.event(
-        "learner_restart", cause="The actor died unexpectedly before finishing this task, on a node that is gone."
-    )
+    run.event("learner_restart", cause="died", reason="Fatal Python error: Segmentation fault (its log: x.err)")
     lines = shown(run.status())
     assert max(map(len, lines)) <= 80
     assert len(lines) < 30

@@ -144,11 +144,11 @@ def test_events_are_counted_by_kind_and_restarts_by_cause(made: dict[str, Record
     metrics = PrometheusMetrics("reach", "4f1c")
     metrics.event("actor_restart", {"cause": "died"})
     metrics.event("environment_crash", {"actor": "actor0", "count": 3})
-    metrics.event("learner_restart", {"cause": "The actor died unexpectedly before finishing this task."})
+    metrics.event("learner_restart", {"cause": "hung", "reason": "it did not answer for 120 s"})
     assert made["twist_events"].counted == [
         (1.0, {"event": "actor_restart", "cause": "died"}),
         (3.0, {"event": "environment_crash", "cause": ""}),
-        (1.0, {"event": "learner_restart", "cause": ""}),
+        (1.0, {"event": "learner_restart", "cause": "hung"}),
     ]
 
 
