@@ -96,14 +96,14 @@ class RolloutActor:
         node_id = ray.get_runtime_context().get_node_id()
         return ActorIdentity(actor_id, incarnation, os.getpid(), node_id, resident_memory_mb())
 
-    def collect(self, weights: Floats | None, version: int, rows: int, timeout_s: float) -> RolloutStats:
+    def collect(self, weights: Floats | None, version: int, rows: int, credit: int) -> RolloutStats:
         """Loads the weights if they are newer, then collects; see `RolloutWorker.collect`.
 
         Args:
             weights: all of them in one array, read-only out of Ray's object store; None while there are none.
             version: theirs.
             rows: to collect.
-            timeout_s: seconds to wait for the limiters at most.
+            credit: rows for which chunks may be begun.
 
         Returns:
             What happened; the pause since the call before counts as waited.
@@ -112,7 +112,7 @@ class RolloutActor:
         try:
             if weights is not None:
                 self._worker.set_weights(weights, version)
-            stats = self._worker.collect(rows, timeout_s)
+            stats = self._worker.collect(rows, credit)
         finally:
             self._idle_since = time.monotonic()
         return replace(

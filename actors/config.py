@@ -38,8 +38,6 @@ class ActorsConfig:
     """Share of episodes driven from images through the student, once it has trained enough to drive."""
     rows_per_call: Annotated[int, Ge(1), Le(10**6)] = 256
     """Rows collected between two looks at the newest weights."""
-    wait_seconds: Annotated[float, Ge(0), Le(1e7)] = 1.0
-    """Seconds one call waits at most while the learner is behind."""
     crash_allowance: Annotated[int, Ge(0), Le(10**9)] = 3
     """Environment crashes that one actor may have in any case."""
     crashes_per_1000_episodes: Annotated[float, Ge(0), Le(1e9)] = 5.0

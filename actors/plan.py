@@ -10,7 +10,6 @@ from actors.entropy import POLICY, entropy
 from actors.worker import RolloutWorker
 from learner.acting import ActingPolicy
 from learner.config import LearnerConfig
-from replay.limiter import LimiterPlan
 from replay.store import ReplayStore
 from sim import make_env
 from sim.config import SimConfig
@@ -25,7 +24,6 @@ class WorkerPlan:
         sim: the world's settings; its `views` is the spec's.
         learner: sizes of the networks.
         actors: the worker's settings.
-        limiters: all of them must allow a row.
         run_id: of the run.
         seed: of the run.
     """
@@ -34,7 +32,6 @@ class WorkerPlan:
     sim: SimConfig
     learner: LearnerConfig
     actors: ActorsConfig
-    limiters: tuple[LimiterPlan, ...]
     run_id: str
     seed: int
 
@@ -55,7 +52,6 @@ class WorkerPlan:
             make,
             ActingPolicy(store.spec, self.learner, device="cpu", seed=policy_seed),
             store,
-            [limiter.join(store) for limiter in self.limiters],
             self.actors,
             run_id=self.run_id,
             actor_id=actor_id,

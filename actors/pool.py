@@ -3,10 +3,11 @@
     driver, one thread                                      each actor, a process of its own
     ------------------                                      --------------------------------
     set_weights --> object store (one array, version) -----> loaded if newer
-    poll: ray.wait <--------------------------- RolloutStats  collect(weights, version, rows, timeout)
-          and the next call at once -----------------------> environments --> chunks --> replay
+    poll: ray.wait <--------------------------- RolloutStats  collect(weights, version, rows, credit)
+          and the next call, as credit allows -------------> environments --> chunks --> replay
 
-There is no loop here but the caller's: `poll` must be called again and again. One call is in flight at each actor:
+There is no loop here but the caller's: `poll` must be called again and again. One call is in flight at each actor, or
+none where nothing is under way and there is no credit for more (`replay.credits`):
 
     phase       call in flight   after its result     after its failure
     starting    ready()          collecting           process lost: starting; own error: the end, or counted, starting
@@ -36,29 +37,26 @@ from types import TracebackType
 from typing import Any
 
 import ray
+from ray import ObjectRef
 from ray.exceptions import ObjectLostError, RayActorError, RayError
 
 from actors.actor import ActorIdentity, ActorPlan, RolloutActor
 from actors.config import ActorsConfig
+from actors.draining import drained
 from actors.last_words import loss_of
 from actors.losses import ANSWER, AWAY, HUNG, NODE_LOST, PROCESS, Loss, kind_of, last_line, raised_by
 from actors.patience import Patience, Watch
 from actors.placement import places
 from actors.rollout_stats import RolloutStats
-from actors.slot import COLLECTING, DRAINING, STARTING, ActorFailedError, Slot
+from actors.slot import COLLECTING, DRAINING, MEMORY, NODE, NOT_NEEDED, STARTING, ActorFailedError, Slot
 from actors.stream import Floats
 from replay import connection
+from replay.credits import RowCredits
 
 LOGGER = logging.getLogger(__name__)
 
-OUTAGE_PAUSE_SECONDS = 2.0
-"""Before an actor that could not reach Redis tries again; by itself it has tried for `replay.retry_seconds`."""
-
 LOOK_SECONDS = 1.0
 """Between two looks for actors that hang."""
-
-MEMORY, NODE, NOT_NEEDED = "memory", "node", "not needed"
-"""Why an actor drains."""
 
 
 class ActorPool:
@@ -69,16 +67,17 @@ class ActorPool:
 
     Args:
         plan: what each actor is built from; `plan.worker.actors` sizes the pool.
+        credits: which rows actors may add.
         logs: directory for the logs of processes that died.
 
     Raises:
         RuntimeError: Ray is not initialised.
     """
 
-    def __init__(self, plan: ActorPlan, logs: Path) -> None:
+    def __init__(self, plan: ActorPlan, credits: RowCredits, logs: Path) -> None:
         if not ray.is_initialized():
             raise RuntimeError("the actor pool needs ray.init() first")
-        self._plan, self._logs = plan, logs
+        self._plan, self._credits, self._logs = plan, credits, logs
         self._config: ActorsConfig = plan.worker.actors
         self._weights: Any = None
         self._version = 0
@@ -114,6 +113,12 @@ class ActorPool:
     def size(self) -> int:
         """Actors that there are to be, whether they run already or wait for a node."""
         return sum(slot.drains_for != NOT_NEEDED for slot in self._slots)
+
+    @property
+    def refusal(self) -> str:
+        """What Redis said to actors, where it lets none of those that have something to do get on; else empty."""
+        busy = [slot.refused for slot in self._slots if slot.refused or slot.call is not None]
+        return busy[0] if busy and all(busy) else ""
 
     def stats(self) -> dict[str, float]:
         """Number of actors that run, processes replaced for whatever cause, errors of our own code."""
@@ -154,11 +159,11 @@ class ActorPool:
                 told += 1
         return told
 
-    def set_weights(self, flat: Floats, version: int) -> None:
+    def set_weights(self, weights: Floats | ObjectRef[Floats], version: int) -> None:
         """Hands new weights to every call that is made from now on.
 
         Args:
-            flat: all weights in one float32 array; copied.
+            weights: one float32 array; copied. Or where Ray has it: it is then lost with the process that put it.
             version: theirs.
 
         Raises:
@@ -166,10 +171,14 @@ class ActorPool:
         """
         if version <= self._version:
             raise ValueError(f"weights version {version}: it must be above the last one, {self._version}")
-        self._weights, self._version = ray.put(flat), version
+        self._weights, self._version = weights if isinstance(weights, ObjectRef) else ray.put(weights), version
+
+    def replace_weights(self, flat: Floats) -> None:
+        """Hands the same weights to every call from another place, as the process that had put them is lost."""
+        self._weights = ray.put(flat)
 
     def poll(self, timeout_s: float) -> list[RolloutStats]:
-        """Takes in what has finished and gives every idle actor its next call.
+        """Gives idle actors their next call, as credit allows, and takes in what has finished.
 
         Args:
             timeout_s: seconds to wait for a first result.
@@ -183,6 +192,7 @@ class ActorPool:
         deadline = time.monotonic() + timeout_s
         results: list[RolloutStats] = []
         while True:
+            self._credits.look()
             self._end_pauses()
             for slot in self._wait(deadline):
                 stats = self._settle(slot)
@@ -199,6 +209,10 @@ class ActorPool:
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
+    def idle(self) -> list[RolloutStats]:
+        """Reports of the actors that stand idle for want of credit: how long, since they or this told of it last."""
+        return [slot.idle_report() for slot in self._slots if slot.is_idle]
+
     def drain(self, seconds: float = math.inf) -> list[RolloutStats]:
         """Lets every actor finish its call and write what it holds, then ends it. The pool is empty afterwards.
 
@@ -210,26 +224,7 @@ class ActorPool:
         Returns:
             The last results.
         """
-        pending: dict[Any, Slot] = {}
-        for slot in self._slots:
-            # An actor that was not yet ready holds nothing; a paused one may hold what its failed call collected.
-            if slot.phase == STARTING:
-                continue
-            if slot.call is not None:
-                pending[slot.call] = slot
-            if slot.phase == COLLECTING or slot.call is None:
-                pending[slot.handle.drain.remote()] = slot
-        results: list[RolloutStats] = []
-        seconds = min(seconds, self._config.drain_seconds)
-        if pending:
-            done, late = ray.wait(list(pending), num_returns=len(pending), timeout=seconds)
-            for ref in done:
-                try:
-                    results.append(ray.get(ref))
-                except RayError as error:
-                    LOGGER.warning("%s did not drain: %s", pending[ref].actor_id, last_line(error))
-            for ref in late:
-                LOGGER.warning("%s did not drain within %g s: its last rows are lost", pending[ref].actor_id, seconds)
+        results = drained(self._slots, min(seconds, self._config.drain_seconds))
         self._kill_all()
         return results
 
@@ -246,7 +241,7 @@ class ActorPool:
         return [calls[ref] for ref in done]
 
     def _settle(self, slot: Slot) -> RolloutStats | None:
-        """Takes in a finished call and makes the next one; gives the call's result if it was a worker's."""
+        """Takes in a finished call, after which the slot is due for its next; gives the result if it was a worker's."""
         call, slot.call = slot.call, None
         try:
             result = ray.get(call)
@@ -256,19 +251,16 @@ class ActorPool:
         if isinstance(result, ActorIdentity):
             slot.built(result)
             self._one_was_built = True
-            self._call(slot)
             return None
         assert isinstance(result, RolloutStats)
-        slot.succeeded()
+        self._credits.report(slot.actor_id, result.pending_rows)
+        result = slot.succeeded(result)
         if slot.phase == DRAINING:
             self._drained(slot)
             return result
         if result.memory_mb > self._config.max_memory_mb and slot.drains_for is None:
             LOGGER.info("%s has grown to %.0f MB and is replaced", slot.actor_id, result.memory_mb)
             slot.drains_for = MEMORY
-        if slot.drains_for is not None:
-            slot.phase = DRAINING
-        self._call(slot)
         return result
 
     def _dismiss(self, slot: Slot) -> None:
@@ -289,6 +281,7 @@ class ActorPool:
     def _remove(self, slot: Slot) -> None:
         if slot.handle is not None:
             ray.kill(slot.handle)
+        self._credits.forget(slot.actor_id)
         self._slots.remove(slot)
 
     def _start(self, slot: Slot) -> None:
@@ -299,20 +292,25 @@ class ActorPool:
             max_restarts=0, max_task_retries=0, num_cpus=self._config.num_cpus, resources=resources
         ).remote(self._plan, slot.actor_id)
         slot.identity, slot.phase, slot.drains_for = None, STARTING, None
+        self._credits.forget(slot.actor_id)
         self._call(slot)
 
     def _call(self, slot: Slot) -> None:
-        """Makes the call that the slot's phase asks for."""
+        """Makes the call that the slot's phase asks for; none for an actor without credit, which is looked at again."""
         config = self._config
         seconds = self._plan.replay.retry_seconds
+        if slot.phase == COLLECTING and slot.drains_for is not None:
+            slot.phase = DRAINING
         if slot.phase == STARTING:
             slot.call = slot.handle.ready.remote()
             seconds += config.start_seconds
         elif slot.phase == COLLECTING:
-            slot.call = slot.handle.collect.remote(
-                self._weights, self._version, config.rows_per_call, config.wait_seconds
-            )
-            seconds += config.hang_seconds + config.rows_per_call + config.wait_seconds
+            credit = self._credits.grant(slot.actor_id, random=self._version == 0, among=len(self.identities))
+            if credit is None:
+                slot.wait_for_credit()
+                return
+            slot.call = slot.handle.collect.remote(self._weights, self._version, config.rows_per_call, credit)
+            seconds += config.hang_seconds + config.rows_per_call
         else:
             slot.call = slot.handle.drain.remote()
             seconds += config.hang_seconds
@@ -350,6 +348,7 @@ class ActorPool:
         """Lets a new process take a lost one's place, after a pause."""
         ray.kill(slot.handle)  # it may still be there: hung, or without memory
         leaving = slot.drains_for == NOT_NEEDED
+        self._credits.forget(slot.actor_id)
         slot.handle, slot.identity, slot.phase, slot.drains_for = None, None, STARTING, None
         if leaving:
             self._remove(slot)
@@ -366,9 +365,9 @@ class ActorPool:
         That Redis is away is nobody's error and may last: whoever watches over the run says when it is too long.
         """
         reason = last_line(error)
-        if isinstance(raised_by(error), (ConnectionError, *connection.AWAY)):
+        if connection.is_outage(raised_by(error)):
             LOGGER.warning("%s waits for Redis: %s", slot.actor_id, reason)
-            slot.retry_at = time.monotonic() + OUTAGE_PAUSE_SECONDS
+            slot.wait_for_redis(reason)
             return
         self._errors += 1
         LOGGER.warning("error in %s: %s", slot.actor_id, error)
@@ -381,7 +380,8 @@ class ActorPool:
 
     def _end_pauses(self) -> None:
         now = time.monotonic()
-        for slot in self._slots:
+        # Who has waited longest comes first to what credit there is.
+        for slot in sorted(self._slots, key=lambda slot: slot.idle_since):
             if slot.call is None and slot.retry_at <= now:
                 if slot.handle is None:
                     self._start(slot)

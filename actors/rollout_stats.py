@@ -58,10 +58,12 @@ class RolloutStats:
         episodes: those that finished in this call.
         crashes: environments that raised in this call and were rebuilt.
         first_crashes: the first few of them in full.
-        waited_seconds: of `seconds`, what passed waiting for the limiters, for Redis and (in a Ray actor) for the call.
+        waited_seconds: of `seconds`, what passed waiting for Redis and, in a Ray actor, for the call, which comes when
+            there is credit.
         seconds: length of the call and, in a Ray actor, of the pause before it.
         policy_version: the weights in use at the end; 0 for none yet.
         memory_mb: resident memory of this process now, in 2^20 bytes.
+        pending_rows: of the chunks that are begun and not yet in replay, those not yet taken included.
         warnings: in this actor's process since the call before, each with how often.
     """
 
@@ -76,6 +78,7 @@ class RolloutStats:
     seconds: float
     policy_version: int
     memory_mb: float
+    pending_rows: int
     warnings: tuple[tuple[str, int], ...] = ()
 
     def returns(self, driver: str) -> tuple[float, ...]:

@@ -1,12 +1,12 @@
 """How many actors a run needs: decided by who waits for whom, not by how busy a processor is.
 
-With n actors running, of whose time a share `actors_waited` passes waiting for the limiters, and a learner that waits
+With n actors running, of whose time a share `actors_waited` passes waiting for credit, and a learner that waits
 for rows a share `learner_waited` of its own::
 
     needed = n * (1 - actors_waited) / (1 - learner_waited) / BUSY
 
 The numerator is how many actors would do the present work without a pause, the denominator how much more the learner
-would take. Where both wait, each for the other's limiter, more actors do not help, and the formula says so. BUSY leaves
+would take. Where both wait, each for the other, more actors do not help, and the formula says so. BUSY leaves
 actors a little to spare: a learner that waits costs more than an actor that does.
 """
 
@@ -60,7 +60,7 @@ class PoolSizer:
             now: seconds, on the clock of the constructor.
             wanted: actors asked for; some may still wait for a node.
             running: actors that collect.
-            actors_waited: share of their time that they waited for limiters or Redis since the last call, 0 to 1.
+            actors_waited: share of their time that they waited for credit or Redis since the last call, 0 to 1.
             learner_waited: share of its time that the teacher's loop waited for rows since the last call, 0 to 1.
 
         Returns:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from actors.actor import ActorIdentity
 from actors.config import ActorsConfig
 from actors.patience import Patience, Watch
+from actors.rollout_stats import RolloutStats
 
 STARTING, COLLECTING, DRAINING = "starting", "collecting", "draining"
+
+MEMORY, NODE, NOT_NEEDED = "memory", "node", "not needed"
+"""Why an actor drains."""
+
+OUTAGE_PAUSE_SECONDS = 2.0
+"""Before an actor that could not reach Redis tries again; by itself it has tried for `replay.retry_seconds`."""
+
+CREDIT_PAUSE_SECONDS = 0.05
+"""Between two looks whether there is credit for those who have none; a chunk takes longer than that to collect."""
 
 
 class ActorFailedError(RuntimeError):
@@ -30,6 +41,8 @@ class Slot:
         patience: with the last one.
         identity: of a process that is built.
         retry_at: end of the pause, on the monotonic clock.
+        refused: what Redis said when its last call failed for that; else empty.
+        idle_since: when it had a call last, or told that it has none.
     """
 
     def __init__(self, actor_id: str, config: ActorsConfig) -> None:
@@ -42,6 +55,10 @@ class Slot:
         self.patience = Patience(Watch(), 0.0, has_process=False)
         self.identity: ActorIdentity | None = None
         self.retry_at = 0.0
+        self.refused = ""
+        self.idle_since = 0.0
+        self._idle_told = 0.0  # seconds, which its next report will tell again
+        self._last: RolloutStats | None = None
         self._in_a_row = 0
         self._times: deque[float] = deque()
 
@@ -56,7 +73,8 @@ class Slot:
             raise ActorFailedError(
                 f"max_memory_mb={limit:g}: {identity.actor_id} takes {identity.memory_mb:.0f} MB as soon as it starts"
             )
-        self.identity, self.phase = identity, COLLECTING
+        self.identity, self.phase, self.retry_at, self.idle_since = identity, COLLECTING, 0.0, time.monotonic()
+        self._idle_told, self._last, self.refused = 0.0, None, ""
 
     def is_hung(self, places: Callable[[], Collection[str]]) -> bool:
         """Whether its call has taken too long.
@@ -66,9 +84,38 @@ class Slot:
         """
         return self.call is not None and self.patience.is_over(lambda: self.handle._actor_id.hex() in places())
 
-    def succeeded(self) -> None:
-        """It has given a result: the next pause is a short one."""
-        self._in_a_row = 0
+    @property
+    def is_idle(self) -> bool:
+        """Whether an actor that collects stands idle, for want of credit or in a pause."""
+        return self.phase == COLLECTING and self.call is None and self._last is not None
+
+    def succeeded(self, result: RolloutStats) -> RolloutStats:
+        """It has given a result: the next call is due, and the next pause a short one.
+
+        Returns:
+            The result without the idle time that `idle_report` has told of already.
+        """
+        self._in_a_row, self.retry_at, self.idle_since, self.refused = 0, 0.0, time.monotonic(), ""
+        told, self._idle_told, self._last = self._idle_told, 0.0, result
+        waited, seconds = (max(value - told, 0.0) for value in (result.waited_seconds, result.seconds))
+        return replace(result, waited_seconds=waited, seconds=seconds)
+
+    def idle_report(self) -> RolloutStats:
+        """How long the actor has stood idle since it, or this, told of it last."""
+        assert self._last is not None
+        now = time.monotonic()
+        seconds, self.idle_since = now - self.idle_since, now
+        self._idle_told += seconds
+        nothing = replace(self._last, rows=0, env_steps=0, episodes=(), crashes=0, first_crashes=())
+        return replace(nothing, waited_seconds=seconds, seconds=seconds)
+
+    def wait_for_credit(self) -> None:
+        """There is none for it now."""
+        self.retry_at = time.monotonic() + CREDIT_PAUSE_SECONDS
+
+    def wait_for_redis(self, reason: str) -> None:
+        """Redis did not let it write, nobody's error; it holds what it has."""
+        self.refused, self.retry_at = reason, time.monotonic() + OUTAGE_PAUSE_SECONDS
 
     def pause(self) -> None:
         """Leaves the slot alone for a while, the longer the more often it failed since its last result."""

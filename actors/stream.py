@@ -79,6 +79,8 @@ class EnvironmentStream:
         renders: whether this environment gives images.
         counts: since the stream was opened.
 
+    Only with a chunk under way do rows come: see `begin_chunk`.
+
     Args:
         make_env: builds the environment, at once and after each crash.
         writer: of this stream alone.
@@ -107,6 +109,8 @@ class EnvironmentStream:
         self.state: Floats = np.zeros(spec.state_dim, np.float32)
         self.image: Image | None = None
         self.counts = StreamCounts()
+        self._begun = 0  # episodes
+        self._chunk: int | None = None  # number of the last one that was begun
         self._finished: list[EpisodeResult] = []
         self._make_env = make_env
         self._spec = spec
@@ -117,6 +121,20 @@ class EnvironmentStream:
         self._steps = 0
         self._return = 0.0
         self._actions: list[npt.NDArray[Any]] = []  # as the environment was given them
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a chunk is begun and not yet complete. The newest row of an episode that goes on completes none."""
+        return self._chunk == self.writer.chunks
+
+    @property
+    def episodes_finished(self) -> int:
+        """Episodes that have ended, whatever ended them."""
+        return self._begun - int(self.in_episode)
+
+    def begin_chunk(self) -> None:
+        """Lets the next rows come, up to `writer.chunk_rows` of them."""
+        self._chunk = self.writer.chunks
 
     def begin(self, driver: str, policy_version: int) -> None:
         """Resets the environment with a fresh seed and writes the episode's first row.
@@ -149,6 +167,7 @@ class EnvironmentStream:
             raise self._crash(seed, error) from error
         self.driver, self.state, self.image = driver, state, image
         self.in_episode = self.is_first = True
+        self._begun += 1
         self._episode, self._renderer = episode, renderer
         no_action = np.zeros(self._spec.action_dim, np.float32)
         self._write(Step(state, image, state_at_exposure, no_action, 0.0, True, False, False), policy_version)

@@ -1,6 +1,9 @@
 """The rollout worker: several environments, one batched policy step for all of them, chunks out, weights in.
 
-    reset those that need it -> one policy step for all -> step each -> row to its writer -> next sweep
+    begin chunks as credit allows -> reset who needs it -> one policy step for all -> step each -> row to its writer
+
+An environment moves while it has a chunk under way, and a chunk is begun only when the worker has credit for all of it
+(`replay.credits`). With less credit than environments some of them stand still, in turn.
 
 The worker is plain Python without Ray and without threads. It keeps all of its state between calls, so that a call may
 end anywhere, and a call that failed because replay did not answer can simply be made again: no step is taken twice and
@@ -8,10 +11,11 @@ no row is lost or doubled.
 """
 
 import functools
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,12 +33,8 @@ from actors.stream import (
     StreamCounts,
     draw_first_chunk_rows,
 )
-from replay.limiter import SamplesPerInsert
 from replay.store import ReplayStore
 from replay.writer import StreamWriter
-
-# How often a blocked worker asks the limiters again. A chunk takes longer than that to collect.
-LIMITER_POLL_SECONDS = 0.02
 
 CRASHES_IN_FULL = 3
 """Crashes of one report that are told in full; what crashes more often than that mostly does so for the same reason."""
@@ -81,6 +81,9 @@ class ActingPolicyLike(Protocol):
             action [N, A] in [-1, 1] and the new carry.
         """
 
+    def merged(self, before: Any, after: Any, moved: Flags, /) -> Any:
+        """The carry of environments of which only some took the step: `after` where `moved` [N], else `before`."""
+
 
 class CrashBudgetError(RuntimeError):
     """The environments crash too often to go on; the message names the last crash with its episode seed."""
@@ -97,7 +100,6 @@ class RolloutWorker:
         make_env: builds one environment.
         policy: loaded by `set_weights`.
         store: where chunks go; its spec says what an environment must give.
-        limiters: rows are collected only while all of them allow it.
         config: number of environments, student's share, crash budget.
         run_id: of the run.
         actor_id: of this worker, unique in the run.
@@ -115,7 +117,6 @@ class RolloutWorker:
         make_env: Callable[[], Environment],
         policy: ActingPolicyLike,
         store: ReplayStore,
-        limiters: Sequence[SamplesPerInsert],
         config: ActorsConfig,
         *,
         run_id: str,
@@ -127,7 +128,6 @@ class RolloutWorker:
         if config.state_only_envs and make_state_only_env is None:
             raise ValueError(f"state_only_envs={config.state_only_envs} needs make_state_only_env")
         self._policy = policy
-        self._limiters = tuple(limiters)
         self._config = config
         self._spec = store.spec
         self._actor_id = actor_id
@@ -149,8 +149,8 @@ class RolloutWorker:
             self._streams.append(EnvironmentStream(factory, writer, store.spec, source(STREAM, index)))
         self._carry = policy.initial(len(self._streams))
         self._due: deque[tuple[EnvironmentStream, Floats, int]] = deque()
+        self._credit = 0.0
         self._drained = False
-        self._limiter_seconds = 0.0
         self._reported = StreamCounts()
         self._reported_waited = 0.0
         self._crashes: list[Crash] = []
@@ -166,14 +166,15 @@ class RolloutWorker:
         if version > self._policy.version:
             self._policy.load(flat, version)
 
-    def collect(self, rows: int, timeout_s: float) -> RolloutStats:
-        """Collects at least `rows` rows, or fewer where the limiters say so.
+    def collect(self, rows: int, credit: float = math.inf) -> RolloutStats:
+        """Collects at least `rows` rows, or fewer where there is no credit for more.
 
-        Only waiting is timed, so that in a process of its own (timeout_s=0) the result does not depend on the clock.
+        Nothing is waited for but Redis, and the result does not depend on the clock.
 
         Args:
             rows: to collect; the sweep over the environments that reaches this number is finished.
-            timeout_s: seconds to wait in all while a limiter blocks; after that the call returns with what it has.
+            credit: rows for which chunks may be begun. What is not begun in this call has lapsed: the next call brings
+                its own. Chunks that were begun are continued without.
 
         Returns:
             What happened since the last report.
@@ -188,18 +189,14 @@ class RolloutWorker:
             raise RuntimeError(f"worker {self._actor_id}.{self._incarnation} was drained: it collects no more")
         self._check_crash_budget()
         called_at = time.monotonic()
-        waited = 0.0
+        self._credit = credit
+        for stream in self._streams:
+            stream.writer.send()  # what an earlier call could not; its stream may stand still now
         while self._total().rows - self._reported.rows < rows and not self._is_over_budget():
-            if all(limiter.can_insert() for limiter in self._limiters):
-                self._sweep()
-            elif waited >= timeout_s:
+            self._begin_chunks()
+            if not any(stream.under_way for stream in self._streams):
                 break
-            else:
-                began = time.monotonic()
-                time.sleep(min(LIMITER_POLL_SECONDS, timeout_s - waited))
-                pause = time.monotonic() - began
-                waited += pause
-                self._limiter_seconds += pause
+            self._sweep()
         return self._report(called_at)
 
     def drain(self) -> RolloutStats:
@@ -220,14 +217,22 @@ class RolloutWorker:
             stream.close()
         return self._report(called_at)
 
+    def _begin_chunks(self) -> None:
+        """Begins chunks as far as the credit goes: first where fewest episodes were finished, and one is under way."""
+        idle = [stream for stream in self._streams if not stream.under_way]
+        for stream in sorted(idle, key=lambda stream: (stream.episodes_finished, not stream.in_episode)):
+            if stream.writer.chunk_rows <= self._credit:
+                self._credit -= stream.writer.chunk_rows
+                stream.begin_chunk()
+
     def _sweep(self) -> None:
-        """Takes one step in every environment.
+        """Takes one step in every environment that has a chunk under way.
 
         Actions are taken out of `_due` before they are executed: after an error the next sweep goes on with the rest.
         """
         if not self._due:
             for stream in self._streams:
-                if not stream.in_episode:
+                if stream.under_way and not stream.in_episode:
                     self._begin(stream)
             self._due.extend(self._decide())
         while self._due:
@@ -250,13 +255,14 @@ class RolloutWorker:
             self._note_crash(crash)
 
     def _decide(self) -> list[tuple[EnvironmentStream, Floats, int]]:
-        """Gives each environment that is in an episode its action [A], and the version of the weights that chose it."""
+        """Gives each environment that moves its action [A], and the version of the weights that chose it."""
         chosen: Floats | None = None
-        if any(stream.in_episode and stream.driver != "random" for stream in self._streams):
-            chosen = self._policy_step()
+        moving = np.array([stream.in_episode and stream.under_way for stream in self._streams])
+        if any(stream.driver != "random" for stream, moves in zip(self._streams, moving, strict=True) if moves):
+            chosen = self._policy_step(moving)
         due = []
         for index, stream in enumerate(self._streams):
-            if not stream.in_episode:
+            if not moving[index]:
                 continue
             if stream.driver == "random":
                 random = stream.action_rng.uniform(-1.0, 1.0, self._spec.action_dim)
@@ -266,10 +272,13 @@ class RolloutWorker:
                 due.append((stream, np.array(chosen[index], np.float32), self._policy.version))
         return due
 
-    def _policy_step(self) -> Floats:
-        """One batched step of the policy for all N environments; rows that others drive are computed and not used."""
+    def _policy_step(self, moving: Flags) -> Floats:
+        """One batched step of the policy for all N environments; the rows that are not its own are not used.
+
+        An environment that stands still in mid-episode keeps its recurrent state.
+        """
         streams = self._streams
-        student = np.array([stream.in_episode and stream.driver == "student" for stream in streams])
+        student = moving & np.array([stream.driver == "student" for stream in streams])
         image: Image | None = None
         if student.any():
             image = np.zeros((len(streams), *self._spec.image_shape), np.uint8)
@@ -290,7 +299,8 @@ class RolloutWorker:
                 f"policy version {self._policy.version} gave actions {action.tolist()}: "
                 f"they must be {len(streams)} x {self._spec.action_dim} finite numbers"
             )
-        self._carry = carry
+        paused = np.array([stream.in_episode for stream in streams]) & ~moving
+        self._carry = self._policy.merged(self._carry, carry, ~paused) if paused.any() else carry
         return action
 
     def _note_crash(self, crash: EnvironmentCrashError) -> None:
@@ -321,8 +331,8 @@ class RolloutWorker:
         )
 
     def _waited(self) -> float:
-        """Seconds that this worker has waited in all, for limiters and for Redis."""
-        return self._limiter_seconds + sum(stream.writer.stats()["waited_seconds"] for stream in self._streams)
+        """Seconds that this worker has waited in all, for Redis."""
+        return sum(stream.writer.stats()["waited_seconds"] for stream in self._streams)
 
     def _report(self, called_at: float) -> RolloutStats:
         """What happened since the last report, which a call that raised did not make."""
@@ -339,6 +349,7 @@ class RolloutWorker:
             seconds=time.monotonic() - called_at,
             policy_version=self._policy.version,
             memory_mb=resident_memory_mb(),
+            pending_rows=sum(stream.writer.chunk_rows for stream in self._streams if stream.under_way),
         )
         self._reported, self._reported_waited = total, waited
         self._crashes.clear()

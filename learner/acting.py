@@ -118,6 +118,19 @@ class ActingPolicy:
         chosen = mean.clamp(-1.0, 1.0)
         return chosen.cpu().numpy(), Carry(latent, chosen)
 
+    def merged(self, before: Carry, after: Carry, moved: np.ndarray) -> Carry:
+        """The carry of environments of which only some took a step.
+
+        Args:
+            before: the step.
+            after: the step.
+            moved: [N] bool; the others keep what they had.
+        """
+        rows = torch.as_tensor(moved, device=self.device)[:, None]
+        deter = torch.where(rows, after.latent.deter, before.latent.deter)
+        stoch = torch.where(rows[..., None], after.latent.stoch, before.latent.stoch)
+        return Carry(Latent(deter, stoch), torch.where(rows, after.action, before.action))
+
     @torch.no_grad()
     def imagined_states(
         self, state: np.ndarray, image: np.ndarray | None, action: np.ndarray, context: int

@@ -2,13 +2,13 @@
 
     phase     begins when                                    teacher loop        student loop
     1         the run does                                   as always           waits here
-    2         all rows are in, and the teacher's limiter     waits: no row will  as its limiter allows, up to
-              allows it no more update                       ever come again     `student_updates`
+    2         all rows are in, and ask for no more update    waits: no row will  as its limiter allows, up to
+              of the teacher                                 ever come again     `student_updates`
 
-Which phase a run is in follows from the replay and the teacher's limiter, which both outlive the learner: a run that
-was killed goes on in the phase where it was. As the student reads nothing in phase 1, its limiter must not hold up the
-actors (`deploy.training.plans.worker_plan`); the learner keeps it, so that the student makes as many updates as it
-would have made beside the teacher.
+Which phase a run is in follows from the replay and the teacher's limiter, which goes on with the learner's checkpoints:
+a run that was killed goes on where its checkpoint was. As the student reads nothing in phase 1, it must not hold up the
+actors (`deploy.training.plans.holding_plans`); the learner keeps its limiter, so that the student makes as many updates
+as it would have made beside the teacher.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class LaterStudent:
         self._teacher_owes, self._updates_left = teacher_owes, updates_left
         self._rows_are_in = threading.Event()
         self._sampler: StudentSampler | None = None
+
+    @property
+    def refusal(self) -> str:
+        """As `StudentSampler.refusal`; empty in phase 1."""
+        return "" if self._sampler is None else self._sampler.refusal
 
     def rows_are_in(self) -> None:
         """No row will be added: the student begins once the teacher has used these."""

@@ -22,7 +22,8 @@ in turn, with samplers that do not prefetch.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,6 +93,7 @@ class Loop:
         self._update, self._means = update, means
         self._sampler, self._limiter, self._version = sampler, limiter, version
         self._lock = threading.Lock()
+        self._updating = threading.Lock()
         self._reset(time.perf_counter())
 
     def step(self, timeout_s: float = WAIT_SECONDS) -> bool:
@@ -103,8 +105,9 @@ class Loop:
             with self._lock:
                 self._waited += waited
             return False
-        self._update(batch)
-        self._limiter.record_sampled(int(batch["valid"].sum()))
+        with self._updating:
+            self._update(batch)
+            self._limiter.record_sampled(int(batch["valid"].sum()))
         made_by = batch["policy_version"]
         age = self._version() - float(made_by[made_by > 0].mean()) if (made_by > 0).any() else 0.0
         with self._lock:
@@ -112,6 +115,12 @@ class Loop:
             self._updates += 1
             self._staleness += age
         return True
+
+    @contextmanager
+    def between_updates(self) -> Iterator[None]:
+        """No update is under way inside this context, and what the last one had sampled is counted."""
+        with self._updating:
+            yield
 
     def report(self) -> LoopReport:
         """What happened since the last call: means of all metrics, and the waiting.

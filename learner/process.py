@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,10 +17,13 @@ from learner.learner import Learner
 from learner.loops import Loop, LoopReport, LoopThread
 from replay.config import ReplayConfig
 from replay.connection import connect_in_time
-from replay.limiter import LimiterPlan
+from replay.limiter import Balance, LimiterPlan, SamplesPerInsert
 from replay.sampler import StudentSampler, TeacherSampler
 from replay.schema import StreamSpec
 from replay.store import ReplayStore
+
+BALANCES = "balances"
+"""In a checkpoint's document: what each loop had sampled, see `replay.limiter.Balance`."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class LearnerStatus:
     """Whether the rows that are in ask for more teacher updates; never so without a bound."""
     student_may_sample: bool
     """Whether the rows that are in allow more student updates."""
+    refusal: str = ""
+    """What Redis said when it last gave or took nothing; empty while it does."""
     warnings: tuple[tuple[str, int], ...] = ()
     """In a process of its own: since the last status, each with how often."""
 
@@ -64,21 +70,17 @@ class LearnerPlan:
     student_updates: int
 
 
-def limiter_plans(config: LearnerConfig, prefill_rows: int, burst_rows: int) -> tuple[LimiterPlan, LimiterPlan]:
+def limiter_plans(config: LearnerConfig, prefill_rows: int) -> tuple[LimiterPlan, LimiterPlan]:
     """The limiters of teacher and student: updates begin after the prefill, then keep the configured ratios.
 
     Args:
         config: whose ratios.
         prefill_rows: in replay before the first update.
-        burst_rows: by which actors may run ahead: what a few calls of theirs bring, so that neither side waits for the
-            other at every chunk.
     """
-
-    def plan(name: str, ratio: float) -> LimiterPlan:
-        tolerance = max(ratio, 1.0) * burst_rows
-        return LimiterPlan(name=name, samples_per_insert=ratio, min_rows=prefill_rows, tolerance_rows=tolerance)
-
-    return plan("teacher", config.teacher_samples_per_insert), plan("student", config.student_samples_per_insert)
+    return (
+        LimiterPlan("teacher", config.teacher_samples_per_insert, prefill_rows),
+        LimiterPlan("student", config.student_samples_per_insert, prefill_rows),
+    )
 
 
 class LearnerProcess:
@@ -115,7 +117,8 @@ class LearnerProcess:
         )
         student_sampler = partial(StudentSampler, store, config.student.batch_size, seeds[1], prefetch=prefetch)
         self._bounded = tuple(limiter.samples_per_insert > 0 for limiter in plan.limiters)
-        self._limiters = tuple(limiter.join(store) for limiter in plan.limiters)
+        balances = _balances(store, plan.limiters, state)
+        self._limiters = tuple(map(partial(SamplesPerInsert, store), plan.limiters, balances))
         learner, means = self._learner, self._learner.report
         self.teacher_loop = Loop(
             "teacher",
@@ -158,7 +161,7 @@ class LearnerProcess:
     @property
     def teacher_owes(self) -> bool:
         """Whether the rows that are in ask for more teacher updates; never so without a bound."""
-        return self._bounded[0] and self._limiters[0].can_sample()
+        return self._limiters[0].owes()
 
     def rows_are_in(self) -> None:
         """No row will be added: a student that begins after the teacher may begin when the teacher has used these."""
@@ -204,7 +207,8 @@ class LearnerProcess:
             teacher_ratio=self._limiters[0].stats()["ratio"],
             student_ratio=self._limiters[1].stats()["ratio"],
             teacher_owes=self.teacher_owes,
-            student_may_sample=self._limiters[1].can_sample(),
+            student_may_sample=self._limiters[1].may_sample(),
+            refusal=next((part.refusal for part in (*self._samplers, *self._limiters) if part.refusal), ""),
         )
 
     def publish(self) -> tuple[npt.NDArray[np.float32], int]:
@@ -212,9 +216,12 @@ class LearnerProcess:
         return self._learner.publish()
 
     def capture(self) -> LearnerState:
-        """All that a checkpoint needs, between two updates."""
-        with self._learner.paused():
-            return checkpoint.capture(self._learner)
+        """All that a checkpoint needs, between two updates: what they had sampled goes with what they had learned."""
+        loops = self.teacher_loop, self.student_loop
+        with loops[0].between_updates(), loops[1].between_updates(), self._learner.paused():
+            state = checkpoint.capture(self._learner)
+            balances = {limiter.name: limiter.to_document() for limiter in self._limiters}
+        return replace(state, document={**state.document, BALANCES: balances})
 
     def capture_acting(self) -> LearnerState:
         """All that a snapshot needs; the loops go on meanwhile."""
@@ -231,3 +238,14 @@ class LearnerProcess:
 
     def _version(self) -> int:
         return self._learner.teacher_updates + self._learner.student_updates
+
+
+def _balances(store: ReplayStore, plans: Sequence[LimiterPlan], state: LearnerState | None) -> list[Balance | None]:
+    """Where the loops' limiters go on from: with the checkpoint, or from nothing as the learner does."""
+    if state is None:
+        return [None for _ in plans]
+    told = state.document.get(BALANCES)
+    if told is None:  # written before checkpoints told
+        inserted = int(store.stats()["inserted_rows"])
+        return [Balance.kept(plan, inserted) for plan in plans]
+    return [Balance.from_document(told[plan.name], plan) for plan in plans]

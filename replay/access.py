@@ -2,8 +2,8 @@
 
 ::
 
-    actor      writes chunks, which evicts older ones, and reads how far sampling is
-    learner    reads chunks, sets damaged ones aside, counts what it has sampled
+    actor      writes chunks, which evicts older ones
+    learner    reads chunks, sets damaged ones aside, tells what it has sampled
     driver     begins the run's replay, reads its counters and what was set aside
     twist      all of that: one user for everything, and the only one that mode debug can do with
 
@@ -33,7 +33,7 @@ IN_A_CLUSTER: Final = ("cluster|slots", "command", "asking")
 """What its clients ask besides: where the slots are, which arguments are keys, and for a key that is just moving."""
 
 ROLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "actor": ("hget", "hgetall", "hset", "hincrby", "hdel", "zadd", "zrange", "zrem"),
+    "actor": ("hget", "hset", "hincrby", "hdel", "zadd", "zrange", "zrem"),
     "learner": (
         *("hget", "hgetall", "hset", "hincrby", "hdel", "zrange", "zrangebyscore", "zrem", "zscore"),
         *("lpush", "ltrim"),

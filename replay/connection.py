@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -10,20 +11,43 @@ from typing import Final, TypeAlias
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import ClusterDownError, NoPermissionError, RedisClusterException
+from redis.exceptions import ClusterDownError, NoPermissionError, RedisClusterException, TryAgainError
 from redis.retry import Retry
 
 from replay.address import Address, redact
 
-__all__ = ["AWAY", "UNAVAILABLE", "Client", "connect", "connect_in_time", "nodes", "redact", "server_name"]
+__all__ = [
+    "UNAVAILABLE",
+    "Client",
+    "connect",
+    "connect_in_time",
+    "is_outage",
+    "nodes",
+    "outage",
+    "redact",
+    "server_name",
+]
 
 Client: TypeAlias = redis.Redis | RedisCluster
 
 UNAVAILABLE: Final = (redis.RedisError, RedisClusterException)
 """What a command raises that the server did not take: the second is none of the first, and means the whole cluster."""
 
-AWAY: Final = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, RedisClusterException)
-"""Of these, what means that no server answers and that it may be back: everything else is a refusal, and stays one."""
+_AWAY: Final = (ConnectionError, redis.ConnectionError, redis.TimeoutError, RedisClusterException)
+"""No server answers, or none to us."""
+
+_REFUSES: Final = (
+    *(redis.OutOfMemoryError, redis.ReadOnlyError, redis.BusyLoadingError, TryAgainError, ClusterDownError),
+    *(NoPermissionError, redis.AuthenticationError),
+)
+_REFUSAL: Final = re.compile(
+    r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|UNKILLABLE|NOPERM|NOAUTH|WRONGPASS)\b"
+    r"|command not allowed when used memory"
+)
+"""A server answers that it will not, for now: it is out of memory or disk, a replica, loading, busy, without its
+replicas or its other nodes. Errors in scripts and pipelines name the code somewhere in their text. Users' rights and
+passwords are among them: before a run begins they are an error (`replay.suitability`), but when they are changed under
+one, or it goes to a replica that does not have them, they may be mended, and the run loses nothing by waiting."""
 
 # redis-py's own defaults (5 s per answer, ten retries) turn a dead server into a minute of silence.
 CONNECT_SECONDS: Final = 3.0
@@ -34,6 +58,27 @@ _PAUSE_SECONDS: Final = 1.0
 # OpenSSL's numbers of what can be wrong with a certificate, and the way out.
 _UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)
 _ANOTHER_HOST: Final = (62, 64)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether what a command raised may pass by itself, so that the run waits: the one list of what counts as such.
+
+    Everything else (a wrong type, a command that is not known) is an error of ours, and stays one.
+    """
+    if isinstance(error, (*_AWAY, *_REFUSES)):
+        return True
+    return isinstance(error, redis.ResponseError) and _REFUSAL.search(str(error)) is not None
+
+
+def outage(error: BaseException) -> str:
+    """Return what an outage is, in one line.
+
+    Raises:
+        BaseException: The error itself, if it is none.
+    """
+    if not is_outage(error):
+        raise error
+    return _one_line(error)
 
 
 def connect(url: str) -> Client:

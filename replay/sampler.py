@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.codec import ImageRows, StateRows
-from replay.connection import UNAVAILABLE
+from replay.connection import UNAVAILABLE, outage
 from replay.index import ChunkIndex
 from replay.store import IndexName, ReplayStore
 
@@ -65,6 +65,9 @@ class TeacherSampler:
 
     Shorter ones are padded with zeros, where ``valid`` is False; ``is_first`` is True on the first padded row.
     `sample` may be called from one thread at a time.
+
+    Attributes:
+        refusal: Why Redis gave nothing when it was last asked; empty when it did.
     """
 
     _index_name: IndexName = "index"
@@ -98,6 +101,7 @@ class TeacherSampler:
         self._rng = np.random.default_rng(seed)
         self._index = ChunkIndex(store.config.shards)
         self._missing = ""
+        self.refusal = ""
         self._failure: BaseException | None = None
         self._waited_seconds = 0.0
         self._batches = 0
@@ -183,9 +187,11 @@ class TeacherSampler:
             self._store.refresh(self._index, self._index_name)
             chunks = self._draw()
         except UNAVAILABLE as error:
-            self._missing = f"Redis at {self._store.server} does not answer: {error}"
+            self.refusal = outage(error)
+            self._missing = f"Redis at {self._store.server} does not answer: {self.refusal}"
             self._closing.wait(_PAUSE_AFTER_ERROR_SECONDS)
             return None
+        self.refusal = ""
         if chunks is None:
             what = "chunk with images" if self._index_name == "image_index" else "chunk"
             self._missing = f"the replay of run {self._store.run_id} at {self._store.server} holds no {what} yet"

@@ -135,15 +135,13 @@ end
 return there
 """
 
-# A limiter that begins, or whose setting was changed, starts in balance: what was inserted before asks for nothing.
-# KEYS: limiter. ARGV: samples per insert, rows before the first sample, rows inserted so far.
-BALANCE: Final = """
-local setting = ARGV[1] .. ' ' .. ARGV[2]
-if redis.call('HGET', KEYS[1], 'setting') ~= setting then
-  local sampled = redis.call('HGET', KEYS[1], 'sampled_rows') or '0'
-  local from = math.max(tonumber(ARGV[2]), tonumber(ARGV[3]))
-  redis.call('HSET', KEYS[1], 'setting', setting, 'balanced_inserted', string.format('%.0f', from),
-    'balanced_sampled', sampled, 'sampled_rows', sampled)
+# The next number of an actor, which is none of those that were given before, nor below the floor in the field "".
+# KEYS: incarnations. ARGV: actor id.
+CLAIM: Final = """
+local function held(field)
+  return tonumber(redis.call('HGET', KEYS[1], field) or '0')
 end
-return redis.call('HGETALL', KEYS[1])
+local claimed = math.max(held(ARGV[1]), held(''))
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', claimed + 1))
+return claimed
 """

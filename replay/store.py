@@ -23,9 +23,8 @@ from replay.config import ReplayConfig
 from replay.connection import Client, server_name
 from replay.index import ChunkIndex, IndexUpdate
 from replay.schema import SCHEMA_VERSION, Chunk, StreamSpec, check_name
-from replay.scripts import PUT, QUARANTINE, SET_ONCE, SHARD_KEYS
+from replay.scripts import CLAIM, PUT, QUARANTINE, SET_ONCE, SHARD_KEYS
 from replay.shards import KEY_PREFIX, hash_tags
-from replay.suitability import require_room
 
 QUARANTINE_KEPT: Final = 8
 
@@ -90,8 +89,7 @@ class ReplayStore:
             config: Capacity, shards and so on.
 
         Raises:
-            ValueError: If the run was begun with another spec or number of shards, or the server could not hold
-                the capacity.
+            ValueError: If the run was begun with another spec or number of shards.
         """
         check_name("run_id", run_id)
         self.run_id = run_id
@@ -102,6 +100,7 @@ class ReplayStore:
         self._put = client.register_script(PUT)
         self._move = client.register_script(QUARANTINE)
         self._set_once = client.register_script(SET_ONCE)
+        self._claim = client.register_script(CLAIM)
         self._tags = hash_tags(run_id, config.shards)
         self._keys = [{name: self.key(name, shard) for name in SHARD_KEYS} for shard in range(config.shards)]
         self._index_lock = threading.Lock()
@@ -109,7 +108,6 @@ class ReplayStore:
             "index": ChunkIndex(config.shards),
             "image_index": ChunkIndex(config.shards),
         }
-        require_room(client, config, self._tags)
         self._refuse_other_spec()
 
     @staticmethod
@@ -230,13 +228,32 @@ class ReplayStore:
         shards = pipeline.execute()
         return {name: float(sum(int(shard.get(name.encode(), 0)) for shard in shards)) for name in _COUNTERS}
 
+    def mark(self) -> None:
+        """Write something small to each shard: whether it takes writes, reading does not tell.
+
+        Raises:
+            redis.RedisError: If it does not; one of `replay.connection.UNAVAILABLE`.
+        """
+        pipeline = self.client.pipeline(transaction=False)
+        for shard in range(self.config.shards):
+            pipeline.hset(self.key("mark", shard), "driver", "was here")
+        pipeline.execute()
+
     def claim_incarnation(self, actor_id: str) -> int:
         """Return a number that no incarnation of this actor had before in this run: 0, 1, 2 ...
 
         Part of a stream's id, it keeps a restarted actor (or run) from going on under the id of a stream that is
-        already there.
+        already there, and from drawing the same seeds again.
         """
-        return int(self.client.hincrby(self.key("incarnations"), actor_id, 1)) - 1
+        return int(self._claim(keys=[self.key("incarnations")], args=[actor_id]))
+
+    def raise_incarnations(self, floor: int) -> None:
+        """Let no actor claim an incarnation below a number: where the count itself is lost, it does not begin anew.
+
+        Args:
+            floor: The run's environment steps will do. Every incarnation whose rows are in took at least one.
+        """
+        self.client.hset(self.key("incarnations"), "", str(floor))
 
     def claim_stream(self, stream_id: str, owner: str) -> None:
         """Make a stream one writer's own, so that none goes on in the middle of another's rows.

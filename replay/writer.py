@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from replay.connection import AWAY, UNAVAILABLE
+from replay.connection import UNAVAILABLE, is_outage
 from replay.schema import SCHEMA_VERSION, Chunk, ChunkMeta, EpisodeMeta, Step, StreamSpec, check_name
 from replay.store import ReplayStore
 
@@ -40,6 +40,7 @@ class StreamWriter:
 
     Attributes:
         first_chunk_rows: The most rows of the first chunk.
+        chunks: How many chunks are complete, those that the server has not acknowledged included.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class StreamWriter:
         self._actor_id = actor_id
         self._complete: deque[list[_Row]] = deque()  # whole chunks, not yet acknowledged by the server
         self._open: list[_Row] = []  # of the chunk that goes on
+        self.chunks = 0
         self.first_chunk_rows = self._most = spec.chunk_length if first_chunk_rows is None else first_chunk_rows
         if not 1 <= self._most <= spec.chunk_length:
             raise ValueError(f"first_chunk_rows is {first_chunk_rows}: allowed are 1 to {spec.chunk_length}")
@@ -100,8 +102,9 @@ class StreamWriter:
 
         Raises:
             ValueError: If the row does not fit the spec or cannot follow the row before.
-            ConnectionError: If the server did not answer for ``retry_seconds``.
-            RuntimeError: If it answered, and refused a chunk for so long; what holds for a ConnectionError holds here.
+            ConnectionError: If the server did not answer for ``retry_seconds``, or would not take a chunk for so long
+                for a reason that may pass; see `replay.connection.is_outage`.
+            RuntimeError: If it refused a chunk for another reason; what holds for a ConnectionError holds here.
         """
         self._check(step, episode)
         if episode is not None:
@@ -113,7 +116,7 @@ class StreamWriter:
         self._appended += 1
         if step.is_last:
             self._release()
-        self._send()
+        self.send()
 
     def truncate(self) -> None:
         """End the current episode at its newest row, if it has not ended: nothing is known of what came after.
@@ -124,7 +127,7 @@ class StreamWriter:
         if self._held is not None:
             self._held = replace(self._held, step=replace(self._held.step, is_last=True, is_terminal=False))
             self._release()
-        self._send()
+        self.send()
 
     def flush(self) -> None:
         """End the current episode as `truncate` does and send all rows, the last chunk being a short one.
@@ -135,7 +138,28 @@ class StreamWriter:
         self.truncate()
         if self._open:
             self._cut()
-        self._send()
+        self.send()
+
+    def send(self) -> None:
+        """Send the chunks that are complete: those that an earlier call could not.
+
+        Raises:
+            ConnectionError: As in `append`.
+        """
+        while self._complete:
+            rows = self._complete[0]
+            began = time.monotonic()
+            try:
+                self._put(self._chunk(rows))
+            finally:
+                self._waited_seconds += time.monotonic() - began
+            self._complete.popleft()
+            self._acknowledged += len(rows)
+
+    @property
+    def chunk_rows(self) -> int:
+        """The most rows of the chunk that goes on, or of the next one."""
+        return self._most
 
     def stats(self) -> dict[str, float]:
         """Return ``appended_rows``, ``acknowledged_rows`` and ``waited_seconds`` (for the server and the encoding)."""
@@ -162,6 +186,7 @@ class StreamWriter:
     def _cut(self) -> None:
         self._complete.append(self._open)
         self._open, self._most = [], self._spec.chunk_length
+        self.chunks += 1
 
     def _check(self, step: Step, episode: EpisodeMeta | None) -> None:
         where = f"row {self._appended} of stream {self._stream_id}"
@@ -192,18 +217,6 @@ class StreamWriter:
                 f"image of {where} is {step.image.dtype}{list(step.image.shape)}: uint8{list(image_shape)}"
             )
 
-    def _send(self) -> None:
-        """Send the chunks that are complete."""
-        while self._complete:
-            rows = self._complete[0]
-            began = time.monotonic()
-            try:
-                self._put(self._chunk(rows))
-            finally:
-                self._waited_seconds += time.monotonic() - began
-            self._complete.popleft()
-            self._acknowledged += len(rows)
-
     def _put(self, chunk: Chunk) -> None:
         """Put a chunk, trying again for ``retry_seconds`` when the server does not take it."""
         deadline = time.monotonic() + self._store.config.retry_seconds
@@ -217,7 +230,7 @@ class StreamWriter:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     seconds = self._store.config.retry_seconds
-                    kind = ConnectionError if isinstance(error, AWAY) else RuntimeError
+                    kind = ConnectionError if is_outage(error) else RuntimeError
                     raise kind(
                         f"Redis at {self._store.server} took no chunk of stream {self._stream_id} for {seconds:g} s: "
                         f"{error}"

@@ -1,13 +1,13 @@
 """Who waits for whom, in one sentence: which of actors, teacher and student the others are held up by.
 
-Rows hold up the learner, and the limiters of teacher and student hold up the actors (`replay.limiter`). Whoever works
-all the time while the others wait is what they wait for::
+Rows hold up the learner; teacher and student, whoever is further behind, hold up the actors (`replay.credits`). Whoever
+works all the time while the others wait is what they wait for::
 
     actors   teacher   student    the bottleneck
     waits    works     works      the learner
-    waits    waits     works      the student: its limiter holds the actors, and the teacher lacks their rows
+    waits    waits     works      the student: it holds up the actors, and the teacher lacks their rows
     waits    works     waits      the teacher, likewise
-    waits    waits     waits      nobody: each waits for another's limiter in turn
+    waits    waits     waits      nobody: each waits for another in turn
     works    waits     any        the actors
     works    works     waits      the actors
     works    works     works      nobody: nothing is idle

@@ -7,7 +7,7 @@ There is one writer. It has no thread: every line is with the operating system w
 loses none of them, and a line cut off by a power failure is removed when the file is next opened.
 
 Continuing a run (`rewind`). The checkpoint records how long the file was when it was written. What the learner did
-after that is lost with the learner's weights (and is not made up for in a burst, see `replay.limiter`), so its lines
+after that is lost with the learner's weights (and is made again from the replay, see `replay.limiter`), so its lines
 ("train", "evaluation") are taken out: update counters never run backwards and nothing is counted twice. What the
 environments did is not lost, as the replay outlives the learner: lines of kind "episode" stay, up to the step from
 which the run goes on (all of them, if the replay is whole). "event" lines always stay. The lines taken out are kept in

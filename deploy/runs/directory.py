@@ -48,6 +48,7 @@ MAY_CHANGE = (
     "mode",
     "redis_url",
     "training.env_steps",
+    "training.ahead_rows",
     "training.student_updates",
     "training.metrics_every_seconds",
     "training.metrics_every_updates",

@@ -34,6 +34,9 @@ class TrainingConfig:
 
     prefill_rows: Annotated[int, Ge(1), Le(10**9)] = 2_000
     """Rows in replay before the first update; their actions are random."""
+    ahead_rows: Annotated[int, Ge(1), Le(10**9)] = 1_000
+    """Rows by which all actors together may be ahead of the learner, chunks under way included; where actors stand idle
+    while the learner waits, more is wanted."""
     env_steps: Annotated[int, Ge(1), Le(10**10)] = 30_000
     """Environment steps to collect in all."""
     student_updates: Annotated[int, Ge(0), Le(10**9)] = 3_000

@@ -130,8 +130,14 @@ def to_dict(config: object) -> dict[str, Any]:
     return written
 
 
+GONE = frozenset({"actors.wait_seconds"})
+"""Settings of older versions, which stand in the documents of their runs and decide nothing any more."""
+
+
 def from_dict(root: type[C], data: Mapping[str, object]) -> C:
     """Reads what `to_dict` wrote. A key that is missing takes its default: an older version did not have it yet.
+
+    One of `GONE`, which only older versions have, is passed over.
 
     Raises:
         ValueError: one line, for an unknown key, an impossible value, or a missing one without default.
@@ -139,6 +145,8 @@ def from_dict(root: type[C], data: Mapping[str, object]) -> C:
     known = settings(root)
     given: dict[str, Any] = {}
     for key, value in _leaves(data, known, ""):
+        if key in GONE:
+            continue
         if key not in known:
             raise ValueError(_unknown(key, list(known)))
         given[key] = known[key].convert(value)

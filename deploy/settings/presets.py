@@ -19,6 +19,7 @@ from deploy.settings.overrides import apply, nearest, parse_assignments
 # still. docs/results/log.md says what all this is drawn from.
 _CUBE: Mapping[str, object] = {
     "training.prefill_rows": 3_000,
+    "training.ahead_rows": 4_000,
     "training.student_updates": 7_000,
     "learner.student_may_lag": True,
     "learner.student.batch_size": 4,
@@ -83,6 +84,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     # The smallest real run: every part does its work, nothing is learned.
     "debug": {
         "training.prefill_rows": 150,
+        "training.ahead_rows": 150,
         "training.env_steps": 600,
         "training.student_updates": 20,
         "training.metrics_every_updates": 5,

@@ -87,6 +87,11 @@ def _of_actors(config: RunConfig) -> Iterator[str]:
             f"actors.state_only_envs is {actors.state_only_envs}: it must be below actors.envs_per_actor, "
             f"{actors.envs_per_actor}, as the student needs images"
         )
+    if config.training.ahead_rows < config.replay.chunk_length:
+        yield (
+            f"training.ahead_rows is {config.training.ahead_rows}: it must be at least replay.chunk_length, "
+            f"{config.replay.chunk_length}, as actors collect whole chunks"
+        )
     needed = WORKER_MB + ENVIRONMENT_MB * actors.envs_per_actor
     if actors.max_memory_mb < needed:
         yield (

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
+from actors.rollout_stats import RolloutStats
 from deploy.process import signals
 from deploy.runs.snapshots import Snapshots
 from deploy.settings.config import RunConfig
 from deploy.training.monitor import RunMonitor
-from deploy.training.plans import learner_plan, worker_plan
+from deploy.training.plans import learner_plan, row_credits, worker_plan
 from deploy.training.replay_address import ReplayUrls
 from deploy.training.replay_watch import ReplayWatch
 from learner.checkpoint import LearnerState
 from learner.process import LearnerProcess
+from replay.connection import UNAVAILABLE, outage
 from replay.store import ReplayStore
 
 ACTOR = "actor0"
@@ -35,8 +38,9 @@ class DebugRun:
         torch.set_num_threads(config.learner.threads)
         self._config = config
         spec, run_id = store.spec, store.run_id
-        self._learner = LearnerProcess(learner_plan(config, spec), spec, urls.driver, run_id, state)
-        plan = worker_plan(config, spec, run_id)
+        self._learner = LearnerProcess(learner_plan(config), spec, urls.driver, run_id, state)
+        self._credits = row_credits(config, spec, store)
+        plan = worker_plan(config, run_id)
         self._worker = plan.build(store, ACTOR, store.claim_incarnation(ACTOR))
         training, updates = config.training, self._progress()
         self._lines = _Crossed(training.metrics_every_updates, updates)
@@ -78,13 +82,12 @@ class DebugRun:
 
     def _in_turn(self, replay: ReplayWatch, monitor: RunMonitor, look: Callable[[], None]) -> None:
         training = self._config.training
-        while replay.env_steps() < training.env_steps:
-            self._worker.set_weights(*self._learner.publish())
-            stats = self._worker.collect(self._config.actors.rows_per_call, timeout_s=0.0)
+        while (env_steps := replay.env_steps()) < training.env_steps:
+            stats = _until_written(replay, partial(self._collect, training.env_steps - env_steps))
             monitor.add([stats])
             monitor.actors_ran(stats.seconds)
             if replay.env_steps() >= training.env_steps:
-                monitor.add([self._worker.drain()])
+                monitor.add([_until_written(replay, self._worker.drain)])
                 self._collecting = False
             look()
             while self._learner.update_in_turn():
@@ -95,6 +98,17 @@ class DebugRun:
         self._learner.rows_are_in()
         while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
             look()
+
+    def _collect(self, wanted: int) -> RolloutStats:
+        """Rows of the newest policy, as many as the actor has credit for."""
+        weights, version = self._learner.publish()
+        self._worker.set_weights(weights, version)
+        self._credits.limit(wanted)
+        self._credits.look()
+        credit = self._credits.grant(ACTOR, random=version == 0, among=1)
+        stats = self._worker.collect(self._config.actors.rows_per_call, credit or 0)
+        self._credits.report(ACTOR, stats.pending_rows)
+        return stats
 
     def _progress(self) -> int:
         """As lines, checkpoints and snapshots count updates: the student goes on alone after the teacher's last."""
@@ -112,6 +126,21 @@ class DebugRun:
 
 class _AskedToEnd(Exception):  # noqa: N818 - no error
     """A signal asks the run to end."""
+
+
+def _until_written(replay: ReplayWatch, call: Callable[[], RolloutStats]) -> RolloutStats:
+    """Makes a call of the worker again until Redis takes what it writes, or has been away for too long."""
+    while True:
+        try:
+            stats = call()
+        except (ConnectionError, *UNAVAILABLE) as error:
+            replay.heed("actors", outage(error))
+            replay.stats()
+            if signals.asked():
+                raise _AskedToEnd from error
+        else:
+            replay.heed("actors", "")
+            return stats
 
 
 class _Crossed:

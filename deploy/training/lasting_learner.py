@@ -4,8 +4,9 @@
                │ process lost, whatever by (`actors.losses`)
                └──> pause ──> newest checkpoint ──> new Ray actor, on any node that fits ──> the same call again
 
-Updates since that checkpoint are lost and made again from the replay, which the learner only reads. What our own code
-raises, while the learner is built or by one of its loops, is no loss of a process and is not tried again.
+Updates since that checkpoint are lost and made again from the replay, which the learner only reads: with the weights
+its count of rows sampled goes back (`replay.limiter`). What our own code raises, while the learner is built or by one
+of its loops, is no loss of a process and is not tried again.
 """
 
 from __future__ import annotations

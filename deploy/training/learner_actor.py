@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import ray
 
 from actors.kept_warnings import KeptWarnings
 from learner.checkpoint import LearnerState
@@ -52,9 +53,10 @@ class LearnerActor:
         """See `LearnerProcess.status`."""
         return replace(self._process.status(), warnings=self._warnings.take())
 
-    def publish(self) -> tuple[npt.NDArray[np.float32], int]:
-        """See `LearnerProcess.publish`."""
-        return self._process.publish()
+    def publish(self) -> tuple[ray.ObjectRef[npt.NDArray[np.float32]], int]:
+        """See `LearnerProcess.publish`; the weights stay on this node until actors fetch them from here."""
+        weights, version = self._process.publish()
+        return ray.put(weights), version
 
     def capture(self) -> LearnerState:
         """See `LearnerProcess.capture`."""

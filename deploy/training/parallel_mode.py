@@ -2,7 +2,7 @@
 
 driver (this file)             waits for                          does
 ------------------             ---------                          ----
-every poll                     a rollout call to end, 0.5 s        hands its actor the next call
+every poll                     a rollout call to end, 0.5 s        hands actors calls, as they have credit
 every `DRAIN_SECONDS`          Ray's books                         actors leave nodes that are about to go
 every `weights_every_seconds`  the learner's copy of the weights   gives actors the new ones
 every `metrics_every_seconds`  the learner's status, Redis         a line of metrics; a larger or smaller pool
@@ -29,10 +29,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import ray
+from ray.exceptions import RayError
 
 from actors.actor import ActorPlan
-from actors.losses import Loss
+from actors.losses import Loss, last_line
 from actors.pool import ActorPool
 from actors.scaling import PoolSizer
 from deploy.process import signals
@@ -41,7 +44,7 @@ from deploy.settings.config import RunConfig
 from deploy.training.lasting_learner import LastingLearner
 from deploy.training.learner_actor import LearnerActor
 from deploy.training.monitor import RunMonitor
-from deploy.training.plans import learner_plan, worker_plan
+from deploy.training.plans import learner_plan, row_credits, worker_plan
 from deploy.training.ray_session import draining_nodes
 from deploy.training.replay_address import ReplayUrls
 from deploy.training.replay_watch import ReplayWatch
@@ -56,6 +59,8 @@ POLL_SECONDS = 0.5
 DRAIN_SECONDS = 2.0
 LAST_ROWS_SECONDS = 8.0
 """That actors have for them after a signal: less than `signals.DRAIN_SECONDS`, of which the learner needs the rest."""
+WEIGHTS_SECONDS = 30.0
+"""For weights to come from the learner's node; the next ones follow."""
 
 
 @dataclass
@@ -104,9 +109,11 @@ class ParallelRun:
         def make(state: LearnerState | None) -> Any:
             # Its calls answer while others run: a status must not wait for a checkpoint.
             options = actor.options(num_cpus=0, num_gpus=gpus, resources=resources, max_concurrency=4)
-            return options.remote(learner_plan(config, spec), spec.to_json(), urls.learner, run_id, state)
+            return options.remote(learner_plan(config), spec.to_json(), urls.learner, run_id, state)
 
         self._monitor: RunMonitor | None = None
+        self._pool: ActorPool | None = None
+        self._weights: npt.NDArray[np.float32] | None = None  # those that actors have, for when the learner is lost
         self._learner = LastingLearner(
             make,
             state,
@@ -116,7 +123,8 @@ class ParallelRun:
             most_losses=config.training.max_learner_losses,
             patience=self._learner_seconds,
         )
-        self._plan = ActorPlan(worker_plan(config, spec, run_id), spec.to_json(), urls.actor, config.replay)
+        self._plan = ActorPlan(worker_plan(config, run_id), spec.to_json(), urls.actor, config.replay)
+        self._credits = row_credits(config, spec, store)
         self._restarts: dict[str, int] = {}
 
     def train(
@@ -147,7 +155,8 @@ class ParallelRun:
         version, collecting, told = 0, True, False
         self._monitor = monitor
         self._learner.begin("start")
-        with ActorPool(self._plan, self._logs) as pool, ExitStack() as at_the_end:
+        with ActorPool(self._plan, self._credits, self._logs) as pool, ExitStack() as at_the_end:
+            self._pool = pool
             at_the_end.callback(self._note_restarts, pool, monitor)
             sizer = PoolSizer(actors, time.monotonic())
 
@@ -163,7 +172,10 @@ class ParallelRun:
                     collecting = False
 
             while not signals.asked():
-                if collecting and replay.env_steps() >= training.env_steps:
+                replay.heed("actors", pool.refusal)
+                wanted = training.env_steps - replay.env_steps()
+                self._credits.limit(wanted)
+                if collecting and wanted <= 0:
                     monitor.add(pool.drain())
                     collecting = False
                 if not collecting and not told:
@@ -173,13 +185,15 @@ class ParallelRun:
                     go_on(POLL_SECONDS)
                     if leaving.due():
                         pool.leave_nodes(draining_nodes())
-                    if collecting and weights.due():
+                    if collecting and (weights.due() or (version == 0 and self._credits.learned)):
                         version = self._hand_over_weights(pool, version, go_on)
                 else:
                     time.sleep(POLL_SECONDS)
                 if metrics.due():
                     status: LearnerStatus = self._learner.call("status", go_on)
+                    replay.heed("the learner", status.refusal)
                     self._note_restarts(pool, monitor)
+                    monitor.add(pool.idle())
                     running = pool.stats()["running"]
                     waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
                     if _is_over(not told, status, training.student_updates):
@@ -204,10 +218,15 @@ class ParallelRun:
         return state
 
     def _hand_over_weights(self, pool: ActorPool, version: int, go_on: Callable[[], None]) -> int:
-        flat, newest = self._learner.call("publish", go_on)
+        weights, newest = self._learner.call("publish", go_on)
         if newest <= version:
             return version  # a learner that began again has not caught up yet
-        pool.set_weights(flat, newest)
+        try:
+            self._weights = np.array(ray.get(weights, timeout=WEIGHTS_SECONDS))
+        except RayError as error:
+            LOGGER.warning("the weights of version %d are lost: %s", newest, last_line(error))
+            return version
+        pool.set_weights(weights, newest)
         return int(newest)
 
     def _learner_seconds(self, method: str) -> float:
@@ -242,8 +261,11 @@ class ParallelRun:
             self._restarts[cause] = count
 
     def _note_loss(self, loss: Loss) -> None:
+        """The learner is lost, and with it the weights that lay in its process."""
         if self._monitor is not None:
             self._monitor.event("learner_restart", cause=loss.cause, reason=loss.reason)
+        if self._pool is not None and self._weights is not None:
+            self._pool.replace_weights(self._weights)
 
 
 def _is_over(collecting: bool, status: LearnerStatus, student_updates: int) -> bool:

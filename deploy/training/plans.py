@@ -1,20 +1,24 @@
-"""What learner and workers of a run are made from, as it follows from the run's settings."""
+"""What learner and workers of a run are made from, and what keeps them in step, as it follows from its settings."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from actors.plan import WorkerPlan
 from deploy.settings.config import RunConfig
 from learner.process import LearnerPlan, limiter_plans
-from replay.limiter import LimiterPlan
+from replay.credits import RowCredits
+from replay.limiter import LimiterPlan, read_balances
 from replay.schema import StreamSpec
+from replay.store import ReplayStore
 
 
-def learner_plan(config: RunConfig, spec: StreamSpec) -> LearnerPlan:
+def learner_plan(config: RunConfig) -> LearnerPlan:
     """Of the run's learner; in debug mode nothing reads ahead."""
     return LearnerPlan(
         learner=config.learner,
         replay=config.replay,
-        limiters=_limiters(config, spec),
+        limiters=limiter_plans(config.learner, config.training.prefill_rows),
         seed=config.seed,
         threads=config.mode != "debug",
         student_waits=config.student_waits,
@@ -22,22 +26,24 @@ def learner_plan(config: RunConfig, spec: StreamSpec) -> LearnerPlan:
     )
 
 
-def worker_plan(config: RunConfig, spec: StreamSpec, run_id: str) -> WorkerPlan:
-    """Of the run's workers. They are not held up by the limiter of a student that may lag or has not begun yet."""
-    teacher, student = _limiters(config, spec)
-    student_holds_up = not (config.student_waits or config.learner.student_may_lag)
-    return WorkerPlan(
-        task=config.task,
-        sim=config.sim,
-        learner=config.learner,
-        actors=config.actors,
-        limiters=(teacher, student) if student_holds_up else (teacher,),
-        run_id=run_id,
-        seed=config.seed,
+def worker_plan(config: RunConfig, run_id: str) -> WorkerPlan:
+    """Of the run's workers."""
+    return WorkerPlan(config.task, config.sim, config.learner, config.actors, run_id=run_id, seed=config.seed)
+
+
+def holding_plans(config: RunConfig) -> tuple[LimiterPlan, ...]:
+    """Of the loops that actors may not be far ahead of: not of a student that may lag or has not begun yet."""
+    teacher, student = limiter_plans(config.learner, config.training.prefill_rows)
+    return (teacher,) if config.student_waits or config.learner.student_may_lag else (teacher, student)
+
+
+def row_credits(config: RunConfig, spec: StreamSpec, store: ReplayStore) -> RowCredits:
+    """What hands out the rows that the run's actors may add."""
+    plans = holding_plans(config)
+    return RowCredits(
+        partial(read_balances, store, plans),
+        plans,
+        tolerance_rows=config.training.ahead_rows,
+        chunk_rows=spec.chunk_length,
+        actor_rows=config.actors.envs_per_actor * spec.chunk_length,
     )
-
-
-def _limiters(config: RunConfig, spec: StreamSpec) -> tuple[LimiterPlan, LimiterPlan]:
-    actors = config.actors
-    burst = 2 * actors.count * max(actors.rows_per_call, actors.envs_per_actor * spec.chunk_length)
-    return limiter_plans(config.learner, config.training.prefill_rows, burst)

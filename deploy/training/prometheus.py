@@ -44,7 +44,7 @@ GAUGES = {
     "rate/student_updates": "Updates of the student per second",
     "wait/teacher": "Share of its time that the teacher waited for rows, 0 to 1",
     "wait/student": "Share of its time that the student waited for rows, 0 to 1",
-    "wait/actors": "Share of their time that actors waited for limiters or Redis, 0 to 1",
+    "wait/actors": "Share of their time that actors waited for credit or Redis, 0 to 1",
     "teacher/staleness": "Updates, of both loops, since the rows that the teacher learned from were made",
     "student/staleness": "Updates, of both loops, since the rows that the student learned from were made",
     "teacher/replay_ratio": "Rows that the teacher has replayed for each row inserted",

@@ -1,11 +1,16 @@
 """The driver's eye on the replay: its counters, and what becomes of the run while Redis is away.
 
-    Redis answers          counters as they are
-    Redis is away          counters as they were seen last; event `replay_away`; an embedded server is started again
-    Redis is back          event `replay_back`, with the seconds and the environment steps that it lost
-    away for too long      the run ends with one line; the same command continues it
+    Redis answers, and writes  counters as they are
+    Redis is away              counters as they were seen last; event `replay_away` with the reason; an embedded server
+                               is started again
+    Redis is back              event `replay_back`, with the seconds
+    away for too long          the run ends with one line; the same command continues it
+    counters have fallen       event `replay_lost`, with the environment steps that are gone: they stay counted
 
-Meanwhile actors hold what they have and wait, the learner waits for batches, and nobody ends.
+Away is who does not answer, and who refuses for a reason that may pass (`replay.connection.is_outage`). Reading goes on
+while a server refuses to write, so that once a second a mark is written, too; and what actors and learner are refused,
+who may be other users and come by other ways, is heeded. Meanwhile actors hold what they have and wait, the learner
+waits for batches, and nobody ends.
 """
 
 from __future__ import annotations
@@ -15,10 +20,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from deploy.errors import RunEndedError
-from replay.connection import AWAY
+from replay.connection import UNAVAILABLE, outage
 from replay.store import ReplayStore
 
 LOGGER = logging.getLogger(__name__)
+
+MARK_SECONDS = 1.0
+"""Between two marks: each is one more write for the server, in its log too."""
 
 
 class ReplayWatch:
@@ -39,7 +47,7 @@ class ReplayWatch:
             store: the replay.
             lost_env_steps: environment steps of this run that the replay does not have any more: they stay counted.
             outage_seconds: for how long Redis may be away.
-            event: told of each outage; `RunMonitor.event`.
+            event: told of each outage and loss; `RunMonitor.event`.
             revive: starts a server of our own again if it has ended, and tells whether it had.
 
         Raises:
@@ -48,12 +56,23 @@ class ReplayWatch:
         self._store, self._outage_seconds, self._event, self._revive = store, outage_seconds, event, revive
         self._lost = lost_env_steps
         self._seen: Mapping[str, float] = store.stats()
-        self._away_since: float | None = None
+        self._good_at = self._marked_at = time.monotonic()
+        self._refused: dict[str, str] = {}
+        self._away = False
 
     @property
     def away(self) -> bool:
-        """Whether Redis did not answer when it was asked last."""
-        return self._away_since is not None
+        """Whether Redis did not answer or refused when it was asked last."""
+        return self._away
+
+    def heed(self, who: str, reason: str) -> None:
+        """Takes in what others are refused.
+
+        Args:
+            who: "actors" or "the learner".
+            reason: in one line; empty when they get on.
+        """
+        self._refused[who] = reason
 
     def env_steps(self) -> int:
         """Environment steps of the run so far.
@@ -64,40 +83,56 @@ class ReplayWatch:
         return int(self.stats()["env_steps"]) + self._lost
 
     def stats(self) -> Mapping[str, float]:
-        """`ReplayStore.stats()`; as it was seen last while Redis is away.
+        """`ReplayStore.stats()`; as it was seen last while Redis does not answer.
 
         Raises:
             RunEndedError: Redis is away for longer than a run waits.
         """
         try:
             found = self._store.stats()
-        except AWAY as error:
-            self._note_away(error)
+            self._note_lost(found)
+            self._seen = found
+            if self._away or time.monotonic() - self._marked_at >= MARK_SECONDS:
+                self._store.mark()
+                self._marked_at = time.monotonic()
+        except UNAVAILABLE as error:
+            self._note_away(outage(error))
             return self._seen
-        if self._away_since is not None:
-            self._note_back(found)
-        self._seen = found
-        return found
+        refused = next((f"{who}: {reason}" for who, reason in self._refused.items() if reason), "")
+        if refused:
+            self._note_away(refused)
+        else:
+            self._note_good()
+        return self._seen
 
-    def _note_away(self, error: Exception) -> None:
-        reason = " ".join(str(error).split())
-        if self._away_since is None:
-            self._away_since = time.monotonic()
+    def _note_away(self, reason: str) -> None:
+        if not self._away:
+            self._away = True
             LOGGER.warning("Redis at %s is away: %s", self._store.server, reason)
             self._event("replay_away", reason=reason)
         if self._revive is not None and self._revive():
             LOGGER.warning("the embedded Redis server had ended and was started again")
-        seconds = time.monotonic() - self._away_since
+        seconds = time.monotonic() - self._good_at
         if seconds > self._outage_seconds:
             raise RunEndedError(
-                f"Redis at {self._store.server} has not answered for {seconds:.0f} s "
+                f"Redis at {self._store.server} has been away for {seconds:.0f} s "
                 f"(replay.outage_seconds={self._outage_seconds:g}): {reason}; the same command continues the run"
             )
 
-    def _note_back(self, found: Mapping[str, float]) -> None:
-        assert self._away_since is not None
-        seconds, self._away_since = time.monotonic() - self._away_since, None
+    def _note_good(self) -> None:
+        # From its last good answer on: the one that did not come was waited for, too.
+        seconds, self._good_at = time.monotonic() - self._good_at, time.monotonic()
+        if self._away:
+            self._away = False
+            LOGGER.warning("Redis at %s is back after %.1f s", self._store.server, seconds)
+            self._event("replay_back", seconds=round(seconds, 1))
+
+    def _note_lost(self, found: Mapping[str, float]) -> None:
+        """A server that was emptied, or a replica that lags and has become the first, counts less than before."""
+        if found["inserted_rows"] >= self._seen["inserted_rows"] and found["env_steps"] >= self._seen["env_steps"]:
+            return
         lost = max(int(self._seen["env_steps"] - found["env_steps"]), 0)
+        self._store.raise_incarnations(int(self._seen["env_steps"]) + self._lost)
         self._lost += lost
-        LOGGER.warning("Redis at %s is back after %.1f s; %d steps lost", self._store.server, seconds, lost)
-        self._event("replay_back", seconds=round(seconds, 1), lost_env_steps=lost)
+        LOGGER.warning("Redis at %s has lost %d environment steps", self._store.server, lost)
+        self._event("replay_lost", lost_env_steps=lost)

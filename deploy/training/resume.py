@@ -79,6 +79,8 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     if found is not None and found.document.get("complete") == lengths(run.config):
         message = f"{run.path} is complete at {step:,} environment steps: evaluating it again"
         return Resumed(state, True, wall, hours, stalled, step, lost, (message, *changed))
+    if lost:
+        store.raise_incarnations(step)
     metrics.write("event", step, {"event": "resumed", "lost_env_steps": lost, "rows_in_replay": stats["rows"]})
     learned = "no checkpoint yet" if found is None else f"checkpoint {found.path.name}"
     replay = f"{int(stats['rows']):,} rows in replay, " + (f"{lost:,} environment steps lost" if lost else "none lost")

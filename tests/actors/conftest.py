@@ -39,7 +39,6 @@ def make_worker() -> Callable[..., RolloutWorker]:
         arguments: dict[str, object] = {
             "make_env": lambda: make_env("counting", SIM),
             "policy": SeededPolicy(store.spec.action_dim),
-            "limiters": [],
             "config": ActorsConfig(envs_per_actor=3),
             "actor_id": "actor0",
             "seed": 0,

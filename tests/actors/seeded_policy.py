@@ -46,3 +46,6 @@ class SeededPolicy:
         carry = np.where(is_first, 0, carry + 1)
         self.questions.append(Question(carry, state.copy(), image, is_first.copy(), student.copy()))
         return self._rng.uniform(-1, 1, (len(state), self._action_dim)).astype(np.float32), carry
+
+    def merged(self, before: np.ndarray, after: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        return np.where(moved, after, before)

@@ -27,7 +27,7 @@ ROWS = ("state", "reward", "is_first", "is_last")
 def test_every_stream_holds_each_step_once_in_order_with_resets_where_they_belong(make_store, make_worker) -> None:
     store = make_store()
     worker = make_worker(store)
-    collected = [worker.collect(rows, timeout_s=0.0) for rows in (1, 50, 7, 200)] + [worker.drain()]
+    collected = [worker.collect(rows) for rows in (1, 50, 7, 200)] + [worker.drain()]
 
     streams = read_streams(store)
     assert set(streams) == {"actor0.0.0", "actor0.0.1", "actor0.0.2"}
@@ -44,7 +44,7 @@ def test_every_stream_holds_each_step_once_in_order_with_resets_where_they_belon
 def test_both_samplers_give_each_step_exactly_once(make_store, make_worker) -> None:
     store = make_store()
     worker = make_worker(store, config=ActorsConfig(envs_per_actor=1))
-    worker.collect(100, timeout_s=0.0)
+    worker.collect(100)
     worker.drain()
 
     # A batch as large as the replay repeats nothing, so it must hold everything.
@@ -69,7 +69,7 @@ def test_every_view_shows_the_step_that_its_state_is_of(make_store, make_worker,
     sim = SimConfig(image_size=16, views=views)
     store = make_store(counting_spec(sim))
     worker = make_worker(store, make_env=lambda: make_env("counting", sim))
-    worker.collect(60, timeout_s=0.0)
+    worker.collect(60)
     worker.drain()
 
     for chunks in read_streams(store).values():
@@ -84,7 +84,7 @@ def test_a_late_image_carries_the_state_that_it_shows_to_the_readout(make_store,
     sim = SimConfig(image_size=16, views=views)
     store = make_store(counting_spec(sim))
     worker = make_worker(store, make_env=lambda: CountingEnv(sim, late_steps=2))
-    worker.collect(100, timeout_s=0.0)
+    worker.collect(100)
     worker.drain()
 
     for chunks in read_streams(store).values():
@@ -118,7 +118,7 @@ def test_an_environment_that_does_not_say_what_its_image_shows_shows_the_state(m
 
     store = make_store()
     worker = make_worker(store, make_env=lambda: Silent(make_env("counting", SIM)))
-    worker.collect(60, timeout_s=0.0)
+    worker.collect(60)
     worker.drain()
 
     for chunks in read_streams(store).values():
@@ -132,7 +132,7 @@ def test_environments_that_render_nothing_reach_the_teacher_alone(make_store, ma
         config=ActorsConfig(envs_per_actor=3, state_only_envs=2),
         make_state_only_env=lambda: make_env("counting", SIM, views=0),
     )
-    worker.collect(20 * CHUNK_LENGTH, timeout_s=0.0)
+    worker.collect(20 * CHUNK_LENGTH)
     worker.drain()
 
     assert set(read_streams(store)) == {"actor0.0.0"}
@@ -143,9 +143,9 @@ def test_environments_that_render_nothing_reach_the_teacher_alone(make_store, ma
 def test_chunks_tell_where_they_come_from(make_store, make_worker) -> None:
     store = make_store()
     worker = make_worker(store)
-    worker.collect(100, timeout_s=0.0)
+    worker.collect(100)
     worker.set_weights(np.zeros(1, np.float32), 7)
-    worker.collect(400, timeout_s=0.0)
+    worker.collect(400)
     worker.drain()
 
     for chunks in read_streams(store).values():

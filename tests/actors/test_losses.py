@@ -10,6 +10,7 @@ import doomed_workers
 import pytest
 import ray
 from counting_world import SIM
+from credit import credit_for_all
 from doomed_workers import (
     AbortsInItsCalls,
     HasNoMemoryInItsCalls,
@@ -170,8 +171,8 @@ def doomed_pool(
         store = make_store(config=ReplayConfig(retry_seconds=0.0))
         given = {"envs_per_actor": 1, "rows_per_call": 2, "backoff_seconds": 0.1, "max_errors": 1, **changes}
         actors = ActorsConfig(**given)
-        worker = kind("counting", SIM, LearnerConfig(), actors, (), store.run_id, 0)
-        return ActorPool(ActorPlan(worker, store.spec.to_json(), server.url, store.config), tmp_path)
+        worker = kind("counting", SIM, LearnerConfig(), actors, store.run_id, 0)
+        return ActorPool(ActorPlan(worker, store.spec.to_json(), server.url, store.config), credit_for_all(), tmp_path)
 
     return make
 
@@ -239,7 +240,7 @@ def test_an_actor_without_memory_or_a_word_is_a_loss_with_its_cause(
 def test_an_actor_that_hangs_is_killed_and_replaced_and_its_hours_count(
     kind: type[WorkerPlan], said: str, doomed_pool: Callable[..., ActorPool]
 ) -> None:
-    pool = doomed_pool(kind, hang_seconds=1.0, wait_seconds=1.0, start_seconds=2.0, max_errors=0)
+    pool = doomed_pool(kind, hang_seconds=2.0, start_seconds=2.0, max_errors=0)
     assert said in ended(pool)
     assert pool.restarts == {"hung": 1}
     if kind is StopsInItsCalls:

@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import ray
 from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
+from credit import credit_for_all
 from ray.exceptions import ActorUnavailableError
 
 from actors import ActorsConfig, RolloutStats
 from actors.actor import ActorPlan
 from actors.plan import WorkerPlan
-from actors.pool import OUTAGE_PAUSE_SECONDS, ActorFailedError, ActorPool
+from actors.pool import ActorPool
+from actors.slot import OUTAGE_PAUSE_SECONDS, ActorFailedError
 from learner.acting import ActingPolicy
 from learner.config import LearnerConfig
 from learner.weights import flatten
 from replay import EmbeddedServer, ReplayConfig, ReplayStore, SamplesPerInsert, connect
-from replay.limiter import LimiterPlan
+from replay.credits import RowCredits
+from replay.limiter import LimiterPlan, read_balances
 from sim import SimConfig
 
 LEARNER = LearnerConfig()
@@ -32,19 +35,26 @@ pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 @pytest.fixture
-def make_pool(tmp_path: Path) -> Callable[[ActorPlan], ActorPool]:
-    return lambda plan: ActorPool(plan, tmp_path)
+def make_pool(tmp_path: Path) -> Callable[..., ActorPool]:
+    return lambda plan, credits=None: ActorPool(plan, credits or credit_for_all(), tmp_path)
+
+
+def credit_by(store: ReplayStore, limiter: LimiterPlan) -> RowCredits:
+    """By what replay counts, for actors of three environments."""
+    rows = store.spec.chunk_length
+    return RowCredits(
+        lambda: read_balances(store, [limiter]), [limiter], tolerance_rows=64, chunk_rows=rows, actor_rows=3 * rows
+    )
 
 
 @pytest.fixture
 def make_plan(server: EmbeddedServer) -> Callable[..., ActorPlan]:
-    def make(store: ReplayStore, sim: SimConfig = SIM, limiters: tuple[LimiterPlan, ...] = (), **actors) -> ActorPlan:
+    def make(store: ReplayStore, sim: SimConfig = SIM, **actors) -> ActorPlan:
         worker = WorkerPlan(
             task="counting",
             sim=sim,
             learner=LEARNER,
             actors=ActorsConfig(**{"envs_per_actor": 3, "rows_per_call": 60, "backoff_seconds": 0.1, **actors}),
-            limiters=limiters,
             run_id=store.run_id,
             seed=0,
         )
@@ -219,7 +229,9 @@ def test_actors_wait_for_a_server_that_is_away_and_nothing_is_lost(tmp_path, mak
         with make_pool(plan) as pool:
             results = poll_until(pool, bool)
             os.kill(own.pid, signal.SIGKILL)
-            poll_until_true(pool, lambda: pool._slots[0].call is None)  # it has reported, and pauses
+            poll_until_true(
+                pool, lambda: pool._slots[0].retry_at > time.monotonic() + 1.0
+            )  # it has reported, and pauses
             pool.resize(2)
             began = time.monotonic()
             poll_until_true(pool, lambda: time.monotonic() > began + 3 * OUTAGE_PAUSE_SECONDS)
@@ -234,25 +246,69 @@ def test_actors_wait_for_a_server_that_is_away_and_nothing_is_lost(tmp_path, mak
         assert store.stats()["rows"] == sum(stats.rows for stats in results)
 
 
-def test_actors_wait_for_the_limiter_that_their_plan_names(make_store, make_plan, make_pool) -> None:
+def test_actors_without_credit_have_no_call_and_their_time_counts_as_waiting(make_store, make_plan, make_pool) -> None:
     store = make_store()
-    limiter = LimiterPlan(name="teacher", samples_per_insert=1.0, min_rows=16, tolerance_rows=32.0)
-    with make_pool(make_plan(store, limiters=(limiter,), wait_seconds=0.1)) as pool:
-        blocked = poll_until(pool, lambda done: any(stats.rows == 0 for stats in done))
-        assert blocked[-1].waited_seconds >= 0.1
-        SamplesPerInsert(store, "teacher", 1.0, 16, 32.0).record_sampled(10_000)
+    limiter = LimiterPlan("teacher", samples_per_insert=1.0, min_rows=2 * CHUNK_LENGTH)
+    with make_pool(make_plan(store, count=3), credit_by(store, limiter)) as pool:
+        results = poll_until_true(pool, lambda: store.stats()["inserted_rows"] >= limiter.min_rows)
+        results += poll_until_true(pool, lambda: not any(slot.call for slot in pool._slots))
+        # Whoever has no weights has collected the prefill, and no row more than its last chunk takes.
+        collected = sum(stats.rows for stats in results)
+        assert limiter.min_rows <= store.stats()["inserted_rows"] <= collected < limiter.min_rows + 2 * CHUNK_LENGTH
+        pool.idle()
+        began = time.monotonic()
+        poll_until_true(pool, lambda: time.monotonic() > began + 0.5)
+        idle = pool.idle()
+        assert idle and all(stats.rows == 0 and stats.waited_seconds == stats.seconds > 0.4 for stats in idle)
+
+        pool.set_weights(flatten(ActingPolicy(store.spec, LEARNER).modules), 1)
+        SamplesPerInsert(store, limiter, None).record_sampled(10_000)
         poll_until(pool, lambda done: sum(stats.rows for stats in done) > 200)
         pool.drain()
     for chunks in read_streams(store).values():
         assert_whole(chunks)
 
 
+def test_what_dies_with_an_actor_is_given_back_and_nothing_is_counted_twice(make_store, make_plan, make_pool) -> None:
+    """A learner that does not sample lets actors be ahead by the tolerance, and by no row more."""
+    store = make_store()
+    limiter = LimiterPlan("teacher", samples_per_insert=1.0, min_rows=0)
+    with make_pool(make_plan(store, count=2, rows_per_call=4), credit_by(store, limiter)) as pool:
+        pool.set_weights(flatten(ActingPolicy(store.spec, LEARNER).modules), 1)
+        poll_until_true(pool, lambda: store.stats()["inserted_rows"] > 0)
+        os.kill(pool.identities[0].pid, signal.SIGKILL)
+        poll_until_true(pool, lambda: pool.restarts["died"] == 1 and len(pool.identities) == 2)
+        poll_until_true(pool, lambda: store.stats()["inserted_rows"] > 64 - CHUNK_LENGTH)
+        poll_until_true(pool, lambda: not any(slot.call for slot in pool._slots))
+        assert store.stats()["inserted_rows"] <= 64
+
+
+def test_weights_travel_from_where_they_are_and_are_replaced_when_that_is_lost(
+    make_store, make_plan, make_pool
+) -> None:
+    @ray.remote(num_cpus=0)
+    class Learner:
+        def publish(self, flat: np.ndarray) -> ray.ObjectRef:
+            return ray.put(flat)
+
+    store = make_store()
+    flat = flatten(ActingPolicy(store.spec, LEARNER).modules)
+    learner = Learner.remote()
+    with make_pool(make_plan(store)) as pool:
+        pool.set_weights(ray.get(learner.publish.remote(flat)), 1)
+        poll_until(pool, lambda done: any(stats.policy_version == 1 for stats in done))
+        ray.kill(learner)
+        pool.replace_weights(flat)
+        results = poll_until(pool, lambda done: len(done) > 3)
+        assert {stats.policy_version for stats in results} == {1}
+        assert pool.stats()["errors"] == 0
+        pool.drain()
+
+
 def test_draining_gives_up_after_its_time_and_says_so(make_store, make_plan, make_pool, caplog) -> None:
     store = make_store()
-    limiter = LimiterPlan(name="teacher", samples_per_insert=1.0, min_rows=0, tolerance_rows=1.0)
-    # Nobody samples, so that the first call waits for a minute and the actor cannot be drained before.
-    plan = make_plan(store, limiters=(limiter,), rows_per_call=10_000, wait_seconds=60.0, drain_seconds=0.0)
-    with make_pool(plan) as pool:
+    # A call that is longer than any test, so that the actor cannot be drained before it ends.
+    with make_pool(make_plan(store, rows_per_call=10**9, drain_seconds=0.0)) as pool:
         poll_until_true(pool, lambda: store.stats()["rows"] > 0)
         assert pool.drain() == []
     assert "actor0 did not drain within 0 s" in caplog.text

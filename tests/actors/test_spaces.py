@@ -51,7 +51,7 @@ def test_an_environment_gets_actions_in_its_own_bounds_and_replay_in_those_of_th
         store, make_env=lambda: Recording(given, dtype), config=ActorsConfig(envs_per_actor=1, student_fraction=0.0)
     )
     worker.set_weights(np.array([0.0], np.float32), 1)
-    stats = worker.collect(60, timeout_s=0.0)
+    stats = worker.collect(60)
     worker.drain()
 
     (chunks,) = read_streams(store).values()

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from counting_world import SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
+from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
 from seeded_policy import SeededPolicy
 
 from actors import ActorsConfig, RolloutWorker
 from deploy.settings.specification import spec_of
-from replay import SamplesPerInsert
 from sim import SimConfig, make_env
 from sim.counting import decode_count
 
@@ -23,7 +22,7 @@ STUDENT_READY = np.array([1.0], np.float32)
 def test_actions_are_random_until_weights_arrive(make_store, make_worker) -> None:
     policy = SeededPolicy(3)
     worker = make_worker(make_store(), policy=policy)
-    stats = worker.collect(100, timeout_s=0.0)
+    stats = worker.collect(100)
 
     assert policy.questions == []
     assert {episode.driver for episode in stats.episodes} == {"random"}
@@ -33,10 +32,10 @@ def test_actions_are_random_until_weights_arrive(make_store, make_worker) -> Non
 def test_the_student_drives_its_share_of_episodes_once_it_is_ready(make_store, make_worker) -> None:
     worker = make_worker(make_store(), config=ActorsConfig(envs_per_actor=4, student_fraction=0.5))
     worker.set_weights(TEACHER_ONLY, 1)
-    before = worker.collect(400, timeout_s=0.0)
+    before = worker.collect(400)
     worker.set_weights(STUDENT_READY, 2)
-    worker.collect(100, timeout_s=0.0)  # lets the teacher's episodes end
-    after = worker.collect(4000, timeout_s=0.0)
+    worker.collect(100)  # lets the teacher's episodes end
+    after = worker.collect(4000)
 
     assert {episode.driver for episode in before.episodes} == {"teacher"}
     share = np.mean([episode.driver == "student" for episode in after.episodes])
@@ -47,7 +46,7 @@ def test_the_driver_stays_the_same_within_an_episode(make_store, make_worker) ->
     policy = SeededPolicy(3)
     worker = make_worker(make_store(), policy=policy, config=ActorsConfig(envs_per_actor=4, student_fraction=0.5))
     worker.set_weights(STUDENT_READY, 1)
-    worker.collect(400, timeout_s=0.0)
+    worker.collect(400)
 
     for before, now in zip(policy.questions[:-1], policy.questions[1:], strict=True):
         assert np.all((before.student == now.student) | now.is_first)
@@ -60,7 +59,7 @@ def test_the_student_never_drives_an_environment_without_images(make_store, make
         make_state_only_env=lambda: make_env("counting", SIM, views=0),
     )
     worker.set_weights(STUDENT_READY, 1)
-    stats = worker.collect(200, timeout_s=0.0)
+    stats = worker.collect(200)
 
     assert {episode.driver for episode in stats.episodes} == {"teacher"}
 
@@ -73,7 +72,7 @@ def test_weights_are_loaded_only_if_they_are_newer(make_store, make_worker) -> N
         worker.set_weights(STUDENT_READY, version)
 
     assert (policy.version, policy.student_ready) == (5, False)
-    assert worker.collect(1, timeout_s=0.0).policy_version == 5
+    assert worker.collect(1).policy_version == 5
 
 
 # ---------------------------------------------------------------- what the policy is asked
@@ -86,7 +85,7 @@ def test_the_policy_sees_each_observation_once_and_its_recurrent_state_is_carrie
     worker = make_worker(make_store(), policy=policy)
     worker.set_weights(TEACHER_ONLY, 1)
     for _ in range(30):
-        worker.collect(5, timeout_s=0.0)
+        worker.collect(5)
 
     assert len(policy.questions) > 30
     for question in policy.questions:
@@ -106,11 +105,11 @@ def test_the_policy_gets_images_only_for_the_students_rows_and_sees_the_first_vi
         config=ActorsConfig(envs_per_actor=3, student_fraction=0.5),
     )
     worker.set_weights(TEACHER_ONLY, 1)
-    worker.collect(100, timeout_s=0.0)
+    worker.collect(100)
     assert all(question.image is None for question in policy.questions)
 
     worker.set_weights(STUDENT_READY, 2)
-    worker.collect(400, timeout_s=0.0)
+    worker.collect(400)
     asked = [question for question in policy.questions if question.image is not None]
     assert asked
     for question in asked:
@@ -124,7 +123,7 @@ def test_stored_actions_are_the_policys_and_stand_beside_what_they_led_to(make_s
     store = make_store()
     worker = make_worker(store, config=ActorsConfig(envs_per_actor=1))
     worker.set_weights(TEACHER_ONLY, 1)
-    worker.collect(60, timeout_s=0.0)
+    worker.collect(60)
     worker.drain()
 
     (chunks,) = read_streams(store).values()
@@ -142,7 +141,7 @@ def test_an_action_that_is_not_finite_is_refused_and_never_stored(make_store, ma
     worker.set_weights(TEACHER_ONLY, 4)
 
     with pytest.raises(ValueError, match="policy version 4 gave actions"):
-        worker.collect(10, timeout_s=0.0)
+        worker.collect(10)
     worker.drain()
     assert store.stats()["env_steps"] == 0
 
@@ -152,7 +151,7 @@ def test_an_action_that_is_not_finite_is_refused_and_never_stored(make_store, ma
 
 def episodes_of(worker: RolloutWorker) -> list[tuple[int, float]]:
     worker.set_weights(TEACHER_ONLY, 1)
-    return [(episode.seed, episode.episode_return) for episode in worker.collect(200, timeout_s=0.0).episodes]
+    return [(episode.seed, episode.episode_return) for episode in worker.collect(200).episodes]
 
 
 def test_the_same_seed_gives_the_same_rows(make_store, make_worker) -> None:
@@ -160,7 +159,7 @@ def test_the_same_seed_gives_the_same_rows(make_store, make_worker) -> None:
     for _ in range(2):
         store = make_store()
         worker = make_worker(store)
-        worker.collect(100, timeout_s=0.0)
+        worker.collect(100)
         worker.drain()
         rows.append({name: joined(chunks, "action").tobytes() for name, chunks in read_streams(store).items()})
     assert rows[0] == rows[1]
@@ -180,46 +179,81 @@ def test_the_episodes_of_a_worker_are_all_different(make_store, make_worker) -> 
 # ---------------------------------------------------------------- when it stops
 
 
-def test_collect_returns_early_where_a_limiter_blocks_and_goes_on_where_it_was(make_store, make_worker) -> None:
+def test_no_chunk_is_begun_that_credit_does_not_cover_and_each_one_begun_is_finished(make_store, make_worker) -> None:
     store = make_store()
-    limiter = SamplesPerInsert(store, "teacher", samples_per_insert=1.0, min_rows=16, tolerance_rows=32)
-    worker = make_worker(store, limiters=[limiter])
-    first = worker.collect(10_000, timeout_s=0.0)
-    assert 48 <= first.rows < 10_000
-    assert worker.collect(10, timeout_s=0.0).rows == 0
-
-    limiter.record_sampled(200)
-    assert worker.collect(50, timeout_s=0.0).rows >= 50
+    worker = make_worker(store, config=ActorsConfig(envs_per_actor=6))
+    for _ in range(30):
+        before = store.stats()["inserted_rows"]
+        stats = worker.collect(10_000, credit=2 * CHUNK_LENGTH)
+        # The newest row of an episode that goes on is held back, and tells that the chunk before it is complete.
+        assert 0 < stats.rows <= 2 * (CHUNK_LENGTH + 1)
+        assert stats.pending_rows == 0
+        assert store.stats()["inserted_rows"] > before
+    assert worker.collect(10_000, credit=0).rows == 0
     worker.drain()
     for chunks in read_streams(store).values():
         assert_contiguous(chunks)
         assert_counted(*(joined(chunks, name) for name in ("state", "image", "reward", "is_first", "is_last")))
 
 
-def test_waiting_for_a_limiter_is_measured(make_store, make_worker) -> None:
+def test_a_chunk_under_way_goes_on_without_more_credit_and_is_told_of(make_store, make_worker) -> None:
     store = make_store()
-    worker = make_worker(store, limiters=[SamplesPerInsert(store, "teacher", 1.0, min_rows=0, tolerance_rows=1)])
-    worker.collect(10_000, timeout_s=0.0)
-    blocked = worker.collect(10, timeout_s=0.1)
+    worker = make_worker(store, config=ActorsConfig(envs_per_actor=2))
+    worker.collect(10_000, credit=2 * CHUNK_LENGTH)  # the first chunks, which may be short
+    begun = worker.collect(4, credit=3 * CHUNK_LENGTH)
+    assert begun.pending_rows == 2 * CHUNK_LENGTH, "one chunk for each environment; the rest has lapsed"
+    inserted = store.stats()["inserted_rows"]
+    finished = worker.collect(10_000, credit=0)
+    assert finished.rows > 0
+    assert finished.pending_rows == 0
+    assert store.stats()["inserted_rows"] == inserted + 2 * CHUNK_LENGTH
 
-    assert blocked.rows == 0
-    assert 0.1 <= blocked.waited_seconds <= blocked.seconds
+
+def test_environments_take_turns_where_credit_is_short(make_store, make_worker) -> None:
+    """Also those that render nothing: their share of the rows is what it would be with credit for all."""
+    store = make_store()
+    worker = make_worker(
+        store,
+        config=ActorsConfig(envs_per_actor=3, state_only_envs=1),
+        make_state_only_env=lambda: make_env("counting", SIM, views=0),
+    )
+    for _ in range(90):
+        worker.collect(10_000, credit=CHUNK_LENGTH)
+    worker.drain()
+    rows = dict.fromkeys(("actor0.0.0", "actor0.0.1", "actor0.0.2"), 0)
+    for chunk in store.read_states(store.state_ids()):
+        rows[chunk.meta.stream_id] += chunk.rows
+    assert max(rows.values()) < 1.3 * min(rows.values())
+
+
+def test_an_environment_that_stands_still_in_mid_episode_keeps_its_recurrent_state(make_store, make_worker) -> None:
+    policy = SeededPolicy(3)
+    worker = make_worker(make_store(), policy=policy, config=ActorsConfig(envs_per_actor=4))
+    worker.set_weights(TEACHER_ONLY, 1)
+    for _ in range(60):
+        worker.collect(10_000, credit=CHUNK_LENGTH)
+    stood_in_mid_episode = False
+    for question, after in zip(policy.questions[:-1], policy.questions[1:], strict=True):
+        moved = (question.state[:, 2] != after.state[:, 2]) & ~after.is_first
+        assert question.carry[moved].tolist() == question.state[moved, 1].tolist()
+        stood_in_mid_episode |= bool((~moved & ~question.is_first & ~after.is_first).any())
+    assert stood_in_mid_episode
 
 
 def test_a_drained_worker_has_written_all_rows_and_collects_no_more(make_store, make_worker) -> None:
     store = make_store()
     worker = make_worker(store)
-    stats = [worker.collect(10, timeout_s=0.0), worker.drain()]
+    stats = [worker.collect(10), worker.drain()]
 
     assert store.stats()["rows"] == sum(part.rows for part in stats) > 0
     with pytest.raises(RuntimeError, match="drained"):
-        worker.collect(1, timeout_s=0.0)
+        worker.collect(1)
 
 
 def test_statistics_add_up_to_what_replay_counts(make_store, make_worker) -> None:
     store = make_store()
     worker = make_worker(store)
-    parts = [worker.collect(70, timeout_s=0.0) for _ in range(5)] + [worker.drain()]
+    parts = [worker.collect(70) for _ in range(5)] + [worker.drain()]
 
     counted = store.stats()
     assert counted["inserted_rows"] == sum(part.rows for part in parts)
@@ -248,7 +282,7 @@ def test_streams_that_begin_together_do_not_deliver_together(
     sim = SimConfig(image_size=16, episode_steps=episode_steps)
     store = make_store(spec_of(make_env("counting", sim), views=1, chunk_length=8))
     worker = make_worker(store, make_env=lambda: make_env("counting", sim), config=ActorsConfig(envs_per_actor=40))
-    episodes = worker.collect(40 * 60, timeout_s=0.0).episodes
+    episodes = worker.collect(40 * 60).episodes
 
     streams = list(read_streams(store).values())
     assert {chunks[0].rows for chunks in streams} == set(lengths)

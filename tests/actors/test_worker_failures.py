@@ -75,7 +75,7 @@ def test_a_crash_ends_the_sequence_at_the_row_before_it_and_invents_nothing(
     store = make_store()
     factory = Factory(calls, fault)
     worker = make_worker(store, make_env=factory, config=ActorsConfig(envs_per_actor=1))
-    parts = [worker.collect(40, timeout_s=0.0), worker.drain()]
+    parts = [worker.collect(40), worker.drain()]
 
     chunks = whole_stream(store)
     state, is_first, is_last = (joined(chunks, name) for name in ("state", "is_first", "is_last"))
@@ -110,7 +110,7 @@ def test_after_a_crash_every_chunk_is_a_whole_episode_again(make_store, make_wor
 
     store = make_store(spec_of(make_env("counting", sim), views=1, chunk_length=8))
     worker = make_worker(store, make_env=make, config=ActorsConfig(envs_per_actor=1))
-    worker.collect(80, timeout_s=0.0)
+    worker.collect(80)
     worker.drain()
 
     (chunks,) = read_streams(store).values()
@@ -126,7 +126,7 @@ def test_after_a_crash_every_chunk_is_a_whole_episode_again(make_store, make_wor
 def test_an_environment_that_crashes_in_its_first_reset_leaves_no_row(make_store, make_worker) -> None:
     store = make_store()
     worker = make_worker(store, make_env=Factory(calls=1), config=ActorsConfig(envs_per_actor=1))
-    stats = worker.collect(40, timeout_s=0.0)
+    stats = worker.collect(40)
     worker.drain()
 
     assert stats.crashes == 1
@@ -137,7 +137,7 @@ def test_an_environment_that_crashes_in_its_first_reset_leaves_no_row(make_store
 def test_a_crash_of_one_environment_leaves_the_others_alone(make_store, make_worker) -> None:
     store = make_store()
     worker = make_worker(store, make_env=Factory(calls=9))
-    worker.collect(100, timeout_s=0.0)
+    worker.collect(100)
     worker.drain()
 
     streams = read_streams(store)
@@ -150,13 +150,13 @@ def test_environments_that_crash_too_often_end_in_an_error_that_names_the_seed(m
     config = ActorsConfig(envs_per_actor=1, crash_allowance=2, crashes_per_1000_episodes=0.0)
     worker = make_worker(store, make_env=lambda: Faulty(5, raise_error), config=config)
 
-    stats = worker.collect(1000, timeout_s=0.0)
+    stats = worker.collect(1000)
     assert (stats.crashes, len(stats.first_crashes), stats.rows) == (3, 3, 12)
     for _ in range(2):
         with pytest.raises(
             CrashBudgetError, match=r"3 environment crashes .* allowed are 2.* seed \d+.* solver diverged"
         ):
-            worker.collect(1000, timeout_s=0.0)
+            worker.collect(1000)
     assert worker.drain().crashes == 0
     assert store.stats()["rows"] == 12
 
@@ -165,7 +165,7 @@ def test_finished_episodes_earn_further_crashes(make_store, make_worker) -> None
     config = ActorsConfig(envs_per_actor=1, crash_allowance=0, crashes_per_1000_episodes=1000.0)
     worker = make_worker(make_store(), make_env=lambda: Faulty(40, raise_error), config=config)
 
-    assert worker.collect(1000, timeout_s=0.0).crashes > 20
+    assert worker.collect(1000).crashes > 20
 
 
 # ---------------------------------------------------------------- a server that stops answering
@@ -184,13 +184,13 @@ def test_a_silent_server_loses_and_doubles_nothing(own_server: EmbeddedServer, m
     policy = SeededPolicy(3)
     worker = make_worker(store, policy=policy)
     worker.set_weights(TEACHER_ONLY, 1)
-    rows = worker.collect(50, timeout_s=0.0).rows
+    rows = worker.collect(50).rows
     os.kill(own_server.pid, signal.SIGSTOP)
     for _ in range(3):
         with pytest.raises(ConnectionError, match="took no chunk"):
-            worker.collect(50, timeout_s=0.0)
+            worker.collect(50)
     os.kill(own_server.pid, signal.SIGCONT)
-    rows += worker.collect(50, timeout_s=0.0).rows + worker.drain().rows
+    rows += worker.collect(50).rows + worker.drain().rows
 
     streams = read_streams(store)
     for chunks in streams.values():

@@ -41,13 +41,13 @@ def main() -> None:
         EmbeddedServer(Path(directory), max_bytes=config.replay.memory_bytes) as server,
     ):
         store = ReplayStore(connect(server.url), "rate", spec, config.replay)
-        plan = WorkerPlan(config.task, config.sim, config.learner, config.actors, limiters=(), run_id="rate", seed=0)
+        plan = WorkerPlan(config.task, config.sim, config.learner, config.actors, run_id="rate", seed=0)
         worker = plan.build(store, "actor0", incarnation=0)
         worker.set_weights(weights, version)
-        worker.collect(1, timeout_s=0.0)  # what happens once: meshes are read, memory is taken
+        worker.collect(1)  # what happens once: meshes are read, memory is taken
         rows, began, cpu = 0, time.monotonic(), time.process_time()
         while time.monotonic() < began + given.seconds:
-            rows += worker.collect(500, timeout_s=0.0).rows
+            rows += worker.collect(500).rows
         seconds, used = time.monotonic() - began, time.process_time() - cpu
         worker.drain()
         stats = store.stats()

@@ -44,7 +44,7 @@ def losses(loop):
 episodes = tuple(EpisodeResult(driver, "train", 0, 50, 12.5, True, 1) for driver in ("teacher", "student"))
 rollout = RolloutStats("actor0", 0, 100, 98, episodes, 3, (), 1.0, 4.0, 1, 500.0)
 loops = [LoopReport(10, losses(name), 1.0, 4.0, 7.0) for name in ("teacher", "student")]
-status = LearnerStatus(*loops, 30, 20, 4.0, 2.0, False, True)
+status = LearnerStatus(*loops, 30, 20, 4.0, 2.0, False, True, "")
 display = ProgressDisplay("reach", env_steps=1000, student_updates=30, stream=io.StringIO())
 with ray_session("cluster"):
     monitor = RunMonitor(

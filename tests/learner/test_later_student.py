@@ -8,8 +8,7 @@ import pytest
 
 from deploy.errors import UserError
 from deploy.settings.presets import resolve
-from deploy.settings.specification import stream_spec
-from deploy.training.plans import learner_plan, worker_plan
+from deploy.training.plans import holding_plans, learner_plan
 from learner.later_student import LaterStudent
 
 
@@ -99,11 +98,8 @@ def test_it_holds_up_no_actor_and_keeps_its_bound() -> None:
         ("learner.student_may_lag=true", ["teacher"]),
     ):
         config = resolve("reach", "debug", [setting])
-        spec = stream_spec(config)
-        assert [plan.name for plan in worker_plan(config, spec, "run").limiters] == names
-        assert (
-            learner_plan(config, spec).limiters[1].samples_per_insert == config.learner.student_samples_per_insert > 0
-        )
+        assert [plan.name for plan in holding_plans(config)] == names
+        assert learner_plan(config).limiters[1].samples_per_insert == config.learner.student_samples_per_insert > 0
 
 
 def test_a_teacher_that_is_never_done_is_refused() -> None:

@@ -24,6 +24,7 @@ from replay import (
     TeacherSampler,
     connect,
 )
+from replay.limiter import LimiterPlan
 
 ROWS = point_world.SPEC.chunk_length
 BATCH = 2
@@ -42,7 +43,7 @@ def make_loops(store: ReplayStore, seed: int, samples_per_insert: float = 0.0) -
     """Both loops without threads, as in debug mode."""
     learner = Learner(point_world.SPEC, tiny_config(), seed)
     limiters = [
-        SamplesPerInsert(store, name, samples_per_insert, min_rows=ROWS, tolerance_rows=2 * ROWS)
+        SamplesPerInsert(store, LimiterPlan(name, samples_per_insert, min_rows=ROWS), None)
         for name in (f"teacher{seed}", f"student{seed}")
     ]
     samplers = TeacherSampler(store, BATCH, seed, prefetch=0), StudentSampler(store, BATCH, seed, prefetch=0)
@@ -89,7 +90,7 @@ def test_the_same_replay_and_seed_give_the_same_losses(client: redis.Redis) -> N
 
 
 def test_the_limiter_holds_a_loop_that_has_replayed_enough(client: redis.Redis) -> None:
-    """Three chunks, each row to be replayed twice; after 2 (24 - 8) rows and a tolerance of 16 it is 48: 3 batches."""
+    """Three chunks, each row after the first of them to be replayed twice: that are two batches, and one in advance."""
     store = open_store(client)
     learner, (teacher, student) = make_loops(store, seed=0, samples_per_insert=2.0)
     fill(store, chunks=3)

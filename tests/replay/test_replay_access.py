@@ -13,11 +13,13 @@ from redis_servers import Server, make_user, redis_cluster, redis_server
 from replay import ReplayConfig, ReplayStore, SamplesPerInsert, StreamWriter, StudentSampler, TeacherSampler, connect
 from replay.access import CONNECTING, IN_A_CLUSTER, ROLES, acl_rules, commands, require_rights, setuser_commands
 from replay.connection import Client
+from replay.limiter import LimiterPlan, read_balances
 from replay.suitability import require_suitable
 
 ADMIN = "swordfish"
 SECRET = "hunter2/#@"
 CONFIG = ReplayConfig(capacity_steps=40, shards=2)
+PLAN = LimiterPlan("student", samples_per_insert=1.0, min_rows=0)
 ALL = [*ROLES, "twist"]
 
 
@@ -38,6 +40,7 @@ def empty(server: Server) -> None:
 def drive(client: Client) -> None:
     store = ReplayStore(client, RUN, SPEC, CONFIG)
     assert store.stats()["inserted_rows"] >= 0
+    assert read_balances(store, [PLAN]) is not None
     assert store.quarantined() is not None
     assert ReplayStore.is_begun(client, RUN)
 
@@ -46,18 +49,15 @@ def act(client: Client) -> None:
     store = ReplayStore(client, RUN, SPEC, CONFIG)
     incarnation = store.claim_incarnation("a")
     StreamWriter(store, SPEC, run_id=RUN, stream_id=f"a.{incarnation}.9", actor_id="a")
-    limiter = SamplesPerInsert(store, "teacher", 1.0, 0, 10.0)
-    limiter.can_insert()
     for stream in range(4):
         for number in range(4):
             store.put(make_chunk(5 * number, stream_id=f"a.{incarnation}.{stream}"))
-    assert store.stats()["evicted_chunks"] > 0
 
 
 def learn(client: Client) -> None:
     store = ReplayStore(client, RUN, SPEC, CONFIG)
-    limiter = SamplesPerInsert(store, "student", 1.0, 0, 10.0)
-    assert limiter.can_sample()
+    limiter = SamplesPerInsert(store, PLAN, None)
+    assert limiter.may_sample()
     for kind in (TeacherSampler, StudentSampler):
         limiter.record_sampled(int(kind(store, 4, seed=0, prefetch=0).sample(timeout_s=5)["valid"].sum()))
     store.read_states(store.state_ids())
@@ -71,6 +71,7 @@ def prepare(admin: Client) -> None:
     """What a learner finds: chunks of actors, one of them damaged."""
     act(admin)
     store = ReplayStore(admin, RUN, SPEC, CONFIG)
+    assert store.stats()["evicted_chunks"] > 0
     store.put(make_chunk(0, stream_id="b.0.0"))
     for shard in range(CONFIG.shards):
         if admin.hexists(store.key("states", shard), "b.0.0:0"):
@@ -146,7 +147,7 @@ def test_an_actor_cannot_set_chunks_aside_and_a_learner_cannot_add_any(server: S
             store._quarantine("a.0.0:0", "a lie", "index")
         with pytest.raises(redis.ResponseError):
             ReplayStore(learner, RUN, SPEC, CONFIG).put(make_chunk(5))
-        assert store.stats()["chunks"] == 1
+        assert ReplayStore(learner, RUN, SPEC, CONFIG).stats()["chunks"] == 1
 
 
 def test_missing_rights_are_named_with_the_user_before_anything_is_written(server: Server) -> None:
@@ -158,7 +159,8 @@ def test_missing_rights_are_named_with_the_user_before_anything_is_written(serve
         where = f"redis://127.0.0.1:{server.port}/0"
         way_out = "`twist redis-users` prints the rights that each role needs"
         assert str(caught.value) == f"Redis user partial may not run SCRIPT LOAD, ZADD at {where}: {way_out}"
-        with pytest.raises(ValueError, match="may not run SCRIPT LOAD, ZADD, ZRANGEBYSCORE, ZSCORE, LPUSH, LTRIM at"):
+        lacking = "SCRIPT LOAD, ZADD, HGETALL, ZRANGEBYSCORE, ZSCORE, LPUSH, LTRIM"
+        with pytest.raises(ValueError, match=f"may not run {lacking} at"):
             require_rights(client, ["actor", "learner"])
     with server.admin as admin:
         assert admin.dbsize() == 0

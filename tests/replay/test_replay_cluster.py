@@ -24,6 +24,7 @@ from replay import (
     connect,
 )
 from replay.connection import UNAVAILABLE, nodes
+from replay.limiter import LimiterPlan
 from replay.shards import hash_tags, slot_of
 from replay.suitability import require_suitable, shards_by_node
 
@@ -66,8 +67,8 @@ def test_the_whole_replay_works_on_a_cluster(client: RedisCluster) -> None:
     assert (stats["inserted_rows"], stats["quarantined_rows"]) == (480, 5)
     assert stats["rows"] == 5 * len(store.state_ids()) <= 120
     assert [found.chunk_id for found in store.quarantined()] == [damaged]
-    limiter = SamplesPerInsert(store, "student", samples_per_insert=1.0, min_rows=10, tolerance_rows=10.0)
-    assert limiter.can_sample()
+    limiter = SamplesPerInsert(store, LimiterPlan("student", samples_per_insert=1.0, min_rows=10), None)
+    assert limiter.may_sample()
     limiter.record_sampled(7)
     assert (limiter.stats()["inserted_rows"], limiter.stats()["sampled_rows"]) == (480, 7)
     batch = StudentSampler(store, batch_size=8, seed=0, prefetch=0).sample(timeout_s=5)
@@ -96,7 +97,7 @@ def nodes_of(client: RedisCluster, store: ReplayStore, shards: int) -> list[redi
 def test_each_node_has_as_many_shards_and_all_keys_of_a_shard_lie_in_one_slot(client: RedisCluster) -> None:
     store = ReplayStore(client, RUN, SPEC, ReplayConfig(shards=SHARDS))
     fill(store, streams=40, chunks=1)
-    SamplesPerInsert(store, "student", samples_per_insert=1.0, min_rows=10, tolerance_rows=10.0)
+    SamplesPerInsert(store, LimiterPlan("student", samples_per_insert=1.0, min_rows=10), None)
     slots_by_node = {
         name: {int(node.execute_command("CLUSTER KEYSLOT", key)) for key in node.scan_iter()}
         for name, node in nodes(client).items()

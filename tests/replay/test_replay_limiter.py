@@ -1,3 +1,5 @@
+"""Samples per insert: what the learner may sample, what it owes, and what a checkpoint says of it."""
+
 from __future__ import annotations
 
 import os
@@ -8,6 +10,7 @@ import pytest
 from chunk_making import make_chunk
 
 from replay import EmbeddedServer, ReplayStore, SamplesPerInsert
+from replay.limiter import Balance, LimiterPlan, read_balances
 
 Open = Callable[..., ReplayStore]
 
@@ -35,52 +38,50 @@ def inserter(store: ReplayStore) -> Inserter:
     return Inserter(store)
 
 
-def make_limiter(store: ReplayStore, samples_per_insert: float = 4.0, name: str = "teacher") -> SamplesPerInsert:
-    return SamplesPerInsert(store, name, samples_per_insert, min_rows=50, tolerance_rows=40)
+def make_limiter(
+    store: ReplayStore, samples_per_insert: float = 4.0, balance: Balance | None = None, name: str = "teacher"
+) -> SamplesPerInsert:
+    return SamplesPerInsert(store, LimiterPlan(name, samples_per_insert, min_rows=50), balance)
 
 
-def test_before_min_rows_one_inserts_and_nobody_samples(store: ReplayStore, inserter: Inserter) -> None:
+def kept(limiter: SamplesPerInsert, samples_per_insert: float = 4.0) -> Balance:
+    """What a checkpoint of it gives back."""
+    return Balance.from_document(limiter.to_document(), LimiterPlan("teacher", samples_per_insert, min_rows=50))
+
+
+def test_before_min_rows_nobody_samples(store: ReplayStore, inserter: Inserter) -> None:
     limiter = make_limiter(store)
     for _ in range(10):
-        assert (limiter.can_insert(), limiter.can_sample()) == (True, False)
+        assert not limiter.may_sample()
         inserter.insert(5)
-    assert (limiter.can_insert(), limiter.can_sample()) == (True, True)
+    assert limiter.may_sample()
 
 
 def test_rows_before_the_first_sample_ask_for_no_samples(store: ReplayStore, inserter: Inserter) -> None:
     limiter = make_limiter(store)
     inserter.insert(50)
     assert limiter.stats()["balance_rows"] == 0
+    assert not limiter.owes()
 
 
-def test_inserting_stops_one_tolerance_ahead_and_sampling_one_behind(store: ReplayStore, inserter: Inserter) -> None:
+def test_sampling_goes_on_until_all_that_is_asked_for_was_sampled(store: ReplayStore, inserter: Inserter) -> None:
     limiter = make_limiter(store)
-    inserter.insert(55)  # 5 rows that ask for 4 samples each
-    assert limiter.stats()["balance_rows"] == 20
-    assert limiter.can_insert()
-    inserter.insert(5)
-    assert limiter.stats()["balance_rows"] == 40
-    assert (limiter.can_insert(), limiter.can_sample()) == (False, True)
+    inserter.insert(60)  # 10 rows that ask for 4 samples each
+    limiter.record_sampled(39)
+    assert (limiter.owes(), limiter.may_sample()) == (True, True)
     limiter.record_sampled(1)
-    assert limiter.can_insert()
-    limiter.record_sampled(78)
-    assert limiter.can_sample()
+    assert (limiter.owes(), limiter.may_sample()) == (False, True)
     limiter.record_sampled(1)
-    assert limiter.stats()["balance_rows"] == -40
-    assert (limiter.can_insert(), limiter.can_sample()) == (True, False)
+    assert (limiter.owes(), limiter.may_sample()) == (False, False)
 
 
-def test_both_sides_are_never_held_up_at_once_and_the_ratio_comes_out(store: ReplayStore, inserter: Inserter) -> None:
+def test_the_ratio_comes_out(store: ReplayStore, inserter: Inserter) -> None:
     limiter = make_limiter(store)
-    for _ in range(300):
-        can_insert, can_sample = limiter.can_insert(), limiter.can_sample()
-        assert can_insert or can_sample
-        if can_sample:
+    for _ in range(100):
+        inserter.insert(5)
+        while limiter.may_sample():
             limiter.record_sampled(16)
-        if can_insert:
-            inserter.insert(5)
-    assert inserter.rows > 300
-    assert limiter.stats()["ratio"] == pytest.approx(4.0, rel=0.1)
+    assert limiter.stats()["ratio"] == pytest.approx(4.0, abs=16 / 450)
 
 
 def test_evicted_rows_still_count(store: ReplayStore, inserter: Inserter) -> None:
@@ -88,51 +89,70 @@ def test_evicted_rows_still_count(store: ReplayStore, inserter: Inserter) -> Non
     inserter.insert(60)
     assert store.stats()["rows"] == 20
     assert limiter.stats()["inserted_rows"] == 60
-    assert limiter.can_sample()
+    assert limiter.owes()
 
 
-def test_who_comes_back_goes_on_where_the_run_was_without_a_burst(open_store: Open, inserter: Inserter) -> None:
+def test_a_learner_that_begins_again_owes_what_was_lost_with_it(open_store: Open, inserter: Inserter) -> None:
     limiter = make_limiter(inserter.store)
     inserter.insert(100)
-    limiter.record_sampled(185)
-    after_restart = make_limiter(open_store(capacity_steps=20))
-    assert after_restart.stats()["balance_rows"] == limiter.stats()["balance_rows"] == 4 * 50 - 185
+    limiter.record_sampled(80)
+    checkpoint = kept(limiter)
+    limiter.record_sampled(110)
+    inserter.insert(10)
+    store = open_store(capacity_steps=20)
+    assert make_limiter(store, balance=checkpoint).stats()["balance_rows"] == 4 * 60 - 80
+    assert make_limiter(store).stats()["balance_rows"] == 4 * 60, "one that was killed before its first checkpoint"
 
 
-def test_both_loops_and_all_actors_share_a_limiter_by_its_name(open_store: Open, inserter: Inserter) -> None:
-    learners, actors = (make_limiter(open_store(capacity_steps=20)) for _ in range(2))
-    student = make_limiter(inserter.store, name="student")
-    inserter.insert(60)
-    assert not actors.can_insert()
-    learners.record_sampled(40)
-    assert actors.can_insert()
-    assert not student.can_insert()
-
-
-def test_a_limiter_added_to_a_run_later_starts_in_balance(store: ReplayStore, inserter: Inserter) -> None:
-    inserter.insert(200)
+def test_the_ratio_is_that_of_the_weights_that_are_there(store: ReplayStore, inserter: Inserter) -> None:
+    """Not of updates that were lost."""
     limiter = make_limiter(store)
-    assert limiter.stats()["balance_rows"] == 0
-    assert (limiter.can_insert(), limiter.can_sample()) == (True, True)
+    inserter.insert(100)
+    limiter.record_sampled(100)
+    checkpoint = kept(limiter)
+    limiter.record_sampled(100)
+    assert limiter.stats()["ratio"] == 4.0
+    assert make_limiter(store, balance=checkpoint).stats()["ratio"] == 2.0
 
 
 def test_a_changed_setting_starts_in_balance(store: ReplayStore, inserter: Inserter) -> None:
     before = make_limiter(store, samples_per_insert=4.0)
     inserter.insert(100)
-    before.record_sampled(200)
-    changed = make_limiter(store, samples_per_insert=32.0)
+    before.record_sampled(150)
+    changed = make_limiter(store, samples_per_insert=32.0, balance=kept(before, samples_per_insert=32.0))
     assert changed.stats()["balance_rows"] == 0
     inserter.insert(5)
     assert changed.stats()["balance_rows"] == 160
-    assert changed.stats()["sampled_rows"] == 200
+    assert changed.stats()["sampled_rows"] == 150
 
 
-def test_zero_samples_per_insert_limits_neither_side(store: ReplayStore, inserter: Inserter) -> None:
+def test_a_checkpoint_that_says_nothing_of_it_owes_nothing(store: ReplayStore, inserter: Inserter) -> None:
+    inserter.insert(200)
+    limiter = make_limiter(store, balance=Balance.kept(LimiterPlan("teacher", 4.0, 50), 200))
+    assert (limiter.stats()["balance_rows"], limiter.stats()["ratio"]) == (0, 4.0)
+    inserter.insert(5)
+    assert limiter.stats()["balance_rows"] == 20
+
+
+def test_rows_that_replay_has_lost_stay_counted(store: ReplayStore, inserter: Inserter) -> None:
+    """A server that was emptied counts from 0 again; what had been learned from its rows is not asked for twice."""
+    limiter = make_limiter(store)
+    inserter.insert(100)
+    limiter.record_sampled(200)
+    assert limiter.stats()["balance_rows"] == 0
+    for key in store.client.scan_iter(match=store.key("*")):
+        store.client.delete(key)
+    assert limiter.stats()["inserted_rows"] == 100
+    inserter.insert(20)
+    assert (limiter.stats()["inserted_rows"], limiter.stats()["balance_rows"]) == (120, 80)
+
+
+def test_zero_samples_per_insert_limits_nothing(store: ReplayStore, inserter: Inserter) -> None:
     limiter = make_limiter(store, samples_per_insert=0)
-    assert (limiter.can_insert(), limiter.can_sample()) == (True, False)
+    assert not limiter.may_sample()
     inserter.insert(50)
     limiter.record_sampled(10**9)
-    assert (limiter.can_insert(), limiter.can_sample()) == (True, True)
+    assert (limiter.may_sample(), limiter.owes()) == (True, False)
 
 
 def test_waiting_ends_with_permission_or_with_a_reason(store: ReplayStore, inserter: Inserter) -> None:
@@ -145,7 +165,7 @@ def test_waiting_ends_with_permission_or_with_a_reason(store: ReplayStore, inser
     assert limiter.await_sample(timeout_s=0) is True
     limiter.record_sampled(64)
     assert limiter.await_sample(timeout_s=0) is False
-    expected = "50 rows inserted, 64 sampled, balance -64 of ±40 rows at 4 samples per insert"
+    expected = "50 rows inserted, 64 sampled, balance -64 rows at 4 samples per insert"
     assert limiter.explain() == f"limiter teacher: {expected}"
 
 
@@ -157,39 +177,50 @@ def test_rows_of_all_shards_count(open_store: Open) -> None:
     assert limiter.stats()["inserted_rows"] == 60
 
 
+def test_the_driver_sees_each_loop_as_its_learner_does(open_store: Open, inserter: Inserter) -> None:
+    """With the rows that have come since the learner looked; a learner that has not begun has sampled nothing."""
+    plans = [LimiterPlan(name, 4.0, min_rows=50) for name in ("teacher", "student")]
+    driver = open_store(capacity_steps=20)
+    assert read_balances(driver, plans) == [Balance(), Balance()]
+    teacher = make_limiter(inserter.store)
+    inserter.insert(60)
+    teacher.record_sampled(30)
+    inserter.insert(10)
+    seen = read_balances(driver, plans)
+    assert [(balance.inserted, balance.sampled, balance.rows) for balance in seen] == [(70, 30, 50), (70, 0, 80)]
+    assert [balance.ahead_rows(plan) for balance, plan in zip(seen, plans, strict=True)] == [12.5, 20]
+
+
 @pytest.mark.parametrize(
-    ("samples_per_insert", "min_rows", "tolerance_rows", "message"),
+    ("samples_per_insert", "min_rows", "message"),
     [
-        (-1.0, 0, 1.0, "samples_per_insert of limiter teacher is -1.0: at least 0"),
-        (1.0, -1, 1.0, "min_rows of limiter teacher is -1: at least 0"),
-        (1.0, 0, 0.0, "tolerance_rows of limiter teacher is 0.0: more than 0"),
-        (float("nan"), 0, 1.0, "samples_per_insert of limiter teacher is nan"),
+        (-1.0, 0, "samples_per_insert of limiter teacher is -1.0: at least 0"),
+        (1.0, -1, "min_rows of limiter teacher is -1: at least 0"),
+        (float("nan"), 0, "samples_per_insert of limiter teacher is nan"),
     ],
 )
-def test_impossible_numbers_are_refused(
-    store: ReplayStore, samples_per_insert: float, min_rows: int, tolerance_rows: float, message: str
-) -> None:
+def test_impossible_numbers_are_refused(samples_per_insert: float, min_rows: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SamplesPerInsert(store, "teacher", samples_per_insert, min_rows, tolerance_rows)
+        LimiterPlan("teacher", samples_per_insert, min_rows)
 
 
-def test_while_redis_is_away_the_counts_seen_last_hold_and_nothing_sampled_is_forgotten(
+def test_while_redis_is_away_the_rows_seen_last_hold_and_nothing_sampled_is_forgotten(
     server: EmbeddedServer, store: ReplayStore, inserter: Inserter
 ) -> None:
     limiter = make_limiter(store)
     inserter.insert(60)
-    assert limiter.can_sample()
+    assert limiter.may_sample()
     kill(server)
-    assert (limiter.can_sample(), limiter.can_insert()) == (True, False)
+    assert limiter.may_sample()
     limiter.record_sampled(30)
     limiter.record_sampled(12)
     stats = limiter.stats()
     assert (stats["inserted_rows"], stats["sampled_rows"], stats["balance_rows"]) == (60, 42, -2)
-    assert limiter.can_insert()
 
     assert server.revive()
     limiter.record_sampled(1)
-    assert make_limiter(store).stats()["sampled_rows"] == limiter.stats()["sampled_rows"] == 43
+    (seen,) = read_balances(store, [LimiterPlan("teacher", 4.0, min_rows=50)])
+    assert seen.sampled == limiter.stats()["sampled_rows"] == 43
 
 
 def kill(server: EmbeddedServer) -> None:

@@ -15,7 +15,7 @@ import pytest
 import redis
 from chunk_making import RUN, SPEC, assert_same_chunk, make_chunk
 
-from replay import EmbeddedServer, ReplayConfig, ReplayStore, SamplesPerInsert, TeacherSampler, connect
+from replay import EmbeddedServer, ReplayConfig, ReplayStore, TeacherSampler, connect
 from replay.connection import server_name
 from replay.server import find_redis_server
 
@@ -72,7 +72,6 @@ def test_sigkill_of_the_server_loses_nothing_that_was_acknowledged(tmp_path: Pat
     acknowledged: list[int] = []
     with serve(tmp_path) as server:
         store = open_store(server)
-        SamplesPerInsert(store, "teacher", 1.0, 0, 10.0).record_sampled(77)
         enough = threading.Event()
 
         def write() -> None:
@@ -100,7 +99,6 @@ def test_sigkill_of_the_server_loses_nothing_that_was_acknowledged(tmp_path: Pat
             assert_same_chunk(make_chunk(chunk.meta.first_step), chunk)
         assert store.stats()["rows"] == 5 * len(found) == store.stats()["inserted_rows"]
         assert store.put(make_chunk(0)) is False
-        assert SamplesPerInsert(store, "teacher", 1.0, 0, 10.0).stats()["sampled_rows"] == 77
 
 
 def test_a_server_that_was_killed_is_started_again_where_it_was(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from chunk_making import RUN, SPEC, assert_same_chunk, make_chunk
 
 from replay import EmbeddedServer, ReplayConfig, ReplayStore, StudentSampler, TeacherSampler, connect
 from replay.codec import encode_image, encode_state
+from replay.shards import hash_tags
+from replay.suitability import require_room
 
 Open = Callable[..., ReplayStore]
 
@@ -277,25 +279,40 @@ def test_runs_in_one_server_do_not_see_each_other(open_store: Open) -> None:
 def test_a_server_smaller_than_the_capacity_is_refused(client: redis.Redis) -> None:
     config = ReplayConfig(capacity_bytes=2**30)
     with pytest.raises(ValueError, match=r"^capacity_bytes is 1073741824, which needs .* has 1073741824$"):
-        ReplayStore(client, RUN, SPEC, config)
+        require_room(client, config, hash_tags(RUN, 1))
 
 
-def test_a_server_that_would_delete_chunks_by_itself_is_refused(client: redis.Redis, open_store: Open) -> None:
+def test_a_server_that_would_delete_chunks_by_itself_is_refused(client: redis.Redis) -> None:
+    config, tags = ReplayConfig(capacity_bytes=2**20), hash_tags(RUN, 1)
     client.config_set("maxmemory-policy", "allkeys-lru")
     with pytest.raises(
         ValueError, match=r"maxmemory-policy of unix://.* is allkeys-lru: it would delete chunks; use noev"
     ):
-        open_store()
+        require_room(client, config, tags)
     client.config_set("maxmemory", 0)
     with pytest.raises(ValueError, match="is allkeys-lru"):
-        open_store()
+        require_room(client, config, tags)
     client.config_set("maxmemory-policy", "volatile-lru")  # nothing of ours is volatile
+    require_room(client, config, tags)
+
+
+def test_who_joins_a_run_does_not_ask_for_room(client: redis.Redis, open_store: Open) -> None:
+    """It was asked when the run began; a server whose memory is short for a while must not end an actor that comes."""
     open_store()
+    client.config_set("maxmemory", 1)
+    assert open_store().stats()["chunks"] == 0
 
 
 def test_incarnations_of_an_actor_are_never_given_twice(open_store: Open) -> None:
     assert [open_store().claim_incarnation("a0") for _ in range(3)] == [0, 1, 2]
     assert open_store().claim_incarnation("a1") == 0
+
+
+def test_incarnations_do_not_begin_anew_where_their_count_was_lost(client: redis.Redis, open_store: Open) -> None:
+    assert [open_store().claim_incarnation("a0") for _ in range(3)] == [0, 1, 2]
+    client.delete(open_store().key("incarnations"))
+    open_store().raise_incarnations(600)
+    assert [open_store().claim_incarnation(actor) for actor in ("a0", "a1", "a0")] == [600, 600, 601]
 
 
 def test_a_user_who_may_touch_nothing_but_the_runs_keys_is_enough(

@@ -364,13 +364,20 @@ def test_rows_are_kept_while_the_server_does_not_take_them(open_store: Open, mon
     np.testing.assert_array_equal(np.concatenate([chunk.state[:, 0] for chunk in stored(store)]), np.arange(8))
 
 
-def test_a_server_that_refuses_is_told_apart_from_one_that_is_away(client: redis.Redis, open_store: Open) -> None:
-    """For the one the run waits, the other ends it: a full server does not become emptier."""
+def test_a_refusal_that_may_pass_is_told_apart_from_one_that_does_not(client: redis.Redis, open_store: Open) -> None:
+    """For the one the run waits, as for a server that is away; the other ends it."""
     store = open_store(retry_seconds=0.0)
     writer = make_writer(store)
     client.config_set("maxmemory", 1)
-    with pytest.raises(RuntimeError, match=r"took no chunk of stream a\.0\.0 for 0 s: .*maxmemory"):
+    with pytest.raises(ConnectionError, match=r"took no chunk of stream a\.0\.0 for 0 s: .*maxmemory"):
         write_episodes(writer, [5])
+    client.config_set("maxmemory", 0)
+    client.set(store.key("index"), "no sorted set")
+    with pytest.raises(RuntimeError, match=r"took no chunk of stream a\.0\.0 for 0 s: .*WRONGTYPE"):
+        writer.flush()
+    client.delete(store.key("index"))
+    writer.flush()
+    assert store.stats()["inserted_rows"] == writer.stats()["acknowledged_rows"] > 0
 
 
 def test_a_server_that_died_is_named_in_one_line(server: EmbeddedServer, open_store: Open) -> None:

@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from deploy.settings.config import RunConfig
 from deploy.settings.overrides import apply, flatten, from_dict, parse_assignments, settings, to_dict
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
@@ -183,3 +184,10 @@ def test_what_json_lacks_takes_the_parents_default() -> None:
 def test_json_of_other_settings_is_refused(data: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_dict(Root, data)
+
+
+def test_a_setting_that_is_gone_is_passed_over_in_what_an_older_version_wrote() -> None:
+    config = RunConfig(task="reach")
+    written = to_dict(config)
+    written["actors"]["wait_seconds"] = 1.0
+    assert from_dict(RunConfig, written) == config

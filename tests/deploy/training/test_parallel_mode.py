@@ -25,5 +25,5 @@ IDLE = LoopReport(updates=0, metrics={}, waited_seconds=1.0, seconds=1.0, stalen
 def test_a_run_is_over_when_all_steps_are_in_and_both_loops_are_done(
     collecting: bool, student_updates: int, teacher_owes: bool, student_may_sample: bool, over: bool
 ) -> None:
-    status = LearnerStatus(IDLE, IDLE, 5, student_updates, 1.0, 1.0, teacher_owes, student_may_sample)
+    status = LearnerStatus(IDLE, IDLE, 5, student_updates, 1.0, 1.0, teacher_owes, student_may_sample, "")
     assert _is_over(collecting, status, student_updates=10) is over

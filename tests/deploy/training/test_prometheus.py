@@ -166,7 +166,7 @@ def test_the_monitor_tells_prometheus_what_it_writes(tmp_path: Path, made: dict[
     from learner.process import LearnerStatus
 
     loop = LoopReport(updates=10, metrics={"loss_state": 0.5}, waited_seconds=1.0, seconds=4.0, staleness=7.0)
-    status = LearnerStatus(loop, loop, 30, 20, 4.0, 2.0, False, True)
+    status = LearnerStatus(loop, loop, 30, 20, 4.0, 2.0, False, True, "")
     writer = MetricsWriter(tmp_path / "metrics.jsonl")
     monitor = RunMonitor(
         writer,
