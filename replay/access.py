@@ -6,8 +6,10 @@
     learner    reads chunks, sets damaged ones aside, tells what it has sampled
     driver     begins the run's replay, reads its counters and what was set aside
     twist      all of that: one user for everything, and the only one that mode debug can do with
+    deleter    gives back what a run's replay takes: `replay.delete_at_end`, ``twist replay delete``
 
 All of them are limited to keys ``twist:*`` and to the commands below: no DEL, FLUSHALL, KEYS, SCAN, CONFIG and so on.
+(``twist replay list`` looks through all keys there are, and so needs SCAN.)
 Redis runs a script with the rights of who calls it, so an actor has the commands that evict: the rules protect the
 server, its other users and their data from whoever has the password, not the replay from a hostile actor.
 
@@ -39,15 +41,18 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
         *("lpush", "ltrim"),
     ),
     "driver": ("hget", "hgetall", "hset", "lrange"),
+    "deleter": ("hget", "unlink"),
 }
 """The commands of each role, those in its scripts included."""
 
 ALL_ROLES: Final = "twist"
+DELETER: Final = "deleter"
 
 # Each is tried on a key that nobody has, with arguments that change nothing: the server looks at the rights first.
 # Only LPUSH has no such arguments, and LTRIM then takes away what it has put.
 _HARMLESS: Final[Mapping[str, tuple[str, ...]]] = {
     "hget": ("field",),
+    "unlink": (),
     "hgetall": (),
     "hset": ("field", "value", "no value"),
     "hincrby": ("field", "no number"),
@@ -66,12 +71,13 @@ _NO_SCRIPT: Final = "0" * 40
 
 
 def commands(role: str) -> tuple[str, ...]:
-    """Return the commands that a role runs on keys; those of all roles for ``twist``, each once.
+    """Return the commands that a role runs on keys; those of all roles but the deleter for ``twist``, each once.
 
     Raises:
         KeyError: If there is no such role.
     """
-    chosen = ROLES.values() if role == ALL_ROLES else [ROLES[role]]
+    at_work = [names for name, names in ROLES.items() if name != DELETER]
+    chosen = at_work if role == ALL_ROLES else [ROLES[role]]
     return tuple(dict.fromkeys(command for role_commands in chosen for command in role_commands))
 
 
@@ -79,7 +85,7 @@ def acl_rules(role: str) -> list[str]:
     """Return what comes after ``ACL SETUSER name`` to give a new user the rights of a role, and no other.
 
     Args:
-        role: One of `ROLES`, or ``twist`` for all of them.
+        role: One of `ROLES`, or ``twist``.
 
     Returns:
         The rules, without a password: ``on >PASSWORD`` is still to be added.

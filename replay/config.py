@@ -36,13 +36,17 @@ class ReplayConfig:
     retry_seconds: Annotated[float, Ge(0), Le(86400)] = 60.0
     """Seconds for which an actor tries by itself to write a chunk before it says so."""
     outage_seconds: Annotated[float, Ge(0), Le(10.0**7)] = 1800.0
-    """Seconds without an answer from Redis after which a run ends; until then all wait for it."""
+    """Seconds without an answer from Redis, or in which it refuses, after which a run ends; until then all wait."""
     prefetch: Annotated[int, Ge(0), Le(64)] = 2
     """Batches made ready in the background (0: none, no thread, repeatable)."""
     append_fsync: Literal["no", "everysec", "always"] = "no"
     """When the embedded server forces its log to disk. no: the kernel does, within half a minute, and only losing power
     loses data; everysec: each second, but while the disk is slow the log waits, and killing the server loses up to 2 s;
     always: before each answer, nothing is ever lost."""
+
+    delete_at_end: bool = False
+    """Give back what the replay takes when the run is complete; without, it stays, so that the run can be made longer
+    (`twist replay delete` gives it back later). On a given server the driver's user then needs UNLINK."""
 
     def __post_init__(self) -> None:
         if self.shards > min(self.capacity_steps, self.capacity_bytes):

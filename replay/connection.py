@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import ssl
 import time
@@ -21,6 +22,7 @@ __all__ = [
     "Client",
     "connect",
     "connect_in_time",
+    "in_one_line",
     "is_outage",
     "nodes",
     "outage",
@@ -79,6 +81,16 @@ def outage(error: BaseException) -> str:
     if not is_outage(error):
         raise error
     return _one_line(error)
+
+
+@contextlib.contextmanager
+def in_one_line(url: str) -> Iterator[None]:
+    """Raises a ConnectionError, in one line and without secrets, for whatever the server of that URL does not do."""
+    try:
+        yield
+    except UNAVAILABLE as error:
+        address = Address.of(url)
+        raise ConnectionError(f"Redis at {address.shown} {_reason(error, address)}") from error
 
 
 def connect(url: str) -> Client:

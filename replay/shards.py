@@ -9,6 +9,16 @@ from typing import Final
 KEY_PREFIX: Final = "twist:"
 """Of every key that we touch."""
 
+RUN_KEYS: Final = (
+    *("balance:teacher", "balance:student", "limiter:teacher", "limiter:student"),
+    *("stream_owners", "incarnations", "run"),
+)
+"""Names of the keys that a run has once, in the slot of its first shard; the limiters' are of older versions. The last
+one says that the run is there."""
+
+MARK: Final = "mark"
+"""Name of the key in which the driver says that it is there; each shard has one."""
+
 SLOTS: Final = 16384
 """Of every Redis Cluster; each node has some of them, as a rule one unbroken range of equal length."""
 
@@ -30,6 +40,11 @@ def hash_tags(run_id: str, shards: int) -> list[str]:
     """
     first = slot_range(slot_of(f"{run_id}:0"), shards)
     return [_tag_in(f"{run_id}:{shard}", (first + shard) % shards, shards) for shard in range(shards)]
+
+
+def key_of(tag: str, name: str) -> str:
+    """Return the name of a key with this hash tag."""
+    return f"{KEY_PREFIX}{{{tag}}}:{name}"
 
 
 def slot_of(tag: str) -> int:

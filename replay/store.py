@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from replay.connection import Client, server_name
 from replay.index import ChunkIndex, IndexUpdate
 from replay.schema import SCHEMA_VERSION, Chunk, StreamSpec, check_name
 from replay.scripts import CLAIM, PUT, QUARANTINE, SET_ONCE, SHARD_KEYS
-from replay.shards import KEY_PREFIX, hash_tags
+from replay.shards import MARK, hash_tags, key_of
 
 QUARANTINE_KEPT: Final = 8
 
@@ -113,11 +114,11 @@ class ReplayStore:
     @staticmethod
     def is_begun(client: Client, run_id: str) -> bool:
         """Return whether a run's replay is there; one round trip, nothing is begun."""
-        return client.hget(_key(hash_tags(run_id, 1)[0], "run"), "spec") is not None
+        return client.hget(key_of(hash_tags(run_id, 1)[0], "run"), "spec") is not None
 
     def key(self, name: str, shard: int = 0) -> str:
         """Return the name of a Redis key of this run; all keys of a shard lie in one slot of a Redis Cluster."""
-        return _key(self._tags[shard], name)
+        return key_of(self._tags[shard], name)
 
     def put(self, chunk: Chunk) -> bool:
         """Store a chunk in one atomic step, evicting the oldest as needed.
@@ -229,14 +230,14 @@ class ReplayStore:
         return {name: float(sum(int(shard.get(name.encode(), 0)) for shard in shards)) for name in _COUNTERS}
 
     def mark(self) -> None:
-        """Write something small to each shard: whether it takes writes, reading does not tell.
+        """Say in each shard that the driver is there; whether a server takes writes, reading does not tell.
 
         Raises:
             redis.RedisError: If it does not; one of `replay.connection.UNAVAILABLE`.
         """
         pipeline = self.client.pipeline(transaction=False)
         for shard in range(self.config.shards):
-            pipeline.hset(self.key("mark", shard), "driver", "was here")
+            pipeline.hset(self.key(MARK, shard), "at", repr(time.time()))
         pipeline.execute()
 
     def claim_incarnation(self, actor_id: str) -> int:
@@ -343,7 +344,3 @@ class ReplayStore:
         self.spec.require_equal(begun_with_spec, where)
         if int(shards) != self.config.shards:
             raise ValueError(f"shards is {self.config.shards}: {where} was begun with {int(shards)}")
-
-
-def _key(tag: str, name: str) -> str:
-    return f"{KEY_PREFIX}{{{tag}}}:{name}"

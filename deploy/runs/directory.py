@@ -69,6 +69,7 @@ MAY_CHANGE = (
     "actors.start_seconds",
     "actors.hang_seconds",
     "replay.outage_seconds",
+    "replay.delete_at_end",
     "learner.resource",
     "learner.device",
     "learner.threads",

@@ -16,7 +16,7 @@ from typing import Final
 
 from deploy.errors import UserError, user_errors
 from deploy.settings.config import RunConfig
-from replay.access import ALL_ROLES
+from replay.access import ALL_ROLES, DELETER
 from replay.address import Address
 from replay.connection import connect
 from replay.store import ReplayStore
@@ -91,6 +91,8 @@ def require_replay(config: RunConfig, run_id: str | None) -> list[str]:
     else:
         roles.setdefault(urls.actor, []).append("actor")
         roles.setdefault(urls.learner, []).append("learner")
+    if config.replay.delete_at_end:
+        roles[urls.driver].append(DELETER)
     notes: list[str] = []
     with user_errors():
         for url, of_url in roles.items():

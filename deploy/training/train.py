@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -33,6 +34,7 @@ from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.devices import gpus_used
 from learner.tally import NotFiniteError
+from replay.holdings import delete_run
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
 
@@ -185,12 +187,20 @@ def _newest_state(run: RunDirectory) -> LearnerState | None:
 
 @contextmanager
 def _replay_server(config: RunConfig, run: RunDirectory) -> Iterator[tuple[ReplayUrls, Callable[[], bool] | None]]:
-    """The Redis server that was given, or an embedded one in the run directory, with what starts that one again."""
+    """The Redis server that was given, or an embedded one in the run directory, with what starts that one again.
+
+    What comes after a yield happens only when the run has ended well.
+    """
     if config.redis_url is not None:
         yield ReplayUrls.of(config.redis_url), None
+        if config.replay.delete_at_end:
+            with connect(config.redis_url) as client:
+                delete_run(client, run.run_id)
         return
     with EmbeddedServer(run.replay, max_bytes=config.replay.memory_bytes, fsync=config.replay.append_fsync) as server:
         yield ReplayUrls.embedded(server.url), server.revive
+    if config.replay.delete_at_end:
+        shutil.rmtree(run.replay)
 
 
 def _replay_needs(config: RunConfig) -> str:

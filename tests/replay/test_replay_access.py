@@ -11,8 +11,18 @@ from chunk_making import RUN, SPEC, make_chunk
 from redis_servers import Server, make_user, redis_cluster, redis_server
 
 from replay import ReplayConfig, ReplayStore, SamplesPerInsert, StreamWriter, StudentSampler, TeacherSampler, connect
-from replay.access import CONNECTING, IN_A_CLUSTER, ROLES, acl_rules, commands, require_rights, setuser_commands
+from replay.access import (
+    CONNECTING,
+    DELETER,
+    IN_A_CLUSTER,
+    ROLES,
+    acl_rules,
+    commands,
+    require_rights,
+    setuser_commands,
+)
 from replay.connection import Client
+from replay.holdings import delete_run
 from replay.limiter import LimiterPlan, read_balances
 from replay.suitability import require_suitable
 
@@ -21,6 +31,7 @@ SECRET = "hunter2/#@"
 CONFIG = ReplayConfig(capacity_steps=40, shards=2)
 PLAN = LimiterPlan("student", samples_per_insert=1.0, min_rows=0)
 ALL = [*ROLES, "twist"]
+AT_WORK = [role for role in ROLES if role != DELETER]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +53,7 @@ def drive(client: Client) -> None:
     assert store.stats()["inserted_rows"] >= 0
     assert read_balances(store, [PLAN]) is not None
     assert store.quarantined() is not None
+    store.mark()
     assert ReplayStore.is_begun(client, RUN)
 
 
@@ -64,7 +76,11 @@ def learn(client: Client) -> None:
     assert store.stats()["quarantined_chunks"] == 1
 
 
-WORK: dict[str, Callable[[Client], None]] = {"driver": drive, "actor": act, "learner": learn}
+def delete(client: Client) -> None:
+    assert delete_run(client, RUN) > 0
+
+
+WORK: dict[str, Callable[[Client], None]] = {"driver": drive, "actor": act, "learner": learn, "deleter": delete}
 
 
 def prepare(admin: Client) -> None:
@@ -78,7 +94,7 @@ def prepare(admin: Client) -> None:
             admin.hset(store.key("states", shard), "b.0.0:0", b"damage")
 
 
-@pytest.mark.parametrize(("role", "user"), [*zip(ROLES, ROLES, strict=True), *((role, "twist") for role in ROLES)])
+@pytest.mark.parametrize(("role", "user"), [(role, role) for role in ROLES] + [(role, "twist") for role in AT_WORK])
 def test_a_role_can_do_its_work(server: Server, role: str, user: str) -> None:
     with connect(server.url()) as admin:
         prepare(admin)
@@ -89,7 +105,7 @@ def test_a_role_can_do_its_work(server: Server, role: str, user: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_no_right_that_its_work_does_not_need(server: Server, role: str) -> None:
-    if role == "learner":
+    if role in ("learner", DELETER):
         with connect(server.url()) as admin:
             prepare(admin)
     with server.admin as admin:
@@ -224,8 +240,8 @@ def test_on_a_cluster_each_node_needs_the_user(tmp_path: Path) -> None:
             assert require_suitable(client, config, ["twist"]) == []
             with connect(nodes[0].url()) as admin:
                 prepare(admin)
-            for work in WORK.values():
-                work(client)
+            for role in AT_WORK:
+                WORK[role](client)
         make_user(nodes[2:], "twist", SECRET, ["-hincrby", "-command"])
         with connect(nodes[0].url("twist", SECRET)) as client:
             where = f"node 127.0.0.1:{nodes[2].port} of redis://127.0.0.1:{nodes[0].port} "

@@ -139,7 +139,7 @@ def test_redis_users_are_printed_as_commands(capsys: pytest.CaptureFixture[str])
     assert main(["redis-users"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines] == [
-        ["ACL", "SETUSER", name] for name in ("twist", "twist-actor", "twist-learner", "twist-driver")
+        ["ACL", "SETUSER", name] for name in ("twist", "twist-actor", "twist-learner", "twist-driver", "twist-deleter")
     ]
     assert all(" ~twist:* " in line and "@all" not in line for line in lines)
 
