@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from replay.connection import connect
+from replay.filesystem import filesystem_of
 
 __all__ = ["EmbeddedServer", "connect", "find_redis_server"]
 
@@ -108,7 +110,8 @@ class EmbeddedServer:
 
     There is never a second server over one directory: a lock file is held by this process and by the server itself,
     and a server left over by a killed process is ended, by its id, before the next one starts. One that is dropped
-    without leaving its context is ended too.
+    without leaving its context is ended too. Where other machines may see the directory (`replay.filesystem`), and a
+    lock need not mean that, a note in it says who runs the server, and where: it is believed even if nothing is locked.
 
     Attributes:
         url: Where it is, ``unix:///...``.
@@ -249,35 +252,53 @@ class EmbeddedServer:
         Raises:
             ValueError: If the directory is in use.
         """
+        shared = filesystem_of(self._directory).is_shared
         lock = (self._directory / "lock").open("w")
         deadline = time.monotonic() + _STOP_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = self._read_owner()
-                late = time.monotonic() > deadline
-                if late or _is_running(owner.get("owner_pid"), owner.get("owner_started")):
-                    lock.close()
-                    raise ValueError(
-                        f"replay directory {self._directory} is in use by process {owner.get('owner_pid')}: "
-                        "end it first, or choose another directory"
-                    ) from None
-                # Its owner is gone and the kernel has told the server to end; one that does not is told here.
-                if _is_running(owner.get("server_pid"), owner.get("server_started")):
-                    patient = time.monotonic() < deadline - _STOP_SECONDS / 2
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(owner["server_pid"], signal.SIGTERM if patient else signal.SIGKILL)
-                time.sleep(0.05)
-            else:
-                left_over = Path(str(self._read_owner().get("socket_directory", "")))
-                if left_over.name.startswith(_SOCKET_PREFIX):
-                    shutil.rmtree(left_over, ignore_errors=True)
-                return lock
+        while not self._may_have(lock, shared):
+            owner = self._read_owner()
+            late = time.monotonic() > deadline
+            if late or _is_running(owner.get("owner_pid"), owner.get("owner_started")):
+                lock.close()
+                raise ValueError(
+                    f"replay directory {self._directory} is in use by process {owner.get('owner_pid')}: "
+                    "end it first, or choose another directory"
+                )
+            # Its owner is gone and the kernel has told the server to end; one that does not is told here.
+            if _is_running(owner.get("server_pid"), owner.get("server_started")):
+                patient = time.monotonic() < deadline - _STOP_SECONDS / 2
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(owner["server_pid"], signal.SIGTERM if patient else signal.SIGKILL)
+            time.sleep(0.05)
+        left_over = Path(str(self._read_owner().get("socket_directory", "")))
+        if left_over.name.startswith(_SOCKET_PREFIX):
+            shutil.rmtree(left_over, ignore_errors=True)
+        return lock
+
+    def _may_have(self, lock: IO[str], shared: bool) -> bool:
+        """Whether nobody else has the directory; takes the lock then.
+
+        Raises:
+            ValueError: If another machine has it, or had it and left it without a word.
+        """
+        owner = self._read_owner() if shared else {}
+        host = owner.get("host", socket.gethostname())
+        if host != socket.gethostname():
+            lock.close()
+            raise ValueError(
+                f"replay directory {self._directory} is in use by process {owner.get('owner_pid')} on {host}: end it "
+                f"first, or if it is gone, delete {self._note}"
+            )
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return not any(_is_running(owner.get(f"{who}_pid"), owner.get(f"{who}_started")) for who in ("owner", "server"))
 
     def _note_owner(self) -> None:
         """Write down who runs the server, for who finds the directory locked."""
         note = {
+            "host": socket.gethostname(),
             "owner_pid": os.getpid(),
             "owner_started": _start_time(os.getpid()),
             "server_pid": self.pid,

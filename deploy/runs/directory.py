@@ -37,6 +37,7 @@ from deploy.runs.versions import versions
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import flatten, from_dict, to_dict
 from replay.address import redact
+from replay.filesystem import filesystem_of
 
 FORMAT = 1
 """Of config.json; raised when an older reader could not understand it."""
@@ -129,6 +130,11 @@ class RunDirectory:
                 other settings or a corrupt checkpoint, or is being driven by another process. Nothing is changed then.
         """
         check_claimable(path, config)
+        if (where := filesystem_of(path)).locks_end_here:
+            raise UserError(
+                f"run directory {path}: lies on a {where}, where a lock holds for this machine alone: another could "
+                "drive the same run; choose a directory elsewhere, or mount it with locks"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = take_lock(path / "lock")

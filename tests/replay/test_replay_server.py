@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -17,7 +19,8 @@ from chunk_making import RUN, SPEC, assert_same_chunk, make_chunk
 
 from replay import EmbeddedServer, ReplayConfig, ReplayStore, TeacherSampler, connect
 from replay.connection import server_name
-from replay.server import find_redis_server
+from replay.filesystem import FileSystem
+from replay.server import _start_time, find_redis_server
 
 CONFIG = ReplayConfig(capacity_steps=100_000, capacity_bytes=2**24, retry_seconds=0.0)
 
@@ -25,6 +28,7 @@ CONFIG = ReplayConfig(capacity_steps=100_000, capacity_bytes=2**24, retry_second
 OWNER = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from replay import EmbeddedServer
 server = EmbeddedServer(Path(sys.argv[1]), max_bytes=2**28).__enter__()
 print(server.pid, server.url, flush=True)
@@ -146,8 +150,10 @@ def test_a_server_that_nobody_stops_ends_and_leaves_nothing(tmp_path: Path, how:
     """Its process, its socket and the note of its owner are gone when the object is, or the interpreter."""
     end = "del server; import gc; gc.collect(); print(os.path.exists(socket))" if how == "dropped" else "print(False)"
     code = f"""
+import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from replay import EmbeddedServer
 server = EmbeddedServer(Path({str(tmp_path)!r}), max_bytes=2**30)
 server.__enter__()
@@ -281,3 +287,42 @@ def test_a_wrong_password_is_refused_without_showing_it(tmp_path: Path) -> None:
         client = connect(server.url.replace("unix://", "unix://:swordfish@"))
         assert server_name(client) == server.url
         client.config_set("requirepass", "")
+
+
+# --- a directory that other machines may see, where locks need not mean anything ---------------------------------------
+
+
+@pytest.fixture
+def over_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system over the network where each lock is granted."""
+    monkeypatch.setattr("replay.server.filesystem_of", lambda path: FileSystem("nfs4", "/", frozenset()))
+    monkeypatch.setattr("replay.server.fcntl", SimpleNamespace(flock=lambda *_: None, LOCK_EX=0, LOCK_NB=0))
+
+
+@pytest.mark.usefixtures("over_nfs")
+def test_a_second_server_is_refused_even_where_the_lock_is_granted(tmp_path: Path) -> None:
+    with serve(tmp_path), pytest.raises(ValueError, match=f"is in use by process {os.getpid()}: end it first"):
+        serve(tmp_path).__enter__()
+    with serve(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("over_nfs")
+def test_a_directory_that_another_machine_has_is_refused_and_the_way_out_is_said(tmp_path: Path) -> None:
+    note = tmp_path / "server.json"
+    note.write_text(json.dumps({"host": "elsewhere", "owner_pid": 77, "owner_started": 5}))
+    with pytest.raises(ValueError, match=f"in use by process 77 on elsewhere: end it first, or .* delete {note}$"):
+        serve(tmp_path).__enter__()
+    note.unlink()
+    with serve(tmp_path):
+        assert json.loads(note.read_text())["host"] == socket.gethostname()
+
+
+@pytest.mark.usefixtures("over_nfs")
+def test_a_server_whose_owner_was_killed_is_ended_there_too(tmp_path: Path) -> None:
+    other = subprocess.Popen(["sleep", "60"])
+    started = _start_time(other.pid)
+    gone = {"host": socket.gethostname(), "owner_pid": 2**22 - 1, "owner_started": 1}
+    (tmp_path / "server.json").write_text(json.dumps({**gone, "server_pid": other.pid, "server_started": started}))
+    with serve(tmp_path):
+        assert other.wait(60) < 0

@@ -16,6 +16,7 @@ from deploy.errors import UserError
 from deploy.runs.directory import RunDirectory
 from deploy.settings.config import RunConfig
 from deploy.settings.presets import resolve
+from replay.filesystem import FileSystem
 
 REACH = resolve("reach", "debug", [])
 
@@ -186,3 +187,15 @@ def test_passwords_are_neither_stored_nor_compared(tmp_path: Path, url: str, sto
     with RunDirectory.claim(tmp_path, replace(REACH, redis_url=url)) as run:
         assert run.changed == {}
         assert run.config.redis_url == url
+
+
+def test_a_directory_where_a_lock_holds_for_this_machine_alone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_locks = FileSystem("nfs", "/old", frozenset({"nolock"}))
+    monkeypatch.setattr("deploy.runs.directory.filesystem_of", lambda path: without_locks)
+    with pytest.raises(UserError, match="lies on a nfs file system at /old, where a lock holds for this machine alone"):
+        RunDirectory.claim(tmp_path / "run", RunConfig(task="reach"))
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr("deploy.runs.directory.filesystem_of", lambda path: FileSystem("nfs", "/new", frozenset()))
+    RunDirectory.claim(tmp_path / "run", RunConfig(task="reach")).close()
