@@ -1,8 +1,8 @@
 """What kind of file system a path lies on, as far as locks go: `flock` does not mean the same everywhere.
 
-On a disk of this machine a lock belongs to an open file: a child inherits it, and it ends with the last who has the file
-open. Over NFS the kernel emulates it by a lock of the client, which other programs see differently, and with some mount
-options, or through FUSE and 9p, a lock holds for this machine alone while others see the same files.
+On a disk of this machine a lock belongs to an open file: a child inherits it, and it ends with the last who has the
+file open. Over NFS the kernel emulates it by a lock of the client, which other programs see differently, and with some
+mount options, or through FUSE and 9p, a lock holds for this machine alone while others see the same files.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ def test_a_wrong_password_is_refused_without_showing_it(tmp_path: Path) -> None:
         client.config_set("requirepass", "")
 
 
-# --- a directory that other machines may see, where locks need not mean anything ---------------------------------------
+# --- a directory that other machines may see, where locks need not mean anything --------------------------------------
 
 
 @pytest.fixture
