@@ -168,6 +168,7 @@ def _given_redis(url: str) -> Finding:
     from replay.address import redact
     from replay.config import ReplayConfig
     from replay.connection import connect, nodes
+    from replay.server_versions import notes_on_versions
     from replay.suitability import require_suitable
 
     with connect(url) as client:
@@ -176,7 +177,7 @@ def _given_redis(url: str) -> Finding:
         for server in servers.values():
             server.ping()
         milliseconds = 1000 * (time.monotonic() - began) / len(servers)
-        notes = require_suitable(client, ReplayConfig(), [ALL_ROLES])
+        notes = require_suitable(client, ReplayConfig(), [ALL_ROLES]) + notes_on_versions(client)
     kind = "answers" if len(servers) == 1 else f"is a cluster of {len(servers)} nodes that answer"
     text = f"{redact(url)} {kind} in {milliseconds:.1f} ms, with room and rights for a replay of the default size"
     return Finding("server", Verdict.NOTE if notes else Verdict.OK, "; ".join([text, *notes]))
