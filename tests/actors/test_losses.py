@@ -29,6 +29,7 @@ from actors.patience import Patience, Watch
 from actors.placement import place_of, places
 from actors.plan import WorkerPlan
 from actors.pool import ActorPool
+from actors.rollout_stats import RolloutStats
 from actors.slot import ActorFailedError, Slot
 from learner.config import LearnerConfig
 from replay import EmbeddedServer, ReplayConfig, ReplayStore
@@ -110,7 +111,7 @@ def test_pauses_grow_until_there_is_a_result_and_not_only_a_process(monkeypatch:
     for _ in range(4):
         slot.pause()
         pauses.append(slot.retry_at)
-    slot.succeeded()
+    slot.succeeded(RolloutStats("actor0", 0, 0, 0, (), 0, (), 0.0, 0.0, 0, 0.0, 0))
     slot.pause()
     assert [*pauses, slot.retry_at] == [1.0, 2.0, 4.0, 5.0, 1.0]
 

@@ -149,7 +149,7 @@ def test_a_real_learner_that_cannot_be_built_says_why_at_once(tmp_path: Path) ->
     actor: Any = ray.remote(LearnerActor)
 
     def make(state: LearnerState | None) -> Any:
-        arguments = learner_plan(config, spec), spec.to_json(), f"unix://{tmp_path}/nowhere.sock", "run", state
+        arguments = learner_plan(config), spec.to_json(), f"unix://{tmp_path}/nowhere.sock", "run", state
         return actor.options(num_cpus=0, max_concurrency=4).remote(*arguments)
 
     learner = LastingLearner(make, wrong, lambda: None, losses.append, tmp_path, MOST_LOSSES, lambda method: 5.0)
