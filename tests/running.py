@@ -97,7 +97,11 @@ class Running:
 
     def wait(self) -> str:
         """The output, once it has ended well."""
-        assert self._process.wait(SECONDS) == 0, self._log.read_text()
+        return self.wait_for_end(0)
+
+    def wait_for_end(self, code: int) -> str:
+        """The output, once it has ended with this exit code."""
+        assert self._process.wait(SECONDS) == code, self._log.read_text()
         return self._log.read_text()
 
     def processes(self, title: str = "") -> list[int]:

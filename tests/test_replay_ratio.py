@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from redis_servers import Server, redis_server
 from running import Running, completed, lines, of_kind, report
 
 from deploy.runs.directory import RunDirectory
@@ -72,4 +74,60 @@ def test_a_learner_that_is_killed_makes_the_updates_that_the_rows_ask_for(second
         os.kill(victim, signal.SIGKILL)
         running.wait()
     assert report(run)["learner_restarts"] == 1
+    assert_ratio_kept(run)
+
+
+def under_way(run: Path) -> bool:
+    return any(row["teacher/updates"] > 10 for row in of_kind("train", lines(run)))
+
+
+@pytest.fixture
+def given_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with redis_server(tmp_path / "redis", appendonly="yes") as server:
+        monkeypatch.setenv("TWIST_REDIS_URL", server.url())
+        yield server
+
+
+SMALL = ("--preset", "debug", "training.student_updates=1000", "training.metrics_every_seconds=0.3")
+
+
+@pytest.mark.parametrize("mode", ["local", "debug"])
+def test_a_server_that_refuses_writes_for_a_while_costs_nothing(
+    given_server: Server, mode: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    started = ("train", "reach", "--mode", mode, *SMALL, "training.metrics_every_updates=2", "--run-dir", str(run))
+    with Running(tmp_path / "log", *started) as running, given_server.admin as admin:
+        running.wait_until(lambda: under_way(run))
+        admin.config_set("maxmemory", "3mb")
+        running.wait_until(lambda: any(row.get("event") == "replay_away" for row in lines(run)))
+        time.sleep(12.0)
+        admin.config_set("maxmemory", 0)
+        running.wait()
+    found = report(run)
+    assert (found["replay_outages"], found["lost_rows"], found["restarts"], found["learner_restarts"]) == (1, 0, {}, 0)
+    events = of_kind("event", lines(run))
+    assert [event["event"] for event in events] == ["replay_away", "replay_back"]
+    assert "maxmemory" in events[0]["reason"]
+    assert_ratio_kept(run)
+
+
+def test_a_server_that_refuses_for_too_long_ends_the_run_in_one_line_with_a_checkpoint(
+    given_server: Server, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    patience = ("replay.outage_seconds=3", "training.checkpoint_every_seconds=3600")
+    started = ("train", "reach", "--mode", "local", *SMALL, *patience, "--run-dir", str(run))
+    with Running(tmp_path / "log", *started) as running, given_server.admin as admin:
+        running.wait_until(lambda: under_way(run))
+        admin.config_set("maxmemory", "3mb")
+        said = running.wait_for_end(1)
+        admin.config_set("maxmemory", 0)
+    assert said.splitlines()[-1].startswith("twist: Redis at redis://127.0.0.1:")
+    assert "has been away for" in said.splitlines()[-1] and "maxmemory" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    checkpoint = RunDirectory.open(run).checkpoints.latest()
+    assert checkpoint is not None and checkpoint.document["learner"]["teacher_updates"] > 10
+    completed(*started)
+    assert report(run)["resumed"] == 1
     assert_ratio_kept(run)

@@ -217,6 +217,11 @@ class ParallelRun:
         self._learner.kill()
         return state
 
+    def capture(self) -> LearnerState:
+        """What was learned so far, also when `train` has ended with an error."""
+        state: LearnerState = self._learner.call("capture")
+        return state
+
     def _hand_over_weights(self, pool: ActorPool, version: int, go_on: Callable[[], None]) -> int:
         weights, newest = self._learner.call("publish", go_on)
         if newest <= version:

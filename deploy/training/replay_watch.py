@@ -29,6 +29,10 @@ MARK_SECONDS = 1.0
 """Between two marks: each is one more write for the server, in its log too."""
 
 
+class ReplayLostError(RunEndedError):
+    """Redis is away for longer than a run waits; what was learned is not lost with it."""
+
+
 class ReplayWatch:
     """Counters of a run's replay that can be asked for at any time."""
 
@@ -78,7 +82,7 @@ class ReplayWatch:
         """Environment steps of the run so far.
 
         Raises:
-            RunEndedError: as `stats`.
+            ReplayLostError: as `stats`.
         """
         return int(self.stats()["env_steps"]) + self._lost
 
@@ -86,7 +90,7 @@ class ReplayWatch:
         """`ReplayStore.stats()`; as it was seen last while Redis does not answer.
 
         Raises:
-            RunEndedError: Redis is away for longer than a run waits.
+            ReplayLostError: Redis is away for longer than a run waits.
         """
         try:
             found = self._store.stats()
@@ -114,7 +118,7 @@ class ReplayWatch:
             LOGGER.warning("the embedded Redis server had ended and was started again")
         seconds = time.monotonic() - self._good_at
         if seconds > self._outage_seconds:
-            raise RunEndedError(
+            raise ReplayLostError(
                 f"Redis at {self._store.server} has been away for {seconds:.0f} s "
                 f"(replay.outage_seconds={self._outage_seconds:g}): {reason}; the same command continues the run"
             )

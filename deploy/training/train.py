@@ -28,7 +28,7 @@ from deploy.training.preconditions import require_here
 from deploy.training.prometheus import PrometheusMetrics
 from deploy.training.ray_session import ray_session
 from deploy.training.replay_address import ReplayUrls, require_one_server, require_replay
-from deploy.training.replay_watch import ReplayWatch
+from deploy.training.replay_watch import ReplayLostError, ReplayWatch
 from deploy.training.resume import Resumed, resume
 from learner import checkpoint
 from learner.checkpoint import LearnerState
@@ -156,6 +156,9 @@ def _train(
         stack.enter_context(signals.saying("not drained in time; the same command goes on from the newest checkpoint"))
         try:
             state = started.train(replay, monitor, save, snapshots)
+        except ReplayLostError:
+            save(monitor.env_steps, started.capture())
+            raise
         except NotFiniteError as error:
             raise RunEndedError(f"{_own_words(error)}; {_newest_checkpoint(run)}") from error
         if signals.asked():
