@@ -88,7 +88,10 @@ def given_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
         yield server
 
 
-SMALL = ("--preset", "debug", "training.student_updates=1000", "training.metrics_every_seconds=0.3")
+SMALL = (
+    *("--preset", "debug", "training.student_updates=1000", "replay.retry_seconds=1"),
+    *("training.metrics_every_seconds=0.3", "training.metrics_every_updates=2"),
+)
 
 
 @pytest.mark.parametrize("mode", ["local", "debug"])
@@ -96,7 +99,7 @@ def test_a_server_that_refuses_writes_for_a_while_costs_nothing(
     given_server: Server, mode: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    started = ("train", "reach", "--mode", mode, *SMALL, "training.metrics_every_updates=2", "--run-dir", str(run))
+    started = ("train", "reach", "--mode", mode, *SMALL, "--run-dir", str(run))
     with Running(tmp_path / "log", *started) as running, given_server.admin as admin:
         running.wait_until(lambda: under_way(run))
         admin.config_set("maxmemory", "3mb")

@@ -7,6 +7,11 @@ preset says. The actors are stubs: each writes the same few chunks again and aga
 share of the rate says, and steps nothing. With --compress-once it also compresses each of them once only, as a machine
 of few cores could not play many actors otherwise. What is measured is what Redis, its log and the sampling do, not what
 actors can do: that is what actor_rate.py measures.
+
+    python tests/cluster/stub_actors.py --blocked 100 --seconds 20
+
+measures instead what actors cost that the learner holds up: the driver looks how its loops stand, and gives them no
+credit. With --polling each of them asks Redis by itself, as actors did before there were credits.
 """
 
 from __future__ import annotations
@@ -16,8 +21,10 @@ import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -25,6 +32,7 @@ from typing import Any, ClassVar
 import numpy as np
 import zstandard
 
+from actors.slot import CREDIT_PAUSE_SECONDS
 from deploy.settings.presets import resolve
 from deploy.settings.specification import stream_spec
 from replay import (
@@ -35,10 +43,13 @@ from replay import (
     EpisodeMeta,
     ReplayConfig,
     ReplayStore,
+    SamplesPerInsert,
     StreamSpec,
     codec,
     connect,
 )
+from replay.credits import RowCredits
+from replay.limiter import LimiterPlan, read_balances
 from replay.sampler import StudentSampler, TeacherSampler
 from sim import make_env
 
@@ -162,6 +173,105 @@ def read(load: Load, kind: str, batch: int, results: Any) -> None:
     results.put({"rows": rows})
 
 
+def read_together(load: Load, batches: dict[str, int], results: Any) -> None:
+    """Samples for teacher and student as fast as they come, in two threads of one process, as the learner does."""
+    store = ReplayStore(connect(load.url), RUN, load.spec, load.config)
+    made: dict[str, int] = {}
+
+    def sample(kind: str, batch: int) -> None:
+        sampler = (TeacherSampler if kind == "teacher" else StudentSampler)(store, batch, 0, prefetch=2)
+        began, made[kind] = time.monotonic(), 0
+        while time.monotonic() < began + load.seconds:
+            sampler.sample(30.0)
+            made[kind] += 1
+        sampler.close()
+
+    threads = [threading.Thread(target=sample, args=item) for item in batches.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results.put(made)
+
+
+def measure_together(load: Load, chunks: list[Chunk], batches: dict[str, int]) -> dict[str, float]:
+    """Batches a second out of a replay that is full enough, with nobody writing."""
+    context = multiprocessing.get_context("spawn")
+    results, written = context.Queue(), context.Queue()
+    write(replace(load, seconds=3.0, rows_per_second=1e6), chunks, range(load.actors), written)
+    process = context.Process(target=read_together, args=(load, batches, results))
+    process.start()
+    made = results.get()
+    process.join()
+    return {f"batches_per_second_{kind}": count / load.seconds for kind, count in made.items()}
+
+
+def measure_blocked(url: str, spec: StreamSpec, config: ReplayConfig, given: argparse.Namespace) -> dict[str, float]:
+    """What Redis's core spends on actors that may not add a row."""
+    client = connect(url)
+    store = ReplayStore(client, RUN, spec, config)
+    plans = [LimiterPlan(name, 8.0, min_rows=0) for name in ("teacher", "student")]
+    limiters = [SamplesPerInsert(store, plan, None) for plan in plans]
+    client.hset(store.key("counters"), "inserted_rows", "1000000")
+    credits = RowCredits(
+        partial(read_balances, store, plans), plans, tolerance_rows=1000, chunk_rows=100, actor_rows=2400
+    )
+    before, began = client.info("cpu"), time.monotonic()
+    if given.polling:
+        context = multiprocessing.get_context("spawn")
+        pollers = [
+            context.Process(target=poll, args=(url, spec, config, count, given.seconds))
+            for count in shared(given.blocked, given.processes)
+        ]
+        for process in pollers:
+            process.start()
+        for process in pollers:
+            process.join()
+    else:
+        while time.monotonic() < began + given.seconds:
+            credits.look()
+            refused = [
+                credits.grant(f"stub{actor}", random=False, among=given.blocked) for actor in range(given.blocked)
+            ]
+            assert not any(refused)
+            time.sleep(CREDIT_PAUSE_SECONDS)
+    after, seconds = client.info("cpu"), time.monotonic() - began
+    used = sum(float(after[name]) - float(before[name]) for name in ("used_cpu_sys", "used_cpu_user"))
+    assert all(limiter.owes() for limiter in limiters)
+    return {
+        "blocked_actors": given.blocked,
+        "redis_cpu_share": used / seconds,
+        "redis_cpu_ms_per_actor_and_second": 1e3 * used / seconds / given.blocked,
+    }
+
+
+def shared(count: int, among: int) -> list[int]:
+    return [len(range(first, count, among)) for first in range(min(among, count))]
+
+
+def poll(url: str, spec: StreamSpec, config: ReplayConfig, actors: int, seconds: float) -> None:
+    """Plays actors that ask two limiters by themselves every 20 ms: each for the rows sampled, and those of a shard."""
+    store = ReplayStore(connect(url), RUN, spec, config)
+
+    def ask() -> None:
+        client = connect(url)
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
+            for name in ("teacher", "student"):
+                pipeline = client.pipeline(transaction=False)
+                pipeline.hget(store.key(f"balance:{name}"), "sampled")
+                for shard in range(config.shards):
+                    pipeline.hget(store.key("counters", shard), "inserted_rows")
+                pipeline.execute()
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=ask) for _ in range(actors)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def measure(load: Load, chunks: list[Chunk], processes: int, batches: dict[str, int]) -> dict[str, float]:
     """Runs writers and readers side by side; rates are over the whole time."""
     context = multiprocessing.get_context("spawn")
@@ -216,18 +326,28 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--teacher-batch", type=int, default=0, help="sequences; 0: nobody samples")
     parser.add_argument("--student-batch", type=int, default=0)
+    parser.add_argument("--together", action="store_true", help="both samplers in one process, and nobody writes")
+    parser.add_argument("--blocked", type=int, default=0, help="actors that are held up; nobody writes or samples")
+    parser.add_argument("--polling", action="store_true", help="each of these asks Redis by itself")
     given = parser.parse_args()
     config = resolve(given.task, None, [f"replay.shards={given.shards}", "replay.append_fsync=" + given.fsync])
     spec = stream_spec(config)
-    chunks = record(given.task, spec, config, 12)
+    chunks = [] if given.blocked else record(given.task, spec, config, 12)
     without = round(len(chunks) * config.actors.state_only_envs / config.actors.envs_per_actor)
     chunks = [replace(chunk, image=None) for chunk in chunks[:without]] + chunks[without:]
     batches = {"teacher": given.teacher_batch, "student": given.student_batch}
     batches = {kind: batch for kind, batch in batches.items() if batch}
 
     def run(url: str) -> None:
+        if given.blocked:
+            print(json.dumps({**measure_blocked(url, spec, config.replay, given), "cpus": os.cpu_count()}, indent=2))
+            return
         load = Load(url, spec, config.replay, given.actors, given.rows_per_second, given.seconds, given.compress_once)
-        print(json.dumps({**measure(load, chunks, given.processes, batches), "cpus": os.cpu_count()}, indent=2))
+        if given.together:
+            told = measure_together(load, chunks, batches)
+        else:
+            told = measure(load, chunks, given.processes, batches)
+        print(json.dumps({**told, "cpus": os.cpu_count()}, indent=2))
 
     if given.redis_url:
         run(given.redis_url)
