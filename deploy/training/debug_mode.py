@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from actors.worker import CrashBudgetError
+from deploy.errors import RunEndedError
 from deploy.process import signals
 from deploy.runs.snapshots import Snapshots
 from deploy.settings.config import RunConfig
@@ -95,6 +97,10 @@ class DebugRun:
         self._learner.rows_are_in()
         while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
             look()
+
+    def last_state(self, error: Exception) -> LearnerState | None:
+        """The learner's state after `train` has raised; None where it may have been the learner that failed."""
+        return self._learner.capture() if isinstance(error, (CrashBudgetError, RunEndedError)) else None
 
     def _progress(self) -> int:
         """As lines, checkpoints and snapshots count updates: the student goes on alone after the teacher's last."""

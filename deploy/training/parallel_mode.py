@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from actors.actor import ActorPlan
 from actors.losses import Loss
@@ -202,6 +203,10 @@ class ParallelRun:
             state: LearnerState = self._learner.call("capture")
         self._learner.kill()
         return state
+
+    def last_state(self, error: Exception) -> LearnerState | None:
+        """The learner's state after `train` has raised; None where it was the learner that failed, or it is lost."""
+        return None if isinstance(error, RayError) else self._learner.last("capture")
 
     def _hand_over_weights(self, pool: ActorPool, version: int, go_on: Callable[[], None]) -> int:
         flat, newest = self._learner.call("publish", go_on)
