@@ -153,6 +153,10 @@ class Loop:
         self._updates, self._waited, self._staleness, self._since = 0, 0.0, 0.0, now
 
 
+class LoopEndedError(RuntimeError):
+    """An error has ended a loop; the message names the loop and says what the error said."""
+
+
 class LoopThread:
     """Runs a loop in a thread until stopped; an error in it is raised again by `check`."""
 
@@ -169,9 +173,14 @@ class LoopThread:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises what ended the loop, if anything did."""
+        """Raises what ended the loop, if anything did.
+
+        Raises:
+            LoopEndedError: with that as its cause.
+        """
         if self._error is not None:
-            raise RuntimeError(f"the {self.loop.name} loop ended: {self._error}") from self._error
+            said = str(self._error) or type(self._error).__name__
+            raise LoopEndedError(f"the {self.loop.name} loop ended: {said}") from self._error
 
     def stop(self) -> None:
         """Ends the loop after its present update."""

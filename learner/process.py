@@ -191,7 +191,7 @@ class LearnerProcess:
         """Reports, and raises what ended a loop.
 
         Raises:
-            RuntimeError: a loop has ended with an error.
+            LoopEndedError: a loop has ended with an error.
         """
         for thread in self._threads:
             thread.check()

@@ -118,18 +118,21 @@ class EmbeddedServer:
         pid: Its process id.
     """
 
-    def __init__(self, directory: Path, *, max_bytes: int, fsync: str = "no") -> None:
+    def __init__(self, directory: Path, *, max_bytes: int, fsync: str = "no", sockets: Path | None = None) -> None:
         """Prepare a server; entering the context starts it.
 
         Args:
             directory: Where its data, its log and its lock are; made if missing.
             max_bytes: Its ``maxmemory``; it refuses writes beyond, and never deletes by itself.
             fsync: When its log is forced to disk: "no" (the kernel decides), "everysec" or "always".
+            sockets: Where its socket gets a directory, which goes with the server; by default where temporary files
+                are. Of a process that is killed it stays there until the next server over the same data.
         """
         self._directory = Path(directory).absolute()
         self._note = self._directory / "server.json"
         self._max_bytes = max_bytes
         self._fsync = fsync
+        self._sockets = sockets
         self._held = _Held(self._note)
 
     @property
@@ -150,7 +153,7 @@ class EmbeddedServer:
         self._held.lock = self._take_directory()
         weakref.finalize(self, _end_dropped, self._held, os.getpid())
         try:
-            self._held.socket_directory = _make_socket_directory()
+            self._held.socket_directory = _make_socket_directory(self._sockets)
             self._held.process = self._launch(binary)
             self._note_owner()
             self._wait_until_ready()
@@ -317,9 +320,9 @@ class EmbeddedServer:
         return owner if isinstance(owner, dict) else {}
 
 
-def _make_socket_directory() -> Path:
+def _make_socket_directory(within: Path | None) -> Path:
     """Make a private directory whose path is short enough for a socket in it."""
-    directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX))
+    directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=within))
     if len(str(directory / "redis.sock").encode()) > _LONGEST_SOCKET_PATH:
         directory.rmdir()
         directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir="/tmp"))

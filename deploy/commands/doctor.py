@@ -208,10 +208,11 @@ def _renderer() -> Finding:
 
 
 def _ray() -> Finding:
+    from deploy.process.scratch import scratch
     from deploy.training.ray_session import ray_session
 
     began = time.monotonic()
-    with ray_session("local"):
+    with scratch() as place, ray_session("local", place):
         import ray
 
         def process() -> int:

@@ -8,6 +8,8 @@ from functools import partial
 import torch
 
 from actors.rollout_stats import RolloutStats
+from actors.worker import CrashBudgetError
+from deploy.errors import RunEndedError
 from deploy.process import signals
 from deploy.runs.snapshots import Snapshots
 from deploy.settings.config import RunConfig
@@ -113,6 +115,10 @@ class DebugRun:
         stats = self._worker.collect(self._config.actors.rows_per_call, credit or 0)
         self._credits.report(ACTOR, stats.pending_rows)
         return stats
+
+    def last_state(self, error: Exception) -> LearnerState | None:
+        """The learner's state after `train` has raised; None where it may have been the learner that failed."""
+        return self._learner.capture() if isinstance(error, (CrashBudgetError, RunEndedError)) else None
 
     def _progress(self) -> int:
         """As lines, checkpoints and snapshots count updates: the student goes on alone after the teacher's last."""

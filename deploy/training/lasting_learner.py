@@ -104,6 +104,16 @@ class LastingLearner:
         self.call(method)
         self._again.append(method)
 
+    def last(self, method: str) -> Any:
+        """Calls a method of a learner that is not made anew for it; None where it does not answer."""
+        if not self._ready:
+            return None
+        try:
+            return self._ask(method, None)
+        except (RayError, _HungError) as error:
+            LOGGER.warning("the learner does not answer to a last %s: %s", method, last_line(error))
+            return None
+
     def checkpointed(self) -> None:
         """A checkpoint of this learner is written: it makes progress."""
         self._losses_in_a_row = 0

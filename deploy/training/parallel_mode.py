@@ -217,10 +217,9 @@ class ParallelRun:
         self._learner.kill()
         return state
 
-    def capture(self) -> LearnerState:
-        """What was learned so far, also when `train` has ended with an error."""
-        state: LearnerState = self._learner.call("capture")
-        return state
+    def last_state(self, error: Exception) -> LearnerState | None:
+        """The learner's state after `train` has raised; None where it was the learner that failed, or it is lost."""
+        return None if isinstance(error, RayError) else self._learner.last("capture")
 
     def _hand_over_weights(self, pool: ActorPool, version: int, go_on: Callable[[], None]) -> int:
         weights, newest = self._learner.call("publish", go_on)

@@ -5,30 +5,37 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import UserError
+from deploy.errors import RunEndedError, UserError
 from deploy.process import ray_worker, signals
 from deploy.process.packages import child_path, refuse_stranger
+from deploy.process.scratch import Scratch
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a local Ray: only weights and checkpoints pass through it."""
 
 
 @contextmanager
-def ray_session(mode: str) -> Iterator[None]:
+def ray_session(mode: str, place: Scratch, logs: Path | None = None) -> Iterator[None]:
     """Starts a Ray of our own (mode local) or joins the cluster around us (mode cluster), and leaves it at the end.
 
     Ray's servers listen on every interface, so a local one is closed by a token of its own. Ray reads that setting
     when it is first imported, which therefore happens here and nowhere before.
 
+    Args:
+        mode: local or cluster.
+        place: where a local session has its sockets, logs and spilled objects; its processes end with that.
+        logs: directory to which Ray's own logs are copied if it does not start.
+
     Raises:
         UserError: there is no cluster, or its workers would import something else than our packages.
+        RunEndedError: Ray does not start.
         Ended: by a signal while the session began.
     """
     if mode == "local" and "ray" not in sys.modules:
@@ -40,33 +47,39 @@ def ray_session(mode: str) -> Iterator[None]:
     with _environment(RAY_DISABLE_FAILURE_SIGNAL_HANDLER="1"):
         import ray
 
-    begun: list[int] = []
     # A session that is begun by half would leave processes behind; this takes some seconds.
     with signals.held():
         if mode == "cluster":
             _join()
         else:
-            with _sessions_of_their_own(begun), _environment(PYTHONPATH=child_path()):
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _system_config={"preload_python_modules": [ray_worker.__name__]},
-                )
+            with _sessions_of_their_own(place.end_with_us), _environment(PYTHONPATH=child_path()):
+                _start(place.path / "ray", logs)
     try:
-        with signals.before_ending_at_once(lambda: _kill(begun)):
-            yield
+        yield
     finally:
         ray.shutdown()
 
 
-def _kill(sessions: list[int]) -> None:
-    """Ends Ray's processes and those that they have started: without us, some take minutes to notice."""
-    for leader in sessions:
-        with suppress(ProcessLookupError):
-            os.killpg(leader, signal.SIGKILL)
+def _start(directory: Path, logs: Path | None) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(directory),
+            _system_config={"preload_python_modules": [ray_worker.__name__]},
+        )
+    except Exception as error:  # of many classes, some of them plain ones
+        said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        if logs is not None:
+            with suppress(OSError):
+                shutil.copytree(directory / "session_latest" / "logs", logs / "ray", dirs_exist_ok=True)
+                said[0] += f" (its own logs: {logs / 'ray'})"
+        raise RunEndedError(f"Ray does not start: {said[0]}") from error
 
 
 def _join() -> None:
@@ -82,13 +95,13 @@ def _join() -> None:
 
 
 @contextmanager
-def _sessions_of_their_own(begun: list[int]) -> Iterator[None]:
+def _sessions_of_their_own(begun: Callable[[int], object]) -> Iterator[None]:
     """What Ray starts is not in our process group, which gets Ctrl-C, hang-ups and the signals of timeout(1).
 
     Without it learner and actors would be gone before they can be asked for what they have. Ray has no setting for it.
 
     Args:
-        begun: filled with the ids of those that lead the sessions.
+        begun: told the id of each that leads a session.
     """
     from ray._private import services
 
@@ -96,7 +109,7 @@ def _sessions_of_their_own(begun: list[int]) -> Iterator[None]:
 
     def start(*arguments: Any, **options: Any) -> Any:
         process = popen(*arguments, **options, start_new_session=True)
-        begun.append(process.pid)
+        begun(process.pid)
         return process
 
     services.ConsolePopen = start  # type: ignore[misc, assignment]

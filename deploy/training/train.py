@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deploy.errors import RunEndedError, run_errors, user_errors
+from deploy.errors import run_errors, user_errors
 from deploy.evaluation.conclusion import conclude
 from deploy.process import signals
+from deploy.process.scratch import Scratch, scratch
 from deploy.reporting.metrics import MetricsWriter
 from deploy.reporting.progress import ProgressDisplay
 from deploy.runs.directory import RunDirectory, check_claimable
@@ -23,17 +24,17 @@ from deploy.settings.config import RunConfig
 from deploy.settings.lengths import lengths
 from deploy.settings.specification import stream_spec
 from deploy.training.crashes import write_crash
+from deploy.training.endings import told_in_one_line
 from deploy.training.monitor import RunMonitor
 from deploy.training.preconditions import require_here
 from deploy.training.prometheus import PrometheusMetrics
 from deploy.training.ray_session import ray_session
 from deploy.training.replay_address import ReplayUrls, require_one_server, require_replay
-from deploy.training.replay_watch import ReplayLostError, ReplayWatch
+from deploy.training.replay_watch import ReplayWatch
 from deploy.training.resume import Resumed, resume
 from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.devices import gpus_used
-from learner.tally import NotFiniteError
 from replay.holdings import delete_run
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from deploy.remote.mirror import Mirror
     from deploy.training.debug_mode import DebugRun
     from deploy.training.parallel_mode import ParallelRun
+
+LOGGER = logging.getLogger(__name__)
 
 
 def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> int:
@@ -70,14 +73,18 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
             if config.redis_url is not None:
                 notes = require_replay(config, found_run.run_id if found_run else None)
             run = stack.enter_context(RunDirectory.claim(directory, config))
+        log = run.logs / "driver.log"
+        _log_to(log)
+        stack.enter_context(told_in_one_line(run, log))
+        with user_errors():
             # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
             found = run.checkpoints.latest()
-            urls, revive = stack.enter_context(_replay_server(config, run))
+            place = stack.enter_context(scratch())
+            urls, revive = stack.enter_context(_replay_server(config, run, place))
             store = ReplayStore(connect(urls.driver), run.run_id, stream_spec(config), config.replay)
             require_one_server(urls, run.run_id)
             if mirror is not None:
                 stack.enter_context(mirror.driven())
-        _log_to(run.logs / "driver.log")
         metrics = MetricsWriter(run.metrics, run.tensorboard)
         stack.callback(metrics.close)
         at = resume(run, metrics, store, found)
@@ -87,7 +94,7 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
         for message in (*notes, *at.messages):
             console.print(message, highlight=False)
         if not at.complete:
-            _train(config, run, store, urls, revive, metrics, at, mirror)
+            _train(config, run, store, urls, revive, metrics, at, mirror, place)
         metrics.sync()
         conclude(config, run, metrics, store, console)
         if mirror is not None:
@@ -105,6 +112,7 @@ def _train(
     metrics: MetricsWriter,
     at: Resumed,
     mirror: Mirror | None,
+    place: Scratch,
 ) -> None:
     """The training itself."""
     training = config.training
@@ -146,7 +154,7 @@ def _train(
 
             started = DebugRun(*arguments)
         else:
-            stack.enter_context(ray_session(config.mode))
+            stack.enter_context(ray_session(config.mode, place, run.logs))
             from deploy.training.parallel_mode import ParallelRun  # imports Ray, which debug mode does without
 
             started = ParallelRun(*arguments, newest=lambda: _newest_state(run), logs=run.logs)
@@ -156,11 +164,9 @@ def _train(
         stack.enter_context(signals.saying("not drained in time; the same command goes on from the newest checkpoint"))
         try:
             state = started.train(replay, monitor, save, snapshots)
-        except ReplayLostError:
-            save(monitor.env_steps, started.capture())
+        except Exception as error:
+            _save_last(started.last_state, error, lambda state: save(monitor.env_steps, state))
             raise
-        except NotFiniteError as error:
-            raise RunEndedError(f"{_own_words(error)}; {_newest_checkpoint(run)}") from error
         if signals.asked():
             save(replay.env_steps(), state)
             raise signals.Ended(
@@ -171,15 +177,16 @@ def _train(
         save(replay.env_steps(), state, complete=lengths(config))
 
 
-def _own_words(error: NotFiniteError) -> str:
-    """What the learner says, without the other process's traceback that Ray puts around it."""
-    return str(getattr(error, "cause", error))
-
-
-def _newest_checkpoint(run: RunDirectory) -> str:
-    """In words."""
-    found = run.checkpoints.latest()
-    return "there is no checkpoint yet" if found is None else f"the newest checkpoint, {found.path}, is finite"
+def _save_last(
+    last_state: Callable[[Exception], LearnerState | None], error: Exception, save: Callable[[LearnerState], None]
+) -> None:
+    """A last checkpoint of a learner that is well, where something else ends the run."""
+    try:
+        state = last_state(error)
+        if state is not None:
+            save(state)
+    except Exception:
+        LOGGER.exception("there is no last checkpoint")  # and the run ends for another reason
 
 
 def _newest_state(run: RunDirectory) -> LearnerState | None:
@@ -189,7 +196,9 @@ def _newest_state(run: RunDirectory) -> LearnerState | None:
 
 
 @contextmanager
-def _replay_server(config: RunConfig, run: RunDirectory) -> Iterator[tuple[ReplayUrls, Callable[[], bool] | None]]:
+def _replay_server(
+    config: RunConfig, run: RunDirectory, place: Scratch
+) -> Iterator[tuple[ReplayUrls, Callable[[], bool] | None]]:
     """The Redis server that was given, or an embedded one in the run directory, with what starts that one again.
 
     What comes after a yield happens only when the run has ended well.
@@ -200,7 +209,10 @@ def _replay_server(config: RunConfig, run: RunDirectory) -> Iterator[tuple[Repla
             with connect(config.redis_url) as client:
                 delete_run(client, run.run_id)
         return
-    with EmbeddedServer(run.replay, max_bytes=config.replay.memory_bytes, fsync=config.replay.append_fsync) as server:
+    replay = config.replay
+    with EmbeddedServer(
+        run.replay, max_bytes=replay.memory_bytes, fsync=replay.append_fsync, sockets=place.path
+    ) as server:
         yield ReplayUrls.embedded(server.url), server.revive
     if config.replay.delete_at_end:
         shutil.rmtree(run.replay)
