@@ -25,13 +25,16 @@ WEIGHTS = "weights.safetensors"
 
 
 def damages(directory: Path, seed: int, most: int) -> list[Damage]:
-    """At most so many, drawn from all of them: the documents' bytes and values, and the weights' header and numbers."""
+    """Of a packed policy, at most so many of all: the documents' bytes and values, the weights' header and numbers."""
     draw = random.Random(seed)
-    found: list[Damage] = []
-    for name in DOCUMENTS:
-        found += [*_of_bytes(name, (directory / name).read_bytes(), draw), *_of_values(name, directory)]
+    found = [damage for name in DOCUMENTS for damage in of_document(directory, name, draw)]
     found += [*_of_bytes(WEIGHTS, (directory / WEIGHTS).read_bytes(), draw), *_of_weights(directory)]
     return draw.sample(found, min(most, len(found)))
+
+
+def of_document(directory: Path, name: str, draw: random.Random) -> list[Damage]:
+    """All of one document's, of its bytes and of its values."""
+    return [*_of_bytes(name, (directory / name).read_bytes(), draw), *_of_values(name, directory)]
 
 
 def _of_bytes(name: str, content: bytes, draw: random.Random) -> Iterator[Damage]:

@@ -262,6 +262,8 @@ def _read_document(file: Path) -> Seal:
         return parse(read_bounded(file), Seal, FORMAT)
     except FileNotFoundError:
         raise _CorruptError(file, "is missing") from None
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from error
     except FormatError as error:
         raise UserError(f"{file}: {error}") from None
     except DocumentError as error:
@@ -273,5 +275,9 @@ def _check_file(file: Path, expected: Fingerprint) -> None:
         raise _CorruptError(file, "is missing")
     if file.stat().st_size != expected.bytes:
         raise _CorruptError(file, f"has {file.stat().st_size} bytes, {expected.bytes} were written")
-    if _fingerprint(file) != expected:
+    try:
+        found = _fingerprint(file)
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from error
+    if found != expected:
         raise _CorruptError(file, "does not match its SHA-256: its contents have changed")
