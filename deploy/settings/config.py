@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from actors.config import ActorsConfig
-from deploy.settings.together import require_together
+from deploy.settings.together import require_possible
 from learner.config import LearnerConfig
 from replay.config import ReplayConfig
 from sim.config import RandomisationConfig, SimConfig
@@ -123,7 +123,7 @@ class RunConfig:
         Raises:
             ValueError: see `deploy.settings.together`.
         """
-        require_together(self)
+        require_possible(self)
 
     @property
     def student_waits(self) -> bool:

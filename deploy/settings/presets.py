@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from deploy.errors import UserError, user_errors
 from deploy.settings.config import OPTIONS, TASKS, RunConfig
 from deploy.settings.overrides import apply, nearest, parse_assignments
+from deploy.settings.together import require_together
 
 # A chunk is a whole episode: a student that learns from pieces of it is misled by its memory after their length.
 # The teacher, which sees the state, needs no memory, and short sequences are quicker. Step sizes of policy and critic
@@ -156,6 +157,7 @@ def resolve(
         layers.update({key: value for key, value in options.items() if value is not None})
         config = apply(RunConfig(task=task), layers)
         _require_cost(config)
+        require_together(config)
         return config
 
 

@@ -22,29 +22,33 @@ _CHUNK_BYTES = 4_096
 """What a chunk takes beside its images, at the least."""
 
 
-def require_together(config: RunConfig) -> None:
-    """Refuses packages' settings that do not go together.
+def require_possible(config: RunConfig) -> None:
+    """Refuses what no run can ever have had: whoever makes a `RunConfig`, or reads one, is refused it.
 
     Raises:
         ValueError: in one line, naming a setting, its value and what is allowed.
     """
-    for refusal in (*_of_the_run(config), *_of_images(config), *_of_replay(config), *_of_actors(config)):
+    for refusal in _never(config):
         raise ValueError(refusal)
 
 
-def _of_the_run(config: RunConfig) -> Iterator[str]:
+def require_together(config: RunConfig) -> None:
+    """Refuses what a run is not begun with; earlier versions may have begun one, which can still be read.
+
+    Raises:
+        ValueError: in one line, naming a setting, its value and what is allowed.
+    """
+    for refusal in (*_of_replay(config), *_of_actors(config)):
+        raise ValueError(refusal)
+
+
+def _never(config: RunConfig) -> Iterator[str]:
     if config.student_waits and config.learner.teacher_samples_per_insert == 0:
         yield (
             "learner.teacher_samples_per_insert is 0: it must be above 0 with "
             "training.student_begins=after_teacher, as a teacher without a bound is never done"
         )
-    length, longest = config.learner.sequence_length, config.replay.chunk_length
-    if length > longest:
-        yield f"learner.sequence_length is {length}: allowed are 0 to replay.chunk_length, {longest}"
-
-
-def _of_images(config: RunConfig) -> Iterator[str]:
-    sim, student = config.sim, config.learner.student
+    sim, student, actors = config.sim, config.learner.student, config.actors
     if sim.views < 1:
         yield f"sim.views is {sim.views}: it must be at least 1, as the student needs images"
     multiple = 2 ** len(student.channels)
@@ -53,10 +57,20 @@ def _of_images(config: RunConfig) -> Iterator[str]:
             f"sim.image_size is {sim.image_size}: it must be a multiple of {multiple}, as each of the "
             f"{len(student.channels)} layers of learner.student.channels halves the image"
         )
+    if actors.state_only_envs >= actors.envs_per_actor:
+        yield (
+            f"actors.state_only_envs is {actors.state_only_envs}: it must be below actors.envs_per_actor, "
+            f"{actors.envs_per_actor}, as the student needs images"
+        )
 
 
 def _of_replay(config: RunConfig) -> Iterator[str]:
     replay, learner = config.replay, config.learner
+    if learner.sequence_length > replay.chunk_length:
+        yield (
+            f"learner.sequence_length is {learner.sequence_length}: allowed are 0 to replay.chunk_length, "
+            f"{replay.chunk_length}"
+        )
     prefill = config.training.prefill_rows
     if prefill > replay.capacity_steps:
         yield f"training.prefill_rows is {prefill}: allowed are 1 to replay.capacity_steps, {replay.capacity_steps}"
@@ -82,11 +96,6 @@ def _of_replay(config: RunConfig) -> Iterator[str]:
 
 def _of_actors(config: RunConfig) -> Iterator[str]:
     actors = config.actors
-    if actors.state_only_envs >= actors.envs_per_actor:
-        yield (
-            f"actors.state_only_envs is {actors.state_only_envs}: it must be below actors.envs_per_actor, "
-            f"{actors.envs_per_actor}, as the student needs images"
-        )
     if config.training.ahead_rows < config.replay.chunk_length:
         yield (
             f"training.ahead_rows is {config.training.ahead_rows}: it must be at least replay.chunk_length, "

@@ -8,6 +8,8 @@ import pytest
 
 from deploy.cli import main
 from deploy.errors import UserError
+from deploy.settings.config import RunConfig
+from deploy.settings.overrides import from_dict, to_dict
 from deploy.settings.presets import resolve
 from deploy.training.preconditions import memory_here, needs, require_memory
 
@@ -60,6 +62,15 @@ def test_what_could_not_be_run_is_refused_in_one_line_and_leaves_no_directory(
     assert (shown.out, len(shown.err.splitlines())) == ("", 1)
     assert said in shown.err
     assert not any(tmp_path.iterdir())
+
+
+def test_a_run_that_an_earlier_version_began_so_can_still_be_read() -> None:
+    written = to_dict(resolve("reach", None, []))
+    written["learner"]["sequence_length"] = 100
+    assert from_dict(RunConfig, written).learner.sequence_length == 100
+    written["sim"]["image_size"] = 40
+    with pytest.raises(ValueError, match="sim.image_size is 40"):
+        from_dict(RunConfig, written)
 
 
 def test_memory_is_counted_by_the_settings_that_ask_for_it() -> None:
