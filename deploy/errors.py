@@ -23,20 +23,6 @@ class RunEndedError(RuntimeError):
 
 
 @contextmanager
-def run_errors() -> Iterator[None]:
-    """Around what a run must be able to write: where it cannot, the run ends.
-
-    Raises:
-        RunEndedError: for an `OSError` in the block, naming the file.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
-        raise RunEndedError(f"{reason}; the same command continues the run") from error
-
-
-@contextmanager
 def user_errors() -> Iterator[None]:
     """Turns the errors that the packages raise about what they were given into a `UserError`.
 

@@ -82,8 +82,13 @@ def path(text: str) -> Path:
 
 def place(text: str) -> str:
     """An argument's type: a path of this machine or the URL of a directory."""
-    found = _said_by_argparse(expanded, text)
+    found = named(text)
     return check_url(found) if is_url(found) else found
+
+
+def named(text: str) -> str:
+    """An argument's type: a name, or a path or URL of whatever kind."""
+    return _said_by_argparse(expanded, text)
 
 
 def _said_by_argparse(read: Callable[[str], T], text: str) -> T:

@@ -6,8 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.commands.arguments import Parser
+from deploy.commands.arguments import Parser, named
 from deploy.errors import UserError, user_errors
+from deploy.process.places import is_url
 
 if TYPE_CHECKING:
     from replay.connection import Client
@@ -24,7 +25,7 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("what", choices=("list", "delete"))
     parser.add_argument(
-        "name", nargs="?", metavar="URL|RUN", help="a server; or a run's id as the list shows it, or DIR"
+        "name", nargs="?", metavar="URL|RUN", type=named, help="a server; or a run by its id or its directory"
     )
     parser.add_argument("--redis-url", metavar="URL", help="the server of the run that is to be deleted")
     given = parser.parse_args(arguments)
@@ -39,8 +40,9 @@ def run(arguments: list[str]) -> int:
     url = given_url(given.redis_url or (given.name if given.what == "list" else None))
     if url is None:
         raise UserError(f"no Redis server is named: give its URL, or set {VARIABLE}")
+    run_id = _run_id(given.name) if given.what == "delete" else None
     with user_errors(), connect(url) as client, in_one_line(url):
-        return _list(client) if given.what == "list" else _delete(client, given.name)
+        return _list(client) if run_id is None else _delete(client, run_id)
 
 
 def _list(client: Client) -> int:
@@ -57,10 +59,9 @@ def _list(client: Client) -> int:
     return 0
 
 
-def _delete(client: Client, name: str) -> int:
+def _delete(client: Client, run_id: str) -> int:
     from replay.holdings import delete_run, held_run, is_driven
 
-    run_id = _run_id(name)
     held = held_run(client, run_id)
     if held is None:
         raise UserError(f"the server holds nothing of run {run_id}: `twist replay list` shows what there is")
@@ -72,8 +73,11 @@ def _delete(client: Client, name: str) -> int:
 
 
 def _run_id(name: str) -> str:
-    if not Path(name).is_dir():
+    """Of a run that is named by its id, its directory or its URL."""
+    if not is_url(name) and "/" not in name and not Path(name).is_dir():
         return name
+    from deploy.remote.run import local_run
     from deploy.runs.directory import RunDirectory
 
-    return RunDirectory.open(Path(name)).run_id
+    with local_run(name) as found:
+        return RunDirectory.open(Path(found)).run_id

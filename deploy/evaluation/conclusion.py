@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from deploy.errors import run_errors
 from deploy.evaluation.evaluate import Evaluation, clip_row, evaluate, load_policy
 from deploy.evaluation.factors import report_factors
 from deploy.evaluation.two_processes import map_in_two_processes
@@ -59,8 +58,7 @@ def conclude(
     results = tuple(evaluation.result for evaluation in evaluated)
     report = _report(config, run, store, results)
     metrics.write("evaluation", report.env_steps, {k: v for result in results for k, v in result.metrics().items()})
-    with run_errors():
-        write_report(run.report_json, report)
+    write_report(run.report_json, report)
     with shown("clips/"):
         _write_clips(run, evaluated)
     with shown("curves/"):

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from deploy.errors import UserError
+from replay.address import redact
 
 
 def is_url(text: str) -> bool:
@@ -31,7 +32,8 @@ def expanded(text: str) -> str:
     found = os.path.expandvars(text)
     missing = re.search(r"\$(\w+|\{[^}]*\})", found)
     if missing is not None:
-        raise UserError(f"{text}: there is no {missing[1].strip('{}')} in the environment")
+        shown = redact(text) if is_url(text) else text
+        raise UserError(f"{shown}: there is no {missing[1].strip('{}')} in the environment")
     if found.startswith("~"):
         found = os.path.expanduser(found)
         if found.startswith("~"):
@@ -47,7 +49,7 @@ def local_path(text: str) -> Path:
     """
     found = expanded(text)
     if is_url(found):
-        raise UserError(f"{text}: is a URL; a path of this machine is wanted")
+        raise UserError(f"{redact(text)}: is a URL; a path of this machine is wanted")
     return Path(found)
 
 

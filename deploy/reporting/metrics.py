@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from deploy.errors import run_errors
 from deploy.process.shown import shown
 from deploy.reporting.tensorboard_file import TensorBoardFile
 
@@ -68,7 +67,7 @@ class MetricsWriter:
             values: flat, keys with slashes; numbers also go to TensorBoard.
 
         Raises:
-            RunEndedError: the file cannot be written.
+            OSError: the file cannot be written.
         """
         now = self._clock()
         row: dict[str, Any] = {"time": now, "step": step, "kind": kind}
@@ -122,11 +121,10 @@ class MetricsWriter:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        with run_errors():
-            try:
-                yield
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(self._path)) from error
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error  # with the file's name
 
     def _replace(self, lines: list[bytes]) -> None:
         temporary = self._path.with_name(f".{self._path.name}.rewound")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deploy.errors import run_errors, user_errors
+from deploy.errors import user_errors
 from deploy.evaluation.conclusion import conclude
 from deploy.process import signals
 from deploy.process.scratch import Scratch, scratch
@@ -120,10 +120,7 @@ def _train(
     def save(step: int, state: LearnerState, **more: object) -> None:
         metrics.sync()
         document = {"learner": state.document, "metrics_offset": metrics.offset, **more}
-        with run_errors():
-            run.checkpoints.save(
-                step, document, lambda path: checkpoint.write(state, path), keep=training.keep_checkpoints
-            )
+        run.checkpoints.save(step, document, lambda path: checkpoint.write(state, path), keep=training.keep_checkpoints)
         if mirror is not None:
             mirror.send(monitor.event)
 

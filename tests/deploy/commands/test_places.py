@@ -20,6 +20,7 @@ PLACES = {
     "curve RUN": ["curve", "{}"],
     "factors RUN": ["factors", "{}"],
     "compare RUN": ["compare", "{}"],
+    "replay RUN": ["replay", "delete", "{}", "--redis-url", "redis://127.0.0.1:1/0"],
 }
 """May be URLs; what they are replaced by has no run."""
 PATHS = {
@@ -120,6 +121,11 @@ def test_a_path_is_read_as_a_shell_would() -> None:
     assert expanded("s3://bucket/$SCRATCH") == f"s3://bucket/{Path.home()}"
     assert local_path("~") == Path.home()
     assert local_path("5$") == Path("5$")
+
+
+def test_a_password_in_a_url_is_not_shown(capsys: CaptureFixture[str]) -> None:
+    assert "hunter2" not in refused(capsys, PLACES["eval RUN"], "s3://me:hunter2$NOWHERE@bucket/x")
+    assert "hunter2" not in refused(capsys, PATHS["render --out"], "s3://me:hunter2@bucket/x")
 
 
 def test_what_can_be_written_is_tried(tmp_path: Path) -> None:

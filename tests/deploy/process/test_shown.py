@@ -105,7 +105,7 @@ def test_a_checkpoint_is_no_picture(tmp_path: Path, capsys: pytest.CaptureFixtur
     ):
         train_here(tmp_path / "run")
     said = capsys.readouterr().err
-    assert said == "twist: checkpoints/x: No space left on device; the same command continues the run\n"
+    assert said == "twist: checkpoints/x: No space left on device; there is no checkpoint yet\n"
 
 
 def test_what_only_shows_is_told_once_and_a_signal_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
