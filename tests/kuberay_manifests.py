@@ -10,8 +10,9 @@ import yaml
 FOLDER = Path(__file__).parents[1] / "deploy" / "cluster" / "kuberay"
 FILES = sorted(FOLDER.glob("*.yaml"))
 
+ROLES = ("driver", "actor", "learner")
 PASSWORD = "ab12" * 16
-"""What the Secret holds in tests."""
+"""What the Secret holds in tests, with the role's name behind it."""
 
 Document = dict[str, Any]
 
@@ -39,12 +40,13 @@ def pods() -> Iterator[tuple[str, Document]]:
 
 
 def environment(container: Document) -> dict[str, str]:
-    """What Kubernetes makes of a container's variables, with `PASSWORD` in the Secret."""
+    """What Kubernetes makes of a container's variables, with `PASSWORD` and the role's name in the Secret."""
     values: dict[str, str] = {}
     for variable in container["env"]:
         if "valueFrom" in variable:
-            assert variable["valueFrom"]["secretKeyRef"] == {"name": "twist-redis", "key": "password"}
-            values[variable["name"]] = PASSWORD
+            secret = variable["valueFrom"]["secretKeyRef"]
+            assert secret["name"] == "twist-redis" and secret["key"] in ROLES
+            values[variable["name"]] = f"{PASSWORD}{secret['key']}"
         else:
             # Only variables that stand above are put in.
             values[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda m: values.get(m[1], m[0]), variable["value"])

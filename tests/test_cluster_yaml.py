@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from redis_binaries import redis_binary
 
+from replay.access import ROLES, require_rights
 from replay.server import connect
 
 FILE = Path(__file__).parents[1] / "cluster.yaml"
@@ -78,8 +80,12 @@ def test_the_heads_commands_start_redis_with_a_password(cluster: dict[str, Any],
     if shutil.which("openssl") is None:
         pytest.skip("no openssl on the PATH")
     (tmp_path / "twist-venv" / "bin").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
     for name, binary in binaries.items():
-        (tmp_path / "twist-venv" / "bin" / name).symlink_to(binary)
+        (tmp_path / "bin" / name).symlink_to(binary)
+    twist = tmp_path / "twist-venv" / "bin" / "twist"
+    twist.write_text(f'#!/bin/sh\nPYTHONPATH={FILE.parent} exec {sys.executable} -m deploy "$@"\n')
+    twist.chmod(0o755)
     with socket.socket() as free:
         free.bind(("127.0.0.2", 0))
         port = str(free.getsockname()[1])
@@ -89,22 +95,30 @@ def test_the_heads_commands_start_redis_with_a_password(cluster: dict[str, Any],
     def shell(command: str) -> None:
         # Another port and address, as a server of somebody else's may listen on the real ones.
         command = command.replace("6380", port).replace("$(hostname -I | cut -d' ' -f1)", "127.0.0.2")
-        subprocess.run(["bash", "-c", command], env={**os.environ, "HOME": str(tmp_path)}, check=True, timeout=30)
+        environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        subprocess.run(["bash", "-c", command], env=environment, check=True, timeout=60)
+
+    def told() -> dict[str, str]:
+        return {file.stem: file.read_text().strip() for file in (tmp_path / "twist-redis").glob("*.url")}
 
     shell(setup)
-    url = (tmp_path / "twist-redis" / "url").read_text().strip()
+    urls = told()
     try:
         shell(start)
-        client = connect(url)
-        client.set("twist:kept", "yes")
+        client = connect(urls["twist-driver"])
+        client.hset("twist:kept", "said", "yes")
         if again:
             shell(setup)
             shell(start)
-            assert (tmp_path / "twist-redis" / "url").read_text().strip() == url
-        assert client.get("twist:kept") == b"yes"
-        with pytest.raises(ConnectionError):
-            connect(re.sub("default:.*@", "default:wrong@", url))
-        assert (tmp_path / "twist-redis" / "redis.conf").stat().st_mode & 0o077 == 0
+            assert told() == urls
+        assert client.hget("twist:kept", "said") == b"yes"
+        for role in ROLES:
+            require_rights(connect(urls[f"twist-{role}"]), [role])
+        for nobody in (re.sub("driver:.*@", "driver:wrong@", urls["twist-driver"]), f"redis://127.0.0.2:{port}/0"):
+            with pytest.raises(ConnectionError):
+                connect(nobody)
+        for file in (tmp_path / "twist-redis").iterdir():
+            assert file.suffix not in (".conf", ".url") or file.stat().st_mode & 0o077 == 0
     finally:
         started = tmp_path / "twist-redis" / "redis.pid"
         if started.exists():
@@ -116,9 +130,11 @@ def test_jobs_on_the_head_find_our_python_and_the_url_of_redis(cluster: dict[str
     binaries = tmp_path / "twist-venv" / "bin"
     binaries.mkdir(parents=True)
     (tmp_path / "twist-redis").mkdir()
-    (tmp_path / "twist-redis" / "url").write_text("redis://default:hunter2@10.0.0.1:6380/0\n")
+    for role in ("driver", "actor", "learner"):
+        (tmp_path / "twist-redis" / f"twist-{role}.url").write_text(f"redis://{role}:hunter2@10.0.0.1:6380/0\n")
     # Instead of Ray, which hands its environment down to the jobs on its node: what would be handed down.
-    (binaries / "ray").write_text('#!/bin/sh\ncommand -v python\necho "$TWIST_REDIS_URL $RAY_AUTH_MODE $@"\n')
+    urls = "$TWIST_REDIS_URL $TWIST_ACTOR_REDIS_URL $TWIST_LEARNER_REDIS_URL"
+    (binaries / "ray").write_text(f'#!/bin/sh\ncommand -v python\necho "{urls} $RAY_AUTH_MODE $@"\n')
     (binaries / "python").write_text("#!/bin/sh\n")
     for name in ("ray", "python"):
         (binaries / name).chmod(0o755)
@@ -126,4 +142,6 @@ def test_jobs_on_the_head_find_our_python_and_the_url_of_redis(cluster: dict[str
     done = subprocess.run(["bash", "-c", start], env=environment, capture_output=True, text=True, check=True)
     python, given = done.stdout.splitlines()
     assert python == str(binaries / "python")
-    assert given.startswith("redis://default:hunter2@10.0.0.1:6380/0 token start --head ")
+    *told, mode, start, head = given.split()[:6]
+    assert told == [f"redis://{role}:hunter2@10.0.0.1:6380/0" for role in ("driver", "actor", "learner")]
+    assert (mode, start, head) == ("token", "start", "--head")

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import ray
 import yaml
 from kuberay_fields import faults
-from kuberay_manifests import FILES, FOLDER, PASSWORD, Document, documents, environment, gibibytes, groups, pods
+from kuberay_manifests import FILES, FOLDER, PASSWORD, ROLES, Document, documents, environment, gibibytes, groups, pods
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
 from actors.config import ActorsConfig
@@ -279,20 +280,32 @@ def test_no_file_holds_a_password() -> None:
         for document in documents(path.name):
             assert document["kind"] != "Secret", path.name
         for user_and_password in re.findall(r"://([^\s/]*:[^\s@]*)@", text):
-            assert re.fullmatch(r"default:\$\(\w+\)", user_and_password), path.name
-        for word in re.findall(r"requirepass +(\S+)", text):
+            assert re.fullmatch(r"twist-\w+:\$\(\w+\)", user_and_password), path.name
+        for word in re.findall(r"(?:requirepass +|on >)(\S+)", text):
             assert word.startswith("$"), path.name
     for where, pod in pods():
         for container in pod["spec"]["containers"]:
             for variable in container.get("env", []):
                 if re.search("PASSWORD|AUTH|TOKEN|SECRET", variable["name"]):
-                    assert "secretKeyRef" in variable["valueFrom"], f"{where}: {variable['name']}"
+                    secret = "secretKeyRef" in variable.get("valueFrom", {})
+                    assert secret or re.fullmatch(r"\$\(\w+\)", variable["value"]), f"{where}: {variable['name']}"
 
 
-def test_the_secret_is_the_one_that_the_first_lines_make() -> None:
-    making = r"kubectl create secret generic (\S+) --from-literal=(\w+)="
-    ((name, key),) = re.findall(making, (FOLDER / "redis.yaml").read_text())
-    assert (name, key) == ("twist-redis", "password")  # as `environment` asserts of every reference
+@pytest.mark.parametrize("where", [FOLDER / "redis.yaml", FOLDER.parents[2] / "docs" / "cluster.md"])
+def test_the_secret_is_the_one_that_the_first_lines_make(where: Path, tmp_path: Path) -> None:
+    """The lines are run, with what `kubectl` would be given in place of it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on the PATH")
+    lines = re.sub(r"\n#", "\n", where.read_text())
+    ((command),) = re.findall(r"for role in [^\n]*(?:\n)?[^\n]*create secret generic twist-redis", lines)
+    (tmp_path / "kubectl").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "kubectl").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    made = re.fullmatch(r"create secret generic twist-redis ((?: ?--from-literal=\w+=[0-9a-f]{64})+)\n", done.stdout)
+    assert made is not None, done.stdout
+    keys = re.findall(r"--from-literal=(\w+)=", made[1])
+    assert keys == list(ROLES)  # as `environment` asserts of every reference
 
 
 def test_our_redis_is_not_the_store_of_rays_own_books(cluster: Document) -> None:
@@ -335,11 +348,12 @@ def test_twist_accepts_the_command(source: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(
         "deploy.training.train.train", lambda config, directory, *_: asked.append((config, directory)) or 0
     )
-    monkeypatch.setenv("TWIST_REDIS_URL", environment(head)["TWIST_REDIS_URL"])
+    for name in ("TWIST_REDIS_URL", "TWIST_ACTOR_REDIS_URL", "TWIST_LEARNER_REDIS_URL"):
+        monkeypatch.setenv(name, environment(head)[name])
     assert cli.main(done.stdout.splitlines()) == 0
     ((config, directory),) = asked
     assert config.mode == "cluster"
-    assert config.redis_url == f"redis://default:{PASSWORD}@twist-redis:6380/0"
+    assert config.redis_url == f"redis://twist-driver:{PASSWORD}driver@twist-redis:6380/0"
     assert config.learner.resource in groups(cluster)["learner"]["resources"]
     assert config.actors.resource in groups(cluster)["actors"]["resources"]
     # Ray runs the driver on the head, where the volume is.

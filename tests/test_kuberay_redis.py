@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kuberay_manifests import FOLDER, PASSWORD, Document, documents, environment, gibibytes, pods
+from kuberay_manifests import FOLDER, PASSWORD, ROLES, Document, documents, environment, gibibytes, pods
 from redis_binaries import redis_binary
 
+from replay.access import acl_rules, require_rights
 from replay.server import connect
+from replay.server_versions import has_hole
 
 
 @pytest.fixture
@@ -34,7 +36,9 @@ def test_redis_is_found_by_its_name(redis_parts: dict[str, Document]) -> None:
     head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     name, number = f"{service['metadata']['name']}:{port['port']}".split(":")
     assert number == str(open_port["containerPort"]) == "6380"
-    assert environment(head)["TWIST_REDIS_URL"].endswith(f"@{name}:{number}/0")
+    found = environment(head)
+    for role, variable in (("driver", "REDIS_URL"), ("actor", "ACTOR_REDIS_URL"), ("learner", "LEARNER_REDIS_URL")):
+        assert found[f"TWIST_{variable}"] == f"redis://twist-{role}:{PASSWORD}{role}@{name}:{number}/0"
 
 
 def test_only_ours_may_reach_redis(redis_parts: dict[str, Document]) -> None:
@@ -54,7 +58,8 @@ def test_redis_has_the_settings_of_cluster_yaml(redis_parts: dict[str, Document]
     elsewhere = settings(re.findall(r'"([a-z-]+ [^"$]+)"', setup))
     here = settings(redis_parts["ConfigMap"]["data"]["redis.conf"].splitlines())
     # A server in a container neither leaves its terminal nor writes its log and its id into files.
-    for setting in ("daemonize", "pidfile", "logfile"):
+    # Its users are made where it starts.
+    for setting in ("daemonize", "pidfile", "logfile", "user"):
         del elsewhere[setting]
     assert here.pop("dir") == ["/data"]
     assert here == elsewhere
@@ -75,6 +80,18 @@ def test_redis_has_memory_and_disk_for_its_data_and_a_rewrite_of_it(redis_parts:
     assert {"name": claim["metadata"]["name"], "mountPath": "/data"} in container["volumeMounts"]
 
 
+def test_its_users_have_the_rights_of_their_roles_and_nobody_has_all(redis_parts: dict[str, Document]) -> None:
+    (container,) = redis_parts["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    users = re.findall(r"^ *user (\S+) (.*)$", container["args"][0], re.MULTILINE)
+    expected = [(f"twist-{role}", ["on", f">${role.upper()}_PASSWORD", *acl_rules(role)[1:]]) for role in ROLES]
+    assert [(name, rules.split()) for name, rules in users] == [("default", ["reset"]), *expected]
+
+
+def test_the_image_is_of_a_version_without_known_holes(redis_parts: dict[str, Document]) -> None:
+    (container,) = redis_parts["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert not has_hole("Redis", container["image"].removeprefix("redis:").partition("-")[0])
+
+
 def test_redis_starts_as_the_file_says(redis_parts: dict[str, Document], tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -93,7 +110,7 @@ def test_redis_starts_as_the_file_says(redis_parts: dict[str, Document], tmp_pat
 
     (tmp_path / "redis.conf").write_text(here(redis_parts["ConfigMap"]["data"]["redis.conf"]) + "bind 127.0.0.1\n")
     variables = {**environment(container), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    url = f"redis://default:{PASSWORD}@127.0.0.1:{port}/0"
+    url, *others = (f"redis://twist-{role}:{PASSWORD}{role}@127.0.0.1:{port}/0" for role in ROLES)
 
     def probe(name: str) -> bool:
         command = [here(word) for word in container[name]["exec"]["command"]]
@@ -112,13 +129,16 @@ def test_redis_starts_as_the_file_says(redis_parts: dict[str, Document], tmp_pat
             assert probe("readinessProbe")
             client = connect(url)
             if start == "first":
-                client.set("twist:kept", "yes")
-            assert client.get("twist:kept") == b"yes"
-            assert client.config_get("maxmemory*")["maxmemory-policy"] == "noeviction"
-            assert int(client.config_get("maxmemory")["maxmemory"]) == 20 * 2**30
-            assert client.config_get("appendonly") == {"appendonly": "yes"}
-            with pytest.raises(ConnectionError):
-                connect(url.replace(PASSWORD, "wrong"))
+                client.hset("twist:kept", "said", "yes")
+            assert client.hget("twist:kept", "said") == b"yes"
+            memory = client.info("memory")
+            assert (memory["maxmemory_policy"], memory["maxmemory"]) == ("noeviction", 20 * 2**30)
+            assert client.info("persistence")["aof_enabled"] == 1
+            for role, known in zip(ROLES, (url, *others), strict=True):
+                require_rights(connect(known), [role])
+            for nobody in (url.replace(PASSWORD, "wrong"), f"redis://127.0.0.1:{port}/0"):
+                with pytest.raises(ConnectionError):
+                    connect(nobody)
             # What `ps` shows; and the first process is the server, so that it gets the signal to end.
             shown = Path(f"/proc/{server.pid}/cmdline").read_text()
             assert "redis-server" in shown

@@ -334,7 +334,7 @@ def main() -> None:
     spec = stream_spec(config)
     chunks = [] if given.blocked else record(given.task, spec, config, 12)
     without = round(len(chunks) * config.actors.state_only_envs / config.actors.envs_per_actor)
-    chunks = [replace(chunk, image=None) for chunk in chunks[:without]] + chunks[without:]
+    chunks = [replace(chunk, image=None, state_at_exposure=None) for chunk in chunks[:without]] + chunks[without:]
     batches = {"teacher": given.teacher_batch, "student": given.student_batch}
     batches = {kind: batch for kind, batch in batches.items() if batch}
 
