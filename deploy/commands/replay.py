@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.commands.arguments import Parser, named
@@ -19,17 +20,13 @@ def run(arguments: list[str]) -> int:
         "replay",
         "What a Redis server holds of which runs, and giving it back.\n\n"
         "  twist replay list [URL]                      the runs whose replay lies there, the largest first\n"
-        "  twist replay delete ID [--redis-url URL]     deletes one run's replay, and nothing else",
+        "  twist replay delete RUN [--redis-url URL]    deletes one run's replay, and nothing else",
         "The server is TWIST_REDIS_URL where none is named, and always where its URL has a password.",
     )
     parser.add_argument("what", choices=("list", "delete"))
-<<<<<<< HEAD
     parser.add_argument(
         "name", nargs="?", metavar="URL|RUN", type=named, help="a server; or a run by its id or its directory"
     )
-=======
-    parser.add_argument("name", nargs="?", metavar="URL|ID", help="a server, or a run by its id as the list shows it")
->>>>>>> 8af9912 (twist replay takes a run's id; schemas of this version)
     parser.add_argument("--redis-url", metavar="URL", help="the server of the run that is to be deleted")
     given = parser.parse_args(arguments)
     if given.what == "delete" and given.name is None:
@@ -73,7 +70,6 @@ def _delete(client: Client, run_id: str) -> int:
     delete_run(client, run_id)
     print(f"deleted: {run_id}, {held.rows:,} rows, {held.size / 2**20:,.1f} MiB")
     return 0
-<<<<<<< HEAD
 
 
 def _run_id(name: str) -> str:
@@ -85,5 +81,3 @@ def _run_id(name: str) -> str:
 
     with local_run(name) as found:
         return RunDirectory.open(Path(found)).run_id
-=======
->>>>>>> 8af9912 (twist replay takes a run's id; schemas of this version)
