@@ -234,19 +234,19 @@ def test_an_actor_without_memory_or_a_word_is_a_loss_with_its_cause(
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (StopsInItsCalls, "collecting, it did not answer for 4 s"),
-        (StopsWhenBuilt, "starting, it did not answer for 2 s"),
+        (StopsInItsCalls, "collecting, it did not answer for 12 s"),
+        (StopsWhenBuilt, "starting, it did not answer for 10 s"),
     ],
 )
 def test_an_actor_that_hangs_is_killed_and_replaced_and_its_hours_count(
     kind: type[WorkerPlan], said: str, doomed_pool: Callable[..., ActorPool]
 ) -> None:
-    pool = doomed_pool(kind, hang_seconds=2.0, start_seconds=2.0, max_errors=0)
+    pool = doomed_pool(kind, hang_seconds=2.0, start_seconds=10.0, max_errors=0)
     assert said in ended(pool)
     assert pool.restarts == {"hung": 1}
     if kind is StopsInItsCalls:
-        assert pool.take_seconds() > 4.0
-        assert pool.take_seconds() < 4.0
+        assert pool.take_seconds() > 12.0
+        assert pool.take_seconds() < 12.0
 
 
 @pytest.mark.usefixtures("ray_here")
