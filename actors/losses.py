@@ -75,7 +75,9 @@ MEMORY_ADVICE: Final = (
 
 _MEMORY: Final = re.compile(r"was (\S+) used / (\S+) limit")
 _THRESHOLD: Final = re.compile(r"exceeded threshold of (\d+)B")
-_EXIT_DETAIL: Final = re.compile(r"Worker exit detail: ([^.]*(?:\. End of file)?)")
+_EXIT_DETAIL: Final = re.compile(r"Worker exit detail: ([^.]*)")
+_END_OF_FILE: Final = "Worker unexpectedly exits with a connection error code 2"
+_WITHOUT_A_WORD: Final = "it was killed, or crashed without a word (dmesg tells whether it was for want of memory)"
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def loss_by(error: RayError, *, node_lives: bool) -> Loss:
     if not node_lives or isinstance(raised, (exceptions.NodeDiedError, exceptions.LocalRayletDiedError)):
         return Loss(NODE_LOST, "its node is gone")
     detail = _EXIT_DETAIL.search(str(error))
-    return Loss(DIED, detail[1].strip() if detail else last_line(error))
+    reason = detail[1].strip() if detail else last_line(error)
+    return Loss(DIED, _WITHOUT_A_WORD if reason == _END_OF_FILE else reason)
 
 
 def last_line(error: Exception) -> str:

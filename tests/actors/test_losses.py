@@ -219,7 +219,7 @@ def test_an_actor_that_crashes_natively_ends_the_run_with_what_it_said_and_its_l
             "out_of_memory",
             "there was not enough memory: Unable to allocate 7.00 TiB; close other",
         ),
-        (KillsItself, "died", "Worker unexpectedly exits with a connection error code 2"),
+        (KillsItself, "died", "it was killed, or crashed without a word"),
     ],
 )
 def test_an_actor_without_memory_or_a_word_is_a_loss_with_its_cause(

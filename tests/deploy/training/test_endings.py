@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -36,6 +36,15 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def commands(running: Running) -> list[str]:
+    """Of all its processes."""
+    found = []
+    for pid in running.processes():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(Path(f"/proc/{pid}/cmdline").read_text())
+    return found
 
 
 def from_a_call(cause: Exception) -> RayTaskError:
@@ -221,10 +230,9 @@ def test_nothing_is_left_of_a_driver_that_is_killed(tmp_path: Path, moment: str)
             os.kill(running.processes("ray::RolloutActor")[0], signal.SIGSTOP)
         else:
             running.wait_until(lambda: "evaluating" in (tmp_path / "log").read_text())
-            running.wait_until(lambda: len(running.processes(f"{sys.executable}\0-c\0from multiprocessing")) >= 3)
+            running.wait_until(lambda: sum("--multiprocessing-fork" in text for text in commands(running)) == 2)
         driver, *below = running.processes()
-        commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in below]
-        (place,) = {match for text in commands for match in re.findall(r"/tmp/twist-\w+", text)}
+        (place,) = {match for text in commands(running) for match in re.findall(r"/tmp/twist-\w+", text)}
         assert Path(place).is_dir()
         os.kill(driver, signal.SIGKILL)
         until(lambda: not any(map(is_alive, below)))

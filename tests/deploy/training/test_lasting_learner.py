@@ -87,7 +87,7 @@ def lasting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
     ("how", "cause", "reason"),
     [
         ("segfault", "died", "Fatal Python error: Segmentation fault (its log: "),
-        ("exit", "died", "Worker unexpectedly exits with a connection error code 2"),
+        ("exit", "died", "it was killed, or crashed without a word"),
         ("hang", "hung", "it did not answer to status for 5 s"),
         ("memory", "out_of_memory", "there was not enough memory: Unable to allocate 7.00 TiB; close other programs"),
     ],
