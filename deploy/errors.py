@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_MOST_LETTERS = 1_500
+"""Of a message: it may show a value out of a file that anybody wrote."""
+
+
+def _one_line(message: str) -> str:
+    joined = " ".join(message.split())
+    return joined if len(joined) <= _MOST_LETTERS else f"{joined[:_MOST_LETTERS]}..."
+
 
 class UserError(Exception):
     """What was asked for cannot be done; the message names the value and what is allowed, in one line."""
 
     def __init__(self, message: str) -> None:
         """Joins the lines of `message` (other libraries' messages often have several) into one."""
-        super().__init__(" ".join(message.split()))
+        super().__init__(_one_line(message))
 
 
 class RunEndedError(RuntimeError):
@@ -19,7 +27,7 @@ class RunEndedError(RuntimeError):
 
     def __init__(self, message: str) -> None:
         """As `UserError`."""
-        super().__init__(" ".join(message.split()))
+        super().__init__(_one_line(message))
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def load_policy(source: PolicySource) -> ActingPolicy:
     found, config = source.newest_checkpoint(), source.config
     learner = found.learner()
     try:
-        spec = StreamSpec.from_json(learner["spec"])
+        spec = StreamSpec.from_json(learner.get("spec", ""))
     except ValueError as error:
         raise UserError(f"{found.path}: what its networks see and do cannot be read: {error}") from error
     with user_errors():

@@ -88,6 +88,8 @@ def change(path: Path, name: str, place: str, value: object) -> None:
         ("checkpoint.json", "document.learner.spec", "{}", "cannot be read"),
         ("checkpoint.json", "document.learner.teacher_updates", "many", 'teacher_updates = "many" is not allowed'),
         ("checkpoint.json", "document.learner", None, "has no 'document.learner'"),
+        ("checkpoint.json", "document.learner", {"teacher_updates": 1, "student_updates": 1}, "not a stream spec"),
+        ("checkpoint.json", "document.learner.spec", json.dumps({"x" * 100_000: 1}), "not a stream spec"),
     ],
 )
 def test_what_is_wrong_is_named(
