@@ -13,7 +13,7 @@ from deploy.cli import main
 from deploy.settings.overrides import parse_assignments
 
 SMALLEST = (
-    *("training.prefill_rows=28", "training.env_steps=48", "training.student_updates=3"),
+    *("training.prefill_rows=28", "training.env_steps=96", "training.student_updates=3"),
     *("training.metrics_every_updates=1", "training.checkpoint_every_updates=1000"),
     *("evaluation.episodes=1", "actors.rows_per_call=14", "replay.chunk_length=7"),
     *("sim.image_size=32", "sim.episode_steps=6", "sim.physics_hz=60"),
