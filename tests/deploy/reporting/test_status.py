@@ -474,7 +474,7 @@ def test_the_smallest_real_run_has_a_status(tmp_path: Path, capsys: pytest.Captu
     status: dict[str, Any] = json.loads(said)
     assert (status["state"], status["mode"], status["task"]) == ("finished", "debug", "reach")
     report = json.loads((run / "report.json").read_text())
-    assert status["env_steps"] == report["env_steps"] >= status["goals"]["env_steps"] == 48
+    assert status["env_steps"] == report["env_steps"] >= status["goals"]["env_steps"] == 96
     assert status["updates"] == report["updates"]
     assert status["run_id"] == report["run_id"]
     assert status["checkpoint"]["step"] == status["env_steps"]
