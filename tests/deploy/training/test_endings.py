@@ -208,6 +208,7 @@ def test_an_actor_that_fails_ends_the_run_in_one_line_with_a_checkpoint(tmp_path
         done = twist("train", "reach", *LOCAL, "actors.max_memory_mb=260", "--run-dir", str(run))
     finally:
         del os.environ["TMPDIR"]
+        left = [path.name for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]  # torch's own
         shutil.rmtree(temporary)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     told = (
@@ -216,6 +217,7 @@ def test_an_actor_that_fails_ends_the_run_in_one_line_with_a_checkpoint(tmp_path
     assert re.match(told, done.stderr), done.stderr
     assert done.stderr.split()[-1] == RunDirectory.open(run).checkpoints.newest_name()
     assert "ActorFailedError" in (run / "logs" / "driver.log").read_text()
+    assert left == []
 
 
 @pytest.mark.parametrize("moment", ["training", "evaluation"])
