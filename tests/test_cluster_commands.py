@@ -62,7 +62,7 @@ def fits(needs: Mapping[str, float], node: Mapping[str, float]) -> bool:
 
 
 def configured(command: str) -> RunConfig:
-    given = train_parser("submit", "", run_dir_help="").parse_intermixed_args(shlex.split(command))
+    given = train_parser("submit", "", run_dir=str, run_dir_help="").parse_intermixed_args(shlex.split(command))
     return resolve_given(given, mode="cluster")
 
 
