@@ -91,13 +91,7 @@ class RowCredits:
         prefill = max(plan.min_rows for plan in self._plans) - inserted
         if random:
             return self._whole_chunks(min(prefill, self._wanted))
-        bounds = [
-            self._tolerance_rows - balance.ahead_rows(plan)
-            for balance, plan in zip(self._seen, self._plans, strict=True)
-            if plan.samples_per_insert > 0
-        ]
-        ahead = max(min(bounds, default=math.inf), prefill) - self.pending_rows
-        return min(ahead, self._whole_chunks(self._wanted))
+        return min(max(self._tolerance_left(), prefill - self.pending_rows), self._whole_chunks(self._wanted))
 
     def grant(self, actor_id: str, *, random: bool, among: int) -> int | None:
         """Give an actor credit for its next call.
@@ -106,7 +100,8 @@ class RowCredits:
             actor_id: The actor; it has no call under way.
             random: As in `available`.
             among: Actors that there are: half of all that may be in flight is shared evenly among them, so that there
-                is always some for those who come next.
+                is always some for those who come next. What the tolerance leaves is handed out when it is enough for
+                a whole share: environments that begin together share their policy steps.
 
         Returns:
             Rows that it may add; 0 for one that has chunks to go on with, and None for one that has nothing to do.
@@ -115,6 +110,9 @@ class RowCredits:
         available = self.available(random)
         whole = max(plan.min_rows for plan in self._plans) if random else self._tolerance_rows
         share = max(whole / (2 * max(among, 1)), self._chunk_rows) if self._is_bounded(random) else math.inf
+        least = min(share, self._actor_rows) // self._chunk_rows * self._chunk_rows
+        if not random and self._tolerance_left() < least:
+            available = min(available, 0.0)
         chunks = int(min(available, share, self._actor_rows - pending) // self._chunk_rows)
         credit = max(chunks, 0) * self._chunk_rows
         self.report(actor_id, pending + credit)
@@ -128,6 +126,15 @@ class RowCredits:
     def forget(self, actor_id: str) -> None:
         """An actor is gone, with all that it held."""
         self._pending_rows -= self._pending.pop(actor_id, 0)
+
+    def _tolerance_left(self) -> float:
+        """Rows to which actors may still get ahead of the loop that lags most, with all that is pending."""
+        left = [
+            self._tolerance_rows - balance.ahead_rows(plan)
+            for balance, plan in zip(self._seen or (), self._plans, strict=False)
+            if plan.samples_per_insert > 0
+        ]
+        return min(left, default=math.inf) - self.pending_rows
 
     def _is_bounded(self, random: bool) -> bool:
         return random or any(plan.samples_per_insert > 0 for plan in self._plans)

@@ -100,6 +100,25 @@ def test_credit_is_shared_evenly_and_some_is_left_for_who_comes_next() -> None:
         assert granted(credits, among=among) == first
 
 
+def test_credit_is_not_handed_out_chunk_by_chunk_as_the_learner_goes_on() -> None:
+    """Environments that begin together share their policy steps; one that begins by itself has one of its own."""
+    credits, counts = make(tolerance_rows=100)
+    counts.inserted = 50
+    credits.look()
+    assert [granted(credits, "a"), granted(credits, "b")] == [50, 50]
+    grants = []
+    for actor in "ab":
+        counts.inserted += 50
+        credits.report(actor, 0)
+    for _ in range(10):
+        counts.sampled = [counts.sampled[0] + 4 * CHUNK]
+        credits.look()
+        grants.append(granted(credits, "a"))
+        credits.report("a", 0)
+        counts.inserted += grants[-1] or 0
+    assert grants == [None, None, None, None, 50, None, None, None, None, 50]
+
+
 def test_an_actor_that_has_chunks_to_go_on_with_is_called_without_new_credit() -> None:
     credits, counts = make(tolerance_rows=CHUNK)
     counts.inserted = 50
