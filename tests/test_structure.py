@@ -65,7 +65,7 @@ def test_no_file_is_too_long_to_read() -> None:
 
 def test_no_module_has_the_name_of_something_else() -> None:
     """`replay/redis.py` or `learner/types.py` would be found before, or confused with, what they are named after."""
-    installed = {name for name, owners in packages_distributions().items() if set(owners) != {"twist"}}
+    installed = {name for name, owners in packages_distributions().items() if set(owners) != {"twist-distillation"}}
     foreign = (installed | sys.stdlib_module_names) - {"__main__"}
     assert {"redis", "types", "torch"} <= foreign
     assert not foreign & set(PACKAGES)

@@ -18,7 +18,7 @@ from learner.process import LearnerStatus
 
 LOOP = LoopReport(updates=10, metrics={}, waited_seconds=1.0, seconds=4.0, staleness=7.0)
 STATUS = LearnerStatus(LOOP, LOOP, 30, 20, 4.0, 2.0, False, True)
-CALL = RolloutStats("actor7", 0, 0, 0, (), 0, (), 0.0, 1.0, 1, 500.0)
+CALL = RolloutStats("actor7", 0, 0, 0, (), 0, (), 0.0, 1.0, 1, 500.0, 0)
 
 
 @pytest.fixture
