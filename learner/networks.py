@@ -158,15 +158,14 @@ def copy_parameters(source: nn.Module, target: nn.Module) -> None:
 
 @torch.no_grad()
 def move_towards(target: nn.Module, source: nn.Module, rate: float | Tensor) -> None:
-    """Moves the parameters of `target` by the share `rate` towards those of `source`: a moving average.
+    """Moves all parameters and buffers of `target` by the share `rate` towards `source`'s: a moving average.
 
     Args:
         target: moved.
         source: of the same structure.
         rate: a number, or a scalar on their device.
     """
-    ours: list[Tensor] = [*target.parameters()]
-    theirs: list[Tensor] = [*source.parameters()]
+    ours, theirs = list(target.state_dict().values()), list(source.state_dict().values())
     torch._foreach_lerp_(ours, theirs, [rate] * len(ours) if isinstance(rate, Tensor) else rate)
 
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -64,23 +64,26 @@ def urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, s
 
 
 @pytest.fixture
-def ray_files() -> Iterator[Path]:
-    """Where Ray puts its files; the path is short, as there will be sockets in it."""
-    directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the command puts what it needs while it lives, Ray's files too; short, as there will be sockets in it."""
+    directory = Path(tempfile.mkdtemp(prefix="s-", dir="/tmp"))
+    monkeypatch.setenv("TMPDIR", str(directory))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 
 
-class CommandLines:
-    """Collects what everybody can read of a command's processes, for as long as it runs."""
+class Watch:
+    """Collects what others can read of a command's processes, and keeps the logs that it takes away at its end."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, scratch: Path, kept: Path) -> None:
         self._running = running
+        self._scratch = scratch
+        self._kept = kept
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look)
-        self.seen: set[bytes] = set()
+        self.command_lines: set[bytes] = set()
 
-    def __enter__(self) -> CommandLines:
+    def __enter__(self) -> Watch:
         self._thread.start()
         return self
 
@@ -91,10 +94,13 @@ class CommandLines:
     def _look(self) -> None:
         while not self._done.wait(0.5):
             for pid in self._running.processes():
-                try:
-                    self.seen.add(Path(f"/proc/{pid}/cmdline").read_bytes())
-                except (FileNotFoundError, ProcessLookupError):
-                    continue
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    self.command_lines.add(Path(f"/proc/{pid}/cmdline").read_bytes())
+            for file in self._scratch.glob("*/ray/session_*/logs/**/*.*"):
+                other = self._kept / file.relative_to(self._scratch)
+                other.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError, FileNotFoundError):
+                    os.link(file, other)  # what is written later is in it, too
 
 
 def files_with(secret: str, directory: Path) -> list[Path]:
@@ -106,27 +112,26 @@ def files_with(secret: str, directory: Path) -> list[Path]:
 
 
 def test_a_run_with_a_user_for_each_role_shows_no_password(
-    urls: dict[str, str], ray_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    urls: dict[str, str], scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tmp_path / "run"
+    run, ray_logs = tmp_path / "run", tmp_path / "kept"
     for role, variable in VARIABLES.items():
         monkeypatch.setenv(variable, urls[role])
-    monkeypatch.setenv("RAY_TMPDIR", str(ray_files))
     command = ("train", "reach", *LOCAL, "--run-dir", str(run), "replay.shards=3")
-    with Running(tmp_path / "log", *command) as running, CommandLines(running) as command_lines:
+    with Running(tmp_path / "log", *command) as running, Watch(running, scratch, ray_logs) as watch:
         said = running.wait()
     found = report(run)
     assert found["env_steps"] >= 600
     assert min(found["updates"].values()) >= 10
     assert of_kind("train", lines(run))[-1]["replay/rows"] > 0
     assert SECRET not in said
-    assert any(b"ray::RolloutActor" in line for line in command_lines.seen)
-    assert [line for line in command_lines.seen if SECRET.encode() in line] == []
+    assert any(b"ray::RolloutActor" in line for line in watch.command_lines)
+    assert [line for line in watch.command_lines if SECRET.encode() in line] == []
     assert files_with("the-run-id-of-nothing", run) == []
     assert files_with(str(found["env_steps"]), run) != []  # it does find what is there
     assert files_with(SECRET, run) == files_with("the-driver", run) == []
-    assert list(ray_files.rglob("*.log")) != []
-    assert files_with(SECRET, ray_files) == []
+    assert files_with("RolloutActor", ray_logs) != []
+    assert files_with(SECRET, ray_logs) == []
     with connect(urls["driver"]) as client:
         assert client.ping()
     assert SECRET in os.environ["TWIST_REDIS_URL"]
