@@ -38,7 +38,7 @@ def told(run: Path) -> list[dict[str, Any]]:
 
 
 def test_debug_mode_gives_the_same_numbers_from_the_same_seed_without_ray_and_threads(tmp_path: Path) -> None:
-    train = ("train", "reach", *DEBUG, "training.env_steps=250")
+    train = ("train", "reach", *DEBUG, "training.env_steps=300")
     completed(*train, "--seed", "3", "--run-dir", str(tmp_path / "one"))
     completed(*train, "--seed", "4", "--run-dir", str(tmp_path / "other seed"))
     inside = command(*train, "--seed", "3", "--run-dir", str(tmp_path / "two"))

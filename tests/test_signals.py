@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -233,6 +234,32 @@ def test_the_runs_of_a_sweep_save_what_they_have_however_the_sweep_ends(number: 
     if number == signal.SIGTERM:
         assert sweep.complaint == "twist: ended by SIGTERM: the same command continues the sweep\n"
         assert "interrupted" in sweep.said
+
+
+def test_a_run_goes_on_when_what_started_it_has_ended(tmp_path: Path) -> None:
+    """A shell with `twist train ... &` that is left, a script, a terminal under nohup."""
+    run = tmp_path / "run"
+    whole = command("train", "reach", *LOCAL, "--run-dir", str(run))
+    starts = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True); sys.stdin.read()"
+    whole["args"] = [sys.executable, "-c", starts, *whole["args"]]
+    log = tmp_path / "log"
+    with log.open("w") as out, subprocess.Popen(**whole, stdin=subprocess.PIPE, stdout=out, stderr=out) as starting:
+        wait_for(lambda: has_learned(run), log)
+        (training,) = [pid for pid in tree(starting.pid) if pid != starting.pid and "deploy" in command_line(pid)][:1]
+        starting.kill()
+    wait_for(lambda: not is_alive(training), log)
+    assert report(run)["env_steps"] >= 600
+
+
+def wait_for(condition: Callable[[], object], log: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 @pytest.mark.parametrize("name", ["eval", "factors"])

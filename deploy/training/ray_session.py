@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import RunEndedError, UserError
-from deploy.process import ray_worker, signals
+from deploy.process import signals
 from deploy.process.packages import child_path, refuse_stranger
 from deploy.process.scratch import Scratch
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a local Ray: only weights and checkpoints pass through it."""
+
+WORKERS_BEGIN_WITH = "deploy.process.ray_worker"
+"""By its name: who imports it ends with his parent."""
 
 
 @contextmanager
@@ -71,7 +74,7 @@ def _start(directory: Path, logs: Path | None) -> None:
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(directory),
-            _system_config={"preload_python_modules": [ray_worker.__name__]},
+            _system_config={"preload_python_modules": [WORKERS_BEGIN_WITH]},
         )
     except Exception as error:  # of many classes, some of them plain ones
         said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
