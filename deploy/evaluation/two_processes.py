@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
-from deploy.process import child
+from deploy.process import child, signals
 
 T = TypeVar("T")
 
@@ -26,7 +26,9 @@ def map_in_two_processes(function: Callable[..., T], *arguments: Iterable[Any]) 
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context, initializer=child.begin, initargs=(os.getpid(),)) as pool:
         try:
-            yield from pool.map(function, *arguments)
+            with signals.kept_from_children():
+                results = pool.map(function, *arguments)
+            yield from results
         except BaseException:
             # Nobody waits for the others' results, which may take minutes.
             for process in multiprocessing.active_children():

@@ -20,6 +20,7 @@ def begin(parent: int) -> None:
     """
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

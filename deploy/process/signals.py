@@ -26,6 +26,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Final
 
@@ -152,6 +153,21 @@ def within_grace(work: Callable[[], object]) -> None:
     thread = threading.Thread(target=logged, daemon=True)
     thread.start()
     thread.join(left)
+
+
+@contextlib.contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Processes begun in the block get none of these signals until they say what they do with them: `child.begin`.
+
+    Ctrl-C reaches them too, and Python, while it starts, says so with a stack. Here signals wait for the block's end.
+    """
+    # multiprocessing's tracker lets signals in when it has started, whoever kept them out.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
