@@ -7,7 +7,7 @@ of those alive; the two are not imported here, so that whoever needs only the wo
 from actors.config import ActorsConfig
 from actors.rollout_stats import EpisodeResult, RolloutStats
 from actors.stream import EnvironmentCrashError
-from actors.worker import ActingPolicyLike, CrashBudgetError, RolloutWorker
+from actors.worker import ActingPolicyLike, CrashBudgetError, PolicyError, RolloutWorker
 
 __all__ = [
     "ActingPolicyLike",
@@ -15,6 +15,7 @@ __all__ = [
     "CrashBudgetError",
     "EnvironmentCrashError",
     "EpisodeResult",
+    "PolicyError",
     "RolloutStats",
     "RolloutWorker",
 ]

@@ -89,6 +89,10 @@ class CrashBudgetError(RuntimeError):
     """The environments crash too often to go on; the message names the last crash with its episode seed."""
 
 
+class PolicyError(RuntimeError):
+    """The policy's actions are not finite: its weights are, but so large that what is computed with them is not."""
+
+
 class RolloutWorker:
     """Collects rows from several environments.
 
@@ -294,11 +298,10 @@ class RolloutWorker:
             student,
             True,
         )
-        if action.shape != (len(streams), self._spec.action_dim) or not np.isfinite(action).all():
-            raise ValueError(
-                f"policy version {self._policy.version} gave actions {action.tolist()}: "
-                f"they must be {len(streams)} x {self._spec.action_dim} finite numbers"
-            )
+        if action.shape != (len(streams), self._spec.action_dim):
+            raise ValueError(f"the policy gave actions {action.shape}, not {(len(streams), self._spec.action_dim)}")
+        if not np.isfinite(action).all():
+            raise PolicyError(f"the policy's actions are not finite at version {self._policy.version}")
         paused = np.array([stream.in_episode for stream in streams]) & ~moving
         self._carry = self._policy.merged(self._carry, carry, ~paused) if paused.any() else carry
         return action

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from actors.slot import ActorFailedError
-from actors.worker import CrashBudgetError
+from actors.worker import CrashBudgetError, PolicyError
 from deploy.errors import RunEndedError, UserError
 from deploy.runs.directory import RunDirectory
 from learner.loops import LoopEndedError
@@ -29,7 +29,7 @@ from replay.connection import UNAVAILABLE
 
 LOGGER = logging.getLogger(__name__)
 
-NAMED = (ActorFailedError, CrashBudgetError, LoopEndedError, NotFiniteError)
+NAMED = (ActorFailedError, CrashBudgetError, LoopEndedError, NotFiniteError, PolicyError)
 """Their messages say all there is to say."""
 
 
@@ -79,6 +79,6 @@ def _newest_checkpoint(run: RunDirectory, error: Exception) -> str:
         return str(unreadable)
     if found is None:
         return "there is no checkpoint yet"
-    if isinstance(getattr(error, "cause", error), NotFiniteError):
+    if isinstance(getattr(error, "cause", error), (NotFiniteError, PolicyError)):
         return f"the newest checkpoint, {found.path}, is finite"
     return f"the same command goes on from checkpoint {found.path.name}"

@@ -7,7 +7,7 @@ import pytest
 from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted, counting_spec, joined, read_streams
 from seeded_policy import SeededPolicy
 
-from actors import ActorsConfig, RolloutWorker
+from actors import ActorsConfig, PolicyError, RolloutWorker
 from deploy.settings.specification import spec_of
 from sim import SimConfig, make_env
 from sim.counting import decode_count
@@ -140,7 +140,7 @@ def test_an_action_that_is_not_finite_is_refused_and_never_stored(make_store, ma
     worker = make_worker(store, policy=policy)
     worker.set_weights(TEACHER_ONLY, 4)
 
-    with pytest.raises(ValueError, match="policy version 4 gave actions"):
+    with pytest.raises(PolicyError, match="actions are not finite at version 4"):
         worker.collect(10)
     worker.drain()
     assert store.stats()["env_steps"] == 0

@@ -13,9 +13,10 @@ from deploy.runs.directory import RunDirectory
 from learner import checkpoint
 
 WORDS = (
-    r"twist: (\w+): loss_\w+.* not finite since update \d+; \d+ updates in a row were skipped, the last good one is "
-    r"update \d+; "
+    r"twist: (\w+: loss_\w+.* not finite since update \d+; \d+ updates in a row were skipped, the last good one is "
+    r"update \d+|the policy's actions are not finite at version \d+); "
 )
+"""Whoever comes upon it first."""
 
 
 @pytest.mark.parametrize("who", ["teacher", "student"])
