@@ -82,10 +82,6 @@ class DebugRun:
         self._learner.stop()
         return state
 
-    def capture(self) -> LearnerState:
-        """What was learned so far, also when `train` has ended with an error."""
-        return self._learner.capture()
-
     def _in_turn(self, replay: ReplayWatch, monitor: RunMonitor, look: Callable[[], None]) -> None:
         training = self._config.training
         while (env_steps := replay.env_steps()) < training.env_steps:
