@@ -25,10 +25,12 @@ SECONDS = 900.0
 
 DRIVER = """
 import io, sys, time
+from dataclasses import replace
 from pathlib import Path
 
 from actors.rollout_stats import EpisodeResult, RolloutStats
 from learner.process import LearnerStatus
+from deploy.process.scratch import scratch
 from deploy.training.monitor import RunMonitor
 from deploy.reporting.progress import ProgressDisplay
 from deploy.training.prometheus import GAUGES, PrometheusMetrics
@@ -42,11 +44,11 @@ def losses(loop):
 
 
 episodes = tuple(EpisodeResult(driver, "train", 0, 50, 12.5, True, 1) for driver in ("teacher", "student"))
-rollout = RolloutStats("actor0", 0, 100, 98, episodes, 3, (), 1.0, 4.0, 1, 500.0)
+rollout = RolloutStats("actor0", 0, 100, 98, episodes, 3, (), 1.0, 4.0, 1, 500.0, 0)
 loops = [LoopReport(10, losses(name), 1.0, 4.0, 7.0) for name in ("teacher", "student")]
 status = LearnerStatus(*loops, 30, 20, 4.0, 2.0, False, True, "")
 display = ProgressDisplay("reach", env_steps=1000, student_updates=30, stream=io.StringIO())
-with ray_session("cluster"):
+with scratch() as place, ray_session("cluster", place):
     monitor = RunMonitor(
         MetricsWriter(Path(sys.argv[1])),
         display,
@@ -59,6 +61,8 @@ with ray_session("cluster"):
     monitor.add([rollout])
     monitor.event("actor_restart", cause="died")
     while True:
+        monitor.add([replace(rollout, episodes=(), crashes=0)])
+        monitor.actors_ran(4.0)
         replay = {"rows": 520.0, "bytes": 1e6, "evicted_rows": 3.0, "quarantined_chunks": 1.0}
         monitor.line(500, status, replay, running=2)
         print("line", flush=True)
