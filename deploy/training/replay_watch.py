@@ -28,6 +28,9 @@ LOGGER = logging.getLogger(__name__)
 MARK_SECONDS = 1.0
 """Between two marks: each is one more write for the server, in its log too."""
 
+SILENT_SECONDS = 3.0
+"""An answer that takes longer has been away: the client tries each command again before it tells of it."""
+
 
 class ReplayLostError(RunEndedError):
     """Redis is away for longer than a run waits; what was learned is not lost with it."""
@@ -92,6 +95,7 @@ class ReplayWatch:
         Raises:
             ReplayLostError: Redis is away for longer than a run waits.
         """
+        asked_at = time.monotonic()
         try:
             found = self._store.stats()
             self._note_lost(found)
@@ -106,14 +110,20 @@ class ReplayWatch:
         if refused:
             self._note_away(refused)
         else:
+            silent = time.monotonic() - asked_at
+            if silent >= SILENT_SECONDS:
+                self._begin_away(f"it did not answer for {silent:.0f} s")
             self._note_good()
         return self._seen
 
-    def _note_away(self, reason: str) -> None:
+    def _begin_away(self, reason: str) -> None:
         if not self._away:
             self._away = True
             LOGGER.warning("Redis at %s is away: %s", self._store.server, reason)
             self._event("replay_away", reason=reason)
+
+    def _note_away(self, reason: str) -> None:
+        self._begin_away(reason)
         if self._revive is not None and self._revive():
             LOGGER.warning("the embedded Redis server had ended and was started again")
         seconds = time.monotonic() - self._good_at

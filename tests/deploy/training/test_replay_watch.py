@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from redis_servers import redis_server
 
 from deploy.errors import RunEndedError
-from deploy.training.replay_watch import ReplayWatch
+from deploy.training.replay_watch import SILENT_SECONDS, ReplayWatch
 from replay import EmbeddedServer, ReplayConfig, ReplayStore, StreamSpec, connect
 
 SPEC = StreamSpec(("x",), (-1.0,), (1.0,), image_shape=(8, 8, 3), views=1, action_dim=1, chunk_length=5)
@@ -69,6 +71,20 @@ def test_counters_stay_while_redis_is_away_and_go_on_when_it_is_back(server: Emb
     assert (away, back) == ("replay_away", "replay_back")
     assert told["reason"]
     assert values["seconds"] > 0
+
+
+def test_a_server_that_was_silent_and_answers_before_the_client_gives_up_was_away(server: EmbeddedServer) -> None:
+    events = Events()
+    watched = watch(ReplayStore(connect(server.url), "run", SPEC, CONFIG), events)
+    os.kill(server.pid, signal.SIGSTOP)
+    awakes = threading.Timer(SILENT_SECONDS + 0.5, os.kill, (server.pid, signal.SIGCONT))
+    awakes.start()
+    watched.stats()
+    awakes.join()
+    (away, told), (back, values) = events
+    assert (away, back, watched.away) == ("replay_away", "replay_back", False)
+    assert re.fullmatch(r"it did not answer for \d+ s", told["reason"])
+    assert values["seconds"] >= SILENT_SECONDS
 
 
 def test_an_embedded_server_that_ended_is_started_again(server: EmbeddedServer) -> None:
