@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +28,14 @@ settings = ["training.env_steps=100000"]
 [variants]
 default = []
 """
+
+
+@pytest.fixture(autouse=True)
+def nobody_ignores_hang_ups() -> Iterator[None]:
+    """As whatever nohup starts does, these tests included."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class Command:
