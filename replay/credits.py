@@ -111,8 +111,8 @@ class RowCredits:
         whole = max(plan.min_rows for plan in self._plans) if random else self._tolerance_rows
         share = max(whole / (2 * max(among, 1)), self._chunk_rows) if self._is_bounded(random) else math.inf
         least = min(share, self._actor_rows) // self._chunk_rows * self._chunk_rows
-        if not random and self._tolerance_left() < least:
-            available = min(available, 0.0)
+        if available > 0 and not random and self._tolerance_left() < least:
+            available = 0.0
         chunks = int(min(available, share, self._actor_rows - pending) // self._chunk_rows)
         credit = max(chunks, 0) * self._chunk_rows
         self.report(actor_id, pending + credit)
@@ -129,9 +129,10 @@ class RowCredits:
 
     def _tolerance_left(self) -> float:
         """Rows to which actors may still get ahead of the loop that lags most, with all that is pending."""
+        assert self._seen is not None
         left = [
             self._tolerance_rows - balance.ahead_rows(plan)
-            for balance, plan in zip(self._seen or (), self._plans, strict=False)
+            for balance, plan in zip(self._seen, self._plans, strict=True)
             if plan.samples_per_insert > 0
         ]
         return min(left, default=math.inf) - self.pending_rows

@@ -253,7 +253,7 @@ def test_a_run_goes_on_when_what_started_it_has_ended(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as out, subprocess.Popen(**whole, stdin=subprocess.PIPE, stdout=out, stderr=out) as starting:
         wait_for(lambda: has_learned(run), log)
-        (training,) = [pid for pid in tree(starting.pid) if pid != starting.pid and "deploy" in command_line(pid)][:1]
+        training = next(pid for pid in tree(starting.pid)[1:] if "deploy" in Path(f"/proc/{pid}/cmdline").read_text())
         starting.kill()
     wait_for(lambda: not is_alive(training), log)
     assert report(run)["env_steps"] >= 600
@@ -264,10 +264,6 @@ def wait_for(condition: Callable[[], object], log: Path) -> None:
     while not condition():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
-
-
-def command_line(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 @pytest.mark.parametrize("name", ["eval", "factors"])

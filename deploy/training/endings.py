@@ -29,7 +29,9 @@ from replay.connection import UNAVAILABLE
 
 LOGGER = logging.getLogger(__name__)
 
-NAMED = (ActorFailedError, CrashBudgetError, LoopEndedError, NotFiniteError, PolicyError)
+RAN_AWAY = (NotFiniteError, PolicyError)
+"""What is learned is of no use any more."""
+NAMED = (ActorFailedError, CrashBudgetError, LoopEndedError, *RAN_AWAY)
 """Their messages say all there is to say."""
 
 
@@ -79,6 +81,6 @@ def _newest_checkpoint(run: RunDirectory, error: Exception) -> str:
         return str(unreadable)
     if found is None:
         return "there is no checkpoint yet"
-    if isinstance(getattr(error, "cause", error), (NotFiniteError, PolicyError)):
+    if isinstance(getattr(error, "cause", error), RAN_AWAY):
         return f"the newest checkpoint, {found.path}, is finite"
     return f"the same command goes on from checkpoint {found.path.name}"

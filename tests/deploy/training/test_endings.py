@@ -20,7 +20,7 @@ from running import LOCAL, Running, instead, is_alive, lines, of_kind, twist
 from training_here import train_here
 
 from actors.slot import ActorFailedError
-from actors.worker import CrashBudgetError, RolloutWorker
+from actors.worker import CrashBudgetError, PolicyError, RolloutWorker
 from deploy.errors import RunEndedError, UserError
 from deploy.process import signals
 from deploy.runs.directory import RunDirectory
@@ -72,6 +72,7 @@ class _Run:
         ),
         (ActorFailedError("actor0 cannot be built: no"), "actor0 cannot be built: no; there is no checkpoint yet"),
         (CrashBudgetError("4 environment crashes"), "4 environment crashes; there is no checkpoint yet"),
+        (PolicyError("the policy's actions are not finite"), "the policy's actions are not finite; there is no checkp"),
         (
             from_a_call(LoopEndedError("the teacher loop ended: x")),
             "the teacher loop ended: x; there is no checkpoint yet",
