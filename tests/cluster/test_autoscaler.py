@@ -7,6 +7,7 @@ nodes it is asked for as processes of this machine.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -55,9 +56,9 @@ class Autoscaled:
     environment: Mapping[str, str]
 
     def nodes(self) -> list[int]:
-        """Actors' nodes that were alive, twice a second since the start."""
+        """Actors' nodes that were alive, twice a second since the start; a watcher that ends says why between them."""
         text = (self.directory / "nodes.log").read_text()
-        return [int(line.split()[1]) for line in text.splitlines() if line.count(" ") == 1]
+        return [int(count) for count in re.findall(r"^\d+\.\d+ (\d+)$", text, re.MULTILINE)]
 
     def train(self, run: Path, *settings: str) -> Any:
         """Starts a training; the process."""
