@@ -91,7 +91,7 @@ class ActingPolicy:
             image: [N, H, W, C] uint8; may be None when no row is the student's.
             is_first: [N] bool, environments whose episode begins here.
             student: [N] bool, environments that the student drives (constant within an episode).
-            explore: draw z and the action; otherwise take their modes.
+            explore: draw z and the action; otherwise take z's probabilities and the action's mean.
 
         Returns:
             Actions [N, A] float32 in [-1, 1], and the next carry.

@@ -58,22 +58,31 @@ def one_hot(index: Tensor, classes: int) -> Tensor:
     return zeros.scatter_(-1, index.unsqueeze(-1), 1.0)
 
 
-def straight_through(log_probs: Tensor, noise: Tensor | None) -> Tensor:
-    """One-hot draw (or mode, without noise) whose gradient is that of the probabilities.
+def straight_through(log_probs: Tensor, noise: Tensor) -> Tensor:
+    """One-hot draw whose gradient is that of the probabilities.
 
     Args:
         log_probs: [..., S, K] normalised.
-        noise: Gumbel noise of the same shape, or None for the mode.
+        noise: Gumbel noise of the same shape.
 
     Returns:
         [..., S, K] one-hot in value, differentiable through the probabilities.
     """
-    score = log_probs.detach() if noise is None else log_probs.detach() + noise
+    score = log_probs.detach() + noise
     drawn = one_hot(score.argmax(dim=-1), log_probs.shape[-1]).to(log_probs.dtype)
     if not log_probs.requires_grad:
         return drawn
     probs = torch.exp(log_probs)
     return drawn + probs - probs.detach()
+
+
+def drawn_or_expected(log_probs: Tensor, noise: Tensor | None) -> Tensor:
+    """A draw with Gumbel noise, or without noise the mean of all draws, which are the probabilities: [..., S, K].
+
+    The mode is neither: where two classes are nearly alike it is always the same one, which no draw is. Policies that
+    act on it miss goals that they reach on draws (docs/method.md).
+    """
+    return torch.exp(log_probs) if noise is None else straight_through(log_probs, noise)
 
 
 def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from learner.config import RSSMConfig
-from learner.distributions import gumbel, mix_uniform, straight_through
+from learner.distributions import drawn_or_expected, gumbel, mix_uniform, straight_through
 from learner.networks import NormGRUCell
 
 
@@ -109,21 +109,24 @@ class RSSM(nn.Module):
         Args:
             latent: [B].
             action: [B, A], taken in `latent`.
-            noise: [B, S, K] Gumbel noise that draws z; None takes the mode.
+            noise: [B, S, K] Gumbel noise that draws z; None takes its probabilities.
 
         Returns:
             The next latent and the prior's log-probabilities [B, S, K] that it was drawn from.
         """
         deter = self.recur(latent, self.action_in(action.to(self.action_in.weight.dtype)))
         prior = self.prior(deter)
-        return Latent(deter, straight_through(prior, noise)), prior
+        return Latent(deter, drawn_or_expected(prior, noise)), prior
 
     def observe_step(
         self, latent: Latent, embed: Tensor, action: Tensor, is_first: Tensor, noise: Tensor | None
     ) -> Latent:
-        """One filtered step, as an actor or a robot takes it: [B] latent, [B, E], [B, A], [B] bool to [B] latent."""
+        """One filtered step, as an actor or a robot takes it: [B] latent, [B, E], [B, A], [B] bool to [B] latent.
+
+        With noise [B, S, K] z is drawn, without it takes its probabilities.
+        """
         deter = self.recur(_reset(latent, ~is_first), self.action_in(action.to(self.action_in.weight.dtype)))
-        return Latent(deter, straight_through(self.post(deter, self.post_embed(embed)), noise))
+        return Latent(deter, drawn_or_expected(self.post(deter, self.post_embed(embed)), noise))
 
     def draw(self, action: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[T, B, S, K] Gumbel noise with which `observe` draws z along actions [B, T, A]."""

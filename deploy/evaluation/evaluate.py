@@ -84,7 +84,7 @@ def evaluate(
     seed: int,
     keep: int = 0,
 ) -> Evaluation:
-    """Runs whole episodes with the policy's mode.
+    """Runs whole episodes without drawing: z is its probabilities, the action its mean.
 
     Args:
         policy: loaded networks.

@@ -9,6 +9,7 @@ from tiny_learner import generator
 from learner.distributions import (
     TwoHot,
     categorical_kl,
+    drawn_or_expected,
     gumbel,
     mix_uniform,
     normal_entropy,
@@ -55,12 +56,14 @@ def test_without_a_mix_it_is_a_softmax_in_float32() -> None:
     torch.testing.assert_close(log_probs, torch.log_softmax(logit.float(), dim=-1))
 
 
-def test_a_draw_is_one_hot_and_without_noise_it_is_the_mode() -> None:
+def test_a_draw_is_one_hot_and_without_noise_it_is_the_probabilities() -> None:
     log_probs = torch.log(torch.tensor([[0.2, 0.7, 0.1], [0.5, 0.2, 0.3]]))
-    drawn = straight_through(log_probs, gumbel((2, 3), torch.device("cpu"), generator()))
+    noise = gumbel((2, 3), torch.device("cpu"), generator())
+    drawn = drawn_or_expected(log_probs, noise)
+    assert torch.equal(drawn, straight_through(log_probs, noise))
     assert sorted(drawn.flatten().tolist()) == [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
     assert drawn.sum(dim=-1).tolist() == [1.0, 1.0]
-    assert straight_through(log_probs, None).tolist() == [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    torch.testing.assert_close(drawn_or_expected(log_probs, None), log_probs.exp())
 
 
 def test_noise_decides_against_the_mode_when_it_outweighs_it() -> None:
@@ -70,13 +73,10 @@ def test_noise_decides_against_the_mode_when_it_outweighs_it() -> None:
     assert straight_through(log_probs, just_enough).tolist() == [[0.0, 1.0]]
 
 
-@pytest.mark.parametrize("drawn", [False, True])
-def test_the_gradient_of_a_draw_is_that_of_the_probabilities(drawn: bool) -> None:
+def test_the_gradient_of_a_draw_is_that_of_the_probabilities() -> None:
     logit = torch.tensor([[0.3, -1.0, 0.8], [0.0, 0.5, 0.1]], requires_grad=True)
     weight = torch.tensor([[1.0, 2.0, -3.0], [0.5, 4.0, 1.0]])
-    noise = gumbel((2, 3), torch.device("cpu"), generator(3)) if drawn else None
-
-    one_hot = straight_through(torch.log_softmax(logit, -1), noise)
+    one_hot = straight_through(torch.log_softmax(logit, -1), gumbel((2, 3), torch.device("cpu"), generator(3)))
     assert set(one_hot.flatten().round(decimals=6).tolist()) == {0.0, 1.0}
     (through_draw,) = torch.autograd.grad((weight * one_hot).sum(), logit)
     (through_probs,) = torch.autograd.grad((weight * torch.softmax(logit, -1)).sum(), logit)

@@ -32,7 +32,7 @@ def make_sequence(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 def some_latent(rssm: RSSM, count: int) -> Latent:
     draw = generator(5)
     deter = torch.randn(count, DETER, generator=draw).tanh()
-    return Latent(deter, straight_through(rssm.prior(deter), None).detach())
+    return Latent(deter, straight_through(rssm.prior(deter), gumbel((count, GROUPS, CLASSES), CPU, draw)).detach())
 
 
 def test_shapes_and_kinds_of_an_observed_sequence() -> None:
@@ -96,12 +96,11 @@ def test_observing_a_sequence_is_observing_its_steps_with_the_same_noise() -> No
             assert torch.equal(latent.stoch, seen.latent.stoch[:, t])
 
 
-def test_a_step_without_noise_takes_the_mode_of_the_posterior() -> None:
+def test_a_step_without_noise_takes_the_probabilities_of_the_posterior() -> None:
     rssm = make_rssm()
     embed, action, is_first = (x[:, 1] for x in make_sequence())
     latent = rssm.observe_step(some_latent(rssm, B), embed, action, is_first, None)
-    post = rssm.post(latent.deter, rssm.post_embed(embed))
-    assert torch.equal(latent.stoch.argmax(-1), post.argmax(-1))
+    assert torch.equal(latent.stoch, rssm.post(latent.deter, rssm.post_embed(embed)).exp())
 
 
 def test_a_first_step_forgets_its_own_row_alone() -> None:
@@ -142,14 +141,14 @@ def test_feeding_its_own_draws_changes_nothing() -> None:
     assert torch.equal(own.latent.deter, fed.latent.deter)
 
 
-def test_imagination_without_noise_has_one_outcome_the_mode() -> None:
+def test_imagination_without_noise_has_one_outcome_the_mean_of_its_draws() -> None:
     rssm = make_rssm()
     start, action = some_latent(rssm, B), torch.randn(B, A, generator=generator(1))
     first, prior = rssm.imagine(start, action, None)
     again, _ = rssm.imagine(start, action, None)
     assert torch.equal(first.deter, again.deter)
     assert torch.equal(first.stoch, again.stoch)
-    assert torch.equal(first.stoch.argmax(-1), prior.argmax(-1))
+    assert torch.equal(first.stoch, prior.exp())
     torch.testing.assert_close(prior, rssm.prior(first.deter))
 
 
