@@ -2,6 +2,7 @@
 
 from replay.config import ReplayConfig
 from replay.connection import connect
+from replay.episodes import Episode, Episodes, decode_episodes, encode_episodes, read_episodes
 from replay.limiter import SamplesPerInsert
 from replay.sampler import Batch, StudentSampler, TeacherSampler
 from replay.schema import SCHEMA_VERSION, Chunk, ChunkMeta, EpisodeMeta, Step, StreamSpec
@@ -15,7 +16,9 @@ __all__ = [
     "Chunk",
     "ChunkMeta",
     "EmbeddedServer",
+    "Episode",
     "EpisodeMeta",
+    "Episodes",
     "ReplayConfig",
     "ReplayStore",
     "SamplesPerInsert",
@@ -25,4 +28,7 @@ __all__ = [
     "StudentSampler",
     "TeacherSampler",
     "connect",
+    "decode_episodes",
+    "encode_episodes",
+    "read_episodes",
 ]

@@ -76,7 +76,7 @@ class StateRows:
             CorruptChunkError: If it is none.
         """
         try:
-            return ChunkMeta.from_json(_decompress(self.packed_meta, None))
+            return ChunkMeta.from_json(decompressed(self.packed_meta, None))
         except ValueError as error:
             raise CorruptChunkError(f"metadata: {error}") from error
 
@@ -187,7 +187,7 @@ def decode_image(value: bytes, spec: StreamSpec, chunk_id: str) -> ImageRows:
     pixels = int(np.prod(header.sizes, dtype=np.int64))
     begin = _HEADER.size + shown_bytes
     if header.encoding == _ZSTD:
-        images = np.frombuffer(_decompress(memoryview(value)[begin:], pixels), np.uint8)
+        images = np.frombuffer(decompressed(memoryview(value)[begin:], pixels), np.uint8)
     elif len(value) == begin + pixels:
         images = np.frombuffer(value, np.uint8, pixels, begin)
     else:
@@ -232,8 +232,12 @@ def _unpack(value: bytes, kind: int, chunk_id: str) -> _Header:
     return _Header(encoding, policy_version, tuple(sizes), body_bytes, aside_bytes)
 
 
-def _decompress(frame: bytes | memoryview, size: int | None) -> bytes:
-    """Decompress one zstd frame, and never to more than was asked for (None: metadata, of which any size will do)."""
+def decompressed(frame: bytes | memoryview, size: int | None) -> bytes:
+    """Decompress one zstd frame, and never to more than was asked for (None: metadata, of which any size will do).
+
+    Raises:
+        CorruptChunkError: If it is none, or of another size.
+    """
     try:
         told: int = zstandard.get_frame_parameters(frame).content_size
         if told != size and (size is not None or told > _META_BYTES_MAX):
