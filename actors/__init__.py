@@ -7,7 +7,8 @@ of those alive; the two are not imported here, so that whoever needs only the wo
 from actors.config import ActorsConfig
 from actors.rollout_stats import EpisodeResult, RolloutStats
 from actors.stream import EnvironmentCrashError
-from actors.worker import ActingPolicyLike, CrashBudgetError, PolicyError, RolloutWorker
+from actors.stream_worker import CrashBudgetError
+from actors.worker import ActingPolicyLike, PolicyError, RolloutWorker
 
 __all__ = [
     "ActingPolicyLike",

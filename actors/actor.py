@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from actors.kept_warnings import KeptWarnings
-from actors.plan import WorkerPlan
+from actors.plan import PlanLike
 from actors.rollout_stats import RolloutStats
 from actors.stream import Floats
-from actors.worker import resident_memory_mb
+from actors.stream_worker import resident_memory_mb
 from replay.config import ReplayConfig
 from replay.schema import StreamSpec
 from replay.server import connect
@@ -28,7 +28,7 @@ class ActorPlan:
         replay: the store's settings.
     """
 
-    worker: WorkerPlan
+    worker: PlanLike
     spec_json: str
     replay_url: str = field(repr=False)
     replay: ReplayConfig

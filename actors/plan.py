@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Protocol
 
 from actors.config import ActorsConfig
 from actors.entropy import POLICY, entropy
+from actors.stream_worker import StreamWorker
 from actors.worker import RolloutWorker
 from learner.acting import ActingPolicy
 from learner.config import LearnerConfig
 from replay.store import ReplayStore
 from sim import make_env
 from sim.config import SimConfig
+
+
+class PlanLike(Protocol):
+    """What a Ray actor and mode debug ask of a plan; `WorkerPlan` is one, `actors.rerendering.RerenderingPlan` too."""
+
+    @property
+    def actors(self) -> ActorsConfig:
+        """The worker's settings."""
+
+    @property
+    def run_id(self) -> str:
+        """Of the run."""
+
+    def build(self, store: ReplayStore, actor_id: str, incarnation: int, /) -> StreamWorker:
+        """One worker."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,32 @@ class Crash:
 
 
 @dataclass(frozen=True)
+class Resimulated:
+    """Episodes of another run that were played again: whether they have become the same ones.
+
+    Attributes:
+        episodes: played to their end.
+        differing: of these, not the same to the last bit.
+        drifted: of these, by more than `actors.rerendering.DRIFT`, or over sooner.
+        largest: difference of any entry of a state, as a share of its range.
+    """
+
+    episodes: int = 0
+    differing: int = 0
+    drifted: int = 0
+    largest: float = 0.0
+
+    def __add__(self, other: "Resimulated") -> "Resimulated":
+        """Of both."""
+        return Resimulated(
+            self.episodes + other.episodes,
+            self.differing + other.differing,
+            self.drifted + other.drifted,
+            max(self.largest, other.largest),
+        )
+
+
+@dataclass(frozen=True)
 class RolloutStats:
     """What one call did, and how the worker stands.
 
@@ -65,6 +91,7 @@ class RolloutStats:
         memory_mb: resident memory of this process now, in 2^20 bytes.
         pending_rows: of the chunks that are begun and not yet in replay, those not yet taken included.
         warnings: in this actor's process since the call before, each with how often.
+        resimulated: of a worker that plays another run's episodes, those that came to their end in this call.
     """
 
     actor_id: str
@@ -80,6 +107,7 @@ class RolloutStats:
     memory_mb: float
     pending_rows: int
     warnings: tuple[tuple[str, int], ...] = ()
+    resimulated: Resimulated = Resimulated()
 
     def returns(self, driver: str) -> tuple[float, ...]:
         """Sums of rewards of the finished episodes that `driver` drove."""

@@ -11,7 +11,7 @@ from typing import Any
 from actors.actor import ActorIdentity
 from actors.config import ActorsConfig
 from actors.patience import Patience, Watch
-from actors.rollout_stats import RolloutStats
+from actors.rollout_stats import Resimulated, RolloutStats
 
 STARTING, COLLECTING, DRAINING = "starting", "collecting", "draining"
 
@@ -106,7 +106,8 @@ class Slot:
         now = time.monotonic()
         seconds, self.idle_since = now - self.idle_since, now
         self._idle_told += seconds
-        nothing = replace(self._last, rows=0, env_steps=0, episodes=(), crashes=0, first_crashes=())
+        none = Resimulated()
+        nothing = replace(self._last, rows=0, env_steps=0, episodes=(), crashes=0, first_crashes=(), resimulated=none)
         return replace(nothing, waited_seconds=seconds, seconds=seconds)
 
     def wait_for_credit(self) -> None:

@@ -136,24 +136,28 @@ class EnvironmentStream:
         """Lets the next rows come, up to `writer.chunk_rows` of them."""
         self._chunk = self.writer.chunks
 
-    def begin(self, driver: str, policy_version: int) -> None:
-        """Resets the environment with a fresh seed and writes the episode's first row.
+    def begin(
+        self, driver: str, policy_version: int, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> None:
+        """Resets the environment and writes the episode's first row.
 
         Args:
             driver: who acts in this episode.
             policy_version: of the weights in use.
+            seed: the episode's; None: a fresh one.
+            options: of the reset.
 
         Raises:
             EnvironmentCrashError: it raised; the stream is ready for another `begin`.
             ConnectionError: replay does not answer; the episode has begun nevertheless.
         """
-        seed = training_seed(self.episode_rng)
+        seed = training_seed(self.episode_rng) if seed is None else seed
         self._steps, self._return, self._actions = 0, 0.0, []
         try:
             if self._env is None:
                 self._env = self._make_env()
                 check_spaces(self._env, self._spec)
-            observation, info = self._env.reset(seed=seed)
+            observation, info = self._env.reset(seed=seed, options=options)
             state, image, state_at_exposure = self._read(observation, info)
             episode = EpisodeMeta(
                 row=0,
@@ -204,6 +208,15 @@ class EnvironmentStream:
             ended, self.in_episode = True, False
         step = Step(state, image, state_at_exposure, action, float(reward), False, ended, bool(terminated))
         self._write(step, policy_version)
+
+    def truncate(self) -> None:
+        """Ends the episode at its newest row.
+
+        Raises:
+            ConnectionError: replay does not answer; the episode has ended nevertheless.
+        """
+        self.in_episode = False
+        self.writer.truncate()
 
     def take_finished(self) -> list[EpisodeResult]:
         """Hands over the results of the episodes that ended since the last time."""

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from actors.rollout_stats import RolloutStats
-from actors.worker import CrashBudgetError
+from actors.stream_worker import CrashBudgetError
 from deploy.errors import RunEndedError
 from deploy.process import signals
 from deploy.runs.snapshots import Snapshots

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from actors.slot import ActorFailedError
-from actors.worker import CrashBudgetError, PolicyError
+from actors.stream_worker import CrashBudgetError
+from actors.worker import PolicyError
 from deploy.errors import RunEndedError, UserError
 from deploy.runs.directory import RunDirectory
 from learner.loops import LoopEndedError

@@ -185,8 +185,8 @@ def test_a_tolerance_in_which_no_chunk_fits_is_refused() -> None:
 class World:
     """A pool of actors that take `step_seconds` a row, and a learner that takes `update_seconds` for a batch.
 
-    Each actor does what `actors.worker` does: it begins chunks on credit, steps all that are under way in turn, and
-    reports after each call. Nothing but the credits keeps actors and learner in step.
+    Each actor does what `actors.stream_worker` does: it begins chunks on credit, steps all that are under way in turn,
+    and reports after each call. Nothing but the credits keeps actors and learner in step.
     """
 
     actors: int

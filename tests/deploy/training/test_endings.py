@@ -20,7 +20,8 @@ from running import LOCAL, Running, instead, is_alive, lines, of_kind, twist
 from training_here import train_here
 
 from actors.slot import ActorFailedError
-from actors.worker import CrashBudgetError, PolicyError, RolloutWorker
+from actors.stream_worker import CrashBudgetError
+from actors.worker import PolicyError, RolloutWorker
 from deploy.errors import RunEndedError, UserError
 from deploy.process import signals
 from deploy.runs.directory import RunDirectory
