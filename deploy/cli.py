@@ -19,6 +19,7 @@ from deploy.process.shown import guarded_streams
 COMMANDS = {
     "train": ("TASK", "train teacher and student, and report; the same command with the same --run-dir continues"),
     "submit": ("TASK", "the same as a job of a Ray cluster; follows its log"),
+    "distil": ("RUN", "a new student for a finished run's teacher, from its episodes, drawn as the settings say"),
     "status": ("RUN", "where a run stands: driven or not, how far, who waits for whom, what went wrong"),
     "eval": ("RUN", "success of a trained policy, in training or in unseen visual worlds"),
     "pack": ("RUN DIR", "what a finished run needs to act, in one small directory"),

@@ -32,14 +32,20 @@ def train_here(
     run: Path | str, settings: Iterable[str] = (), *, task: str = "reach", pictures_fail: Exception | None = None
 ) -> None:
     """A whole run in debug mode, in a directory or at a URL; `settings` go over those above."""
-    pictures = mock.MagicMock(side_effect=pictures_fail)
     given = [f"{key}={value}" for key, value in (parse_assignments(SMALLEST) | parse_assignments(settings)).items()]
+    arguments = ("train", task, "--mode", "debug", "--preset", "debug", "--run-dir", str(run), *given)
+    assert run_here(*arguments, pictures_fail=pictures_fail) == 0
+
+
+def run_here(*arguments: str, pictures_fail: Exception | None = None) -> int:
+    """A command's exit code; neither its logging nor its threads outlive it."""
+    pictures = mock.MagicMock(side_effect=pictures_fail)
     threads = torch.get_num_threads()
     loggers = [logging.getLogger(name) for name in ("actors", "learner", "replay", "deploy", "sim")]
     before = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
     try:
         with mock.patch.multiple("deploy.evaluation.conclusion", **dict.fromkeys(_PICTURES, pictures)):
-            assert main(["train", task, "--mode", "debug", "--preset", "debug", "--run-dir", str(run), *given]) == 0
+            return main(arguments)
     finally:
         torch.set_num_threads(threads)
         for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):

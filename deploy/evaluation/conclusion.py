@@ -23,7 +23,7 @@ from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.reporting.page import write_page
 from deploy.runs.acting import load_policy
 from deploy.runs.directory import RunDirectory
-from deploy.runs.report import Report, write_report
+from deploy.runs.report import Distillation, Report, write_report
 from deploy.runs.results import EvaluationResult
 from deploy.runs.versions import versions
 from deploy.settings.config import RunConfig
@@ -143,6 +143,22 @@ def _report(config: RunConfig, run: RunDirectory, store: ReplayStore, results: t
         waiting={name: mean(f"wait/{name}") for name in (*loops, "actors")},
         faults=count_faults(read_metrics(run.metrics, "event"), last, int(replay["quarantined_chunks"])),
         versions=versions(),
+        distilled=_distillation(config, run) if config.is_distilled else None,
+    )
+
+
+def _distillation(config: RunConfig, run: RunDirectory) -> Distillation:
+    told = [row for row in read_metrics(run.metrics, "episode") if "episodes/resimulated" in row]
+    of = config.distilled
+    return Distillation(
+        run=of.run,
+        place=of.place,
+        checkpoint=of.checkpoint,
+        student=of.student,
+        episodes=sum(row["episodes/resimulated"] for row in told),
+        differing=sum(row["episodes/differing"] for row in told),
+        drifted=sum(row["episodes/drifted"] for row in told),
+        largest_drift=max((float(row["episodes/largest_drift"]) for row in told), default=float("nan")),
     )
 
 

@@ -28,9 +28,11 @@ NOT_COMPARED = (
     "training.keep_checkpoints",
     "evaluation.clip_episodes",
     "evaluation.factor_episodes",
+    *("distilled.run", "distilled.checkpoint", "distilled.place"),
 )
 """Settings by which runs may differ and still be one group, or groups of such settings: the seed, where the replay is,
-and how a run is watched."""
+how a run is watched, and which run a student was distilled from: several students of one teacher are a group, and so
+are students of several teachers."""
 
 DEFAULT = "default"
 """Of the groups of a task, the one with the task's own settings."""

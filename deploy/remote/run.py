@@ -39,6 +39,9 @@ LATEST: Final = "checkpoints/latest"
 _NOT_READ: Final = ("tensorboard/", "logs/")
 """No command that reads a run needs these."""
 
+_SELDOM_READ: Final = ("snapshots/", "episodes")
+"""Some do; others leave what is here of them."""
+
 _ATTEMPTS: Final = 5
 """To read a run whose checkpoint is replaced by a newer one meanwhile."""
 
@@ -142,7 +145,7 @@ def named_by_url(path: Path, url: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def local_run(name: str, *, snapshots: bool = False, written: bool = False) -> Iterator[str]:
+def local_run(name: str, *, snapshots: bool = False, episodes: bool = False, written: bool = False) -> Iterator[str]:
     """A run to read, on this machine: fetched, if it lies on remote storage, as far as it has changed.
 
     What is written into the run directory in the block goes to the storage at its end.
@@ -150,6 +153,7 @@ def local_run(name: str, *, snapshots: bool = False, written: bool = False) -> I
     Args:
         name: URL of a run or of a packed policy; anything else is left to whoever opens it.
         snapshots: whether the run's snapshots are needed.
+        episodes: whether its episodes are.
         written: whether something will be written: then the storage is asked for that first.
 
     Yields:
@@ -172,7 +176,9 @@ def local_run(name: str, *, snapshots: bool = False, written: bool = False) -> I
             if written:
                 storage.require_writable()
             with user_errors(), _alone(place / "lock"):
-                _fetch_changed(storage, run, place / "fetched.json", snapshots=snapshots)
+                wanted = {"snapshots/": snapshots, "episodes": episodes}
+                not_read = tuple(part for part in _SELDOM_READ if not wanted[part])
+                _fetch_changed(storage, run, place / "fetched.json", (*_NOT_READ, *not_read))
         except StorageError as error:
             raise UserError(f"run directory {error}") from error
         before = _versions(run)
@@ -197,14 +203,19 @@ def remote_driver(name: str) -> Driver | None:
         raise UserError(f"run directory {error}") from error
 
 
-def _fetch_changed(storage: Storage, run: Path, record: Path, *, snapshots: bool) -> None:
+def _fetch_changed(storage: Storage, run: Path, record: Path, not_read: tuple[str, ...]) -> None:
     """Brings the local files up to date; of the checkpoints, the one that `latest` names is taken.
+
+    Args:
+        storage: of the run.
+        run: its directory here.
+        record: what has been fetched.
+        not_read: beginnings of the names that are left out.
 
     Raises:
         UserError: there is no run, or it changes faster than it can be read.
         StorageError: the storage does not answer.
     """
-    not_read = _NOT_READ if snapshots else (*_NOT_READ, "snapshots/")
     for _ in range(_ATTEMPTS):
         files = storage.list()
         require_run(storage, files)
@@ -235,7 +246,7 @@ def _get(storage: Storage, run: Path, record: Path, wanted: Mapping[str, str]) -
     """Fetches what is another version than last time; whether all of it was there."""
     fetched = read_record(record)
     for name in fetched.keys() - wanted.keys():
-        if not name.startswith("snapshots/"):  # which only some commands want
+        if not name.startswith(_SELDOM_READ):  # which only some commands want
             (run / name).unlink(missing_ok=True)
             del fetched[name]
     try:

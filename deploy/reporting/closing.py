@@ -71,5 +71,6 @@ def _summary(report: Report) -> Sequence[Text]:
         f"{report.env_steps:,} environment steps in {format_duration(report.wall_seconds)}; updates: {updates}",
         f"replayed rows per row: {ratios}; waiting: {waiting}",
         f"faults: {faults or 'none'}",
+        *([] if report.distilled is None else [report.distilled.described()]),
     ]
     return [Text(line) for line in lines]

@@ -8,6 +8,7 @@
     snapshots/       see `deploy.runs.snapshots`; not in every run            lock             who drives this run
     crashes/         see `deploy.training.crashes`; not in every run
     bundle/          see `deploy.robot.export`; not in every run
+    episodes         see `deploy.runs.kept_episodes`; of a run that has come to its end
 
 The same command with the same directory continues the run. Its settings must then be the run's own, except for those
 in `MAY_CHANGE`, which say how long the run is, how it is watched and where it computes, not what is learned.
@@ -76,6 +77,7 @@ MAY_CHANGE = (
     "learner.resource",
     "learner.device",
     "learner.threads",
+    "distilled.place",
 )
 """Settings that may be others when a run is continued; one that ends in a dot is a whole group."""
 

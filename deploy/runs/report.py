@@ -78,6 +78,42 @@ class Faults:
 
 
 @dataclass(frozen=True, config=DOCUMENT)
+class Distillation:
+    """Of a run that `twist distil` began: where teacher and episodes are from, and whether these came back."""
+
+    run: Name
+    """The other run."""
+    place: Text
+    """Where it was found."""
+    checkpoint: Text
+    """The other run's checkpoint in which the teacher was found."""
+    student: Text
+    """How the student began: "new", or "continued" from the other run's."""
+    episodes: Count
+    """Played again, to their end."""
+    differing: Count
+    """Of these, not the same to the last bit."""
+    drifted: Count
+    """Of these, by more than a hundredth of a state's range, or over sooner."""
+    largest_drift: Measured
+    """Largest difference of any state, as a share of its range."""
+
+    def described(self) -> str:
+        """In a sentence or two."""
+        student = "New student" if self.student == "new" else "Student continued"
+        came_back = "all of them the same to the last bit"
+        if self.differing:
+            came_back = (
+                f"{self.differing:,} of them not the same to the last bit, {self.drifted:,} other ones, by up to "
+                f"{100 * self.largest_drift:.2g} % of a state's range"
+            )
+        return (
+            f"{student} for the teacher of run {self.run} ({self.place}), {self.checkpoint}; {self.episodes:,} of its "
+            f"episodes played again, {came_back}"
+        )
+
+
+@dataclass(frozen=True, config=DOCUMENT)
 class Report:
     """Everything that report.json says; there, the members of `faults` stand among the others."""
 
@@ -102,6 +138,8 @@ class Report:
     """What went wrong."""
     versions: Mapping[Text, Text]
     """Of Python and the packages."""
+    distilled: Distillation | None = None
+    """Of a run that `twist distil` began; null: teacher and episodes are the run's own."""
 
     def __post_init__(self) -> None:
         """Refuses a report without its headline.

@@ -99,6 +99,20 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class DistilledConfig:
+    """Of a run that `twist distil` began: whose teacher and episodes it has. Nothing of it is written key=value."""
+
+    student: Literal["", "new", "continued"] = ""
+    """How its student began: new, or continued from the other run's; empty: the run has a teacher of its own."""
+    run: str = ""
+    """Run id of the other run."""
+    checkpoint: str = ""
+    """The checkpoint of that run in which the teacher was found."""
+    place: str = ""
+    """Where the other run was found."""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class RunConfig:
     """Everything that decides what a run does. The first four come from the command line's own options."""
 
@@ -118,6 +132,7 @@ class RunConfig:
     actors: ActorsConfig = field(default_factory=ActorsConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     sim: SimConfig = field(default_factory=SimConfig)
+    distilled: DistilledConfig = field(default_factory=DistilledConfig)
 
     def __post_init__(self) -> None:
         """Refuses packages' settings that do not go together.
@@ -133,6 +148,11 @@ class RunConfig:
         return self.training.student_begins == "after_teacher"
 
     @property
+    def is_distilled(self) -> bool:
+        """Whether teacher and episodes are another run's, so that there is a student to train and nothing else."""
+        return bool(self.distilled.student)
+
+    @property
     def evaluated_sim(self) -> SimConfig:
         """The worlds in which policies are evaluated."""
         full = self.evaluation.full_randomisation
@@ -141,3 +161,6 @@ class RunConfig:
 
 OPTIONS = ("task", "mode", "seed", "redis_url")
 """Settings that have an option of their own and are not written key=value."""
+
+DISTILLED = "distilled."
+"""Settings that `twist distil` writes, and nobody else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 
-from deploy.settings.config import OPTIONS, RunConfig
+from deploy.settings.config import DISTILLED, OPTIONS, RunConfig
 from deploy.settings.overrides import Setting, settings
 from deploy.settings.presets import MODE_PRESETS, PRESETS, TASK_PRESETS
 from deploy.settings.values import show
@@ -21,7 +21,7 @@ def describe_settings(prefix: str = "") -> str:
     """
     groups: dict[str, list[Setting]] = {}
     for key, setting in settings(RunConfig).items():
-        if key not in OPTIONS and key.startswith(prefix):
+        if key not in OPTIONS and not key.startswith(DISTILLED) and key.startswith(prefix):
             groups.setdefault(key.rpartition(".")[0], []).append(setting)
     return "\n".join(line for group, members in groups.items() for line in _group_lines(group, members))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deploy.errors import UserError, user_errors
-from deploy.settings.config import OPTIONS, TASKS, RunConfig
+from deploy.settings.config import DISTILLED, OPTIONS, TASKS, RunConfig
 from deploy.settings.overrides import apply, nearest, parse_assignments
 from deploy.settings.together import require_together
 
@@ -146,11 +146,7 @@ def resolve(
     if preset is not None and preset not in PRESETS:
         raise UserError(f"unknown preset '{preset}': there are {', '.join(PRESETS)}")
     with user_errors():
-        given = parse_assignments(assignments)
-        for key in given:
-            if key in OPTIONS:
-                option = "the first argument" if key == "task" else f"--{key.replace('_', '-')}"
-                raise UserError(f"{key} is not set by key=value but by {option}")
+        given = given_settings(assignments)
         chosen = (MODE_PRESETS.get(mode or "", {}), TASK_PRESETS[task], PRESETS.get(preset or "", {}), given)
         layers: dict[str, object] = {key: value for layer in chosen for key, value in layer.items()}
         options = {"mode": mode, "seed": seed, "redis_url": redis_url}
@@ -159,6 +155,23 @@ def resolve(
         _require_cost(config)
         require_together(config)
         return config
+
+
+def given_settings(assignments: list[str]) -> dict[str, str]:
+    """What is written key=value on the command line, by key.
+
+    Raises:
+        UserError: for a setting that is not written so.
+        ValueError: for a text that is no setting.
+    """
+    given = parse_assignments(assignments)
+    for key in given:
+        if key in OPTIONS:
+            option = "the first argument" if key == "task" else f"--{key.replace('_', '-')}"
+            raise UserError(f"{key} is not set by key=value but by {option}")
+        if key.startswith(DISTILLED):
+            raise UserError(f"{key} is not set by key=value but by twist distil")
+    return given
 
 
 def _require_cost(config: RunConfig) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from actors.plan import PlanLike
 from actors.rollout_stats import RolloutStats
 from actors.stream_worker import CrashBudgetError
 from deploy.errors import RunEndedError
@@ -14,7 +15,7 @@ from deploy.process import signals
 from deploy.runs.snapshots import Snapshots
 from deploy.settings.config import RunConfig
 from deploy.training.monitor import RunMonitor
-from deploy.training.plans import learner_plan, row_credits, worker_plan
+from deploy.training.plans import learner_plan, row_credits
 from deploy.training.replay_address import ReplayUrls
 from deploy.training.replay_watch import ReplayWatch
 from learner.checkpoint import LearnerState
@@ -33,16 +34,18 @@ class DebugRun:
         config: RunConfig,
         store: ReplayStore,
         urls: ReplayUrls,
+        plan: PlanLike,
         state: LearnerState | None,
     ) -> None:
-        """Assembles learner and worker."""
+        """Assembles learner and worker; see `ParallelRun`."""
         # The same sums in the same order on machines with more or fewer cores.
         torch.set_num_threads(config.learner.threads)
         self._config = config
         spec, run_id = store.spec, store.run_id
         self._learner = LearnerProcess(learner_plan(config), spec, urls.driver, run_id, state)
+        if config.is_distilled:
+            self._learner.rows_are_in()
         self._credits = row_credits(config, spec, store)
-        plan = worker_plan(config, run_id)
         self._worker = plan.build(store, ACTOR, store.claim_incarnation(ACTOR))
         training, updates = config.training, self._progress()
         self._lines = _Crossed(training.metrics_every_updates, updates)
@@ -117,9 +120,10 @@ class DebugRun:
         return self._learner.capture() if isinstance(error, (CrashBudgetError, RunEndedError)) else None
 
     def _progress(self) -> int:
-        """As lines, checkpoints and snapshots count updates: the student goes on alone after the teacher's last."""
+        """As lines, checkpoints and snapshots count updates: a student may go on alone after the teacher's last."""
         updates = self._learner.teacher_updates, self._learner.student_updates
-        return sum(updates) if self._config.student_waits else max(updates)
+        alone = self._config.student_waits or self._config.is_distilled
+        return sum(updates) if alone else max(updates)
 
     def _write_line(self, replay: ReplayWatch, monitor: RunMonitor) -> None:
         """A line of metrics, unless the last one says the same."""

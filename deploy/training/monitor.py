@@ -24,6 +24,9 @@ MOST_WARNINGS = 100
 
 DRIVERS = ("random", "teacher", "student")
 
+OF_A_MOVING_TEACHER = ("teacher/replay_ratio", "teacher/staleness", "wait/teacher", "rate/teacher_updates")
+"""Of a line of metrics, what has no meaning where the teacher is another run's."""
+
 
 class RunMonitor:
     """Collects rollout statistics between two lines of metrics, and writes the lines."""
@@ -39,6 +42,7 @@ class RunMonitor:
         actor_hours: float = 0.0,
         stalled_seconds: float = 0.0,
         exported: PrometheusMetrics | None = None,
+        teacher_stands_still: bool = False,
     ) -> None:
         """Begins at the counters of a continued run, or at zero.
 
@@ -51,10 +55,12 @@ class RunMonitor:
             actor_hours: that its actors had run before, added up.
             stalled_seconds: that it had made no progress before.
             exported: is told the same as `metrics`; None where there is no Ray.
+            teacher_stands_still: whether the run's teacher has no rate, and waits for nothing.
         """
         self.env_steps = env_steps
         self._metrics, self._display, self._write_crash = metrics, display, write_crash
         self._exported = exported
+        self._teacher_stands_still = teacher_stands_still
         self._wall_before, self._began = wall_seconds, time.monotonic()
         self._last_line, self._last_steps = self._began, env_steps
         self._success = {driver: deque[bool](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
@@ -130,6 +136,8 @@ class RunMonitor:
             ("student", learner.student, learner.student_updates),
         ):
             values |= _loop_values(name, report, updates)
+        if self._teacher_stands_still:
+            values = {key: value for key, value in values.items() if key not in OF_A_MOVING_TEACHER}
         values |= {f"replay/{key}": float(value) for key, value in replay.items()}
         values |= self._success_values()
         self.env_steps = env_steps
@@ -183,6 +191,10 @@ class RunMonitor:
                 values[f"episodes/{driver}"] = len(returns)
                 values[f"episodes/success_{driver}"] = stats.successes(driver) / len(returns)
                 values[f"episodes/return_{driver}"] = sum(returns) / len(returns)
+        again = stats.resimulated
+        if again.episodes:
+            values |= {"episodes/resimulated": again.episodes, "episodes/differing": again.differing}
+            values |= {"episodes/drifted": again.drifted, "episodes/largest_drift": again.largest}
         if values:
             values |= {"actor": stats.actor_id, "policy_version": stats.policy_version}
             self._metrics.write("episode", self.env_steps, values)

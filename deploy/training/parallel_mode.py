@@ -36,6 +36,7 @@ from ray.exceptions import RayError
 
 from actors.actor import ActorPlan
 from actors.losses import Loss, last_line
+from actors.plan import PlanLike
 from actors.pool import ActorPool
 from actors.scaling import PoolSizer
 from deploy.process import signals
@@ -44,7 +45,7 @@ from deploy.settings.config import RunConfig
 from deploy.training.lasting_learner import LastingLearner
 from deploy.training.learner_actor import LearnerActor
 from deploy.training.monitor import RunMonitor
-from deploy.training.plans import learner_plan, row_credits, worker_plan
+from deploy.training.plans import learner_plan, row_credits
 from deploy.training.ray_session import draining_nodes
 from deploy.training.replay_address import ReplayUrls
 from deploy.training.replay_watch import ReplayWatch
@@ -85,6 +86,7 @@ class ParallelRun:
         config: RunConfig,
         store: ReplayStore,
         urls: ReplayUrls,
+        plan: PlanLike,
         state: LearnerState | None,
         newest: Callable[[], LearnerState | None],
         logs: Path,
@@ -95,6 +97,7 @@ class ParallelRun:
             config: of the run.
             store: the run's replay.
             urls: where it is, for each role.
+            plan: of the run's workers.
             state: the learner's, to continue from.
             newest: reads the state of the newest checkpoint, for a learner that has to begin again.
             logs: directory for the logs of processes that died.
@@ -123,7 +126,7 @@ class ParallelRun:
             most_losses=config.training.max_learner_losses,
             patience=self._learner_seconds,
         )
-        self._plan = ActorPlan(worker_plan(config, run_id), spec.to_json(), urls.actor, config.replay)
+        self._plan = ActorPlan(plan, spec.to_json(), urls.actor, config.replay)
         self._credits = row_credits(config, spec, store)
         self._restarts: dict[str, int] = {}
 
@@ -154,7 +157,7 @@ class ParallelRun:
         taking, leaving = _Every(training.snapshot_every_seconds or math.inf), _Every(DRAIN_SECONDS)
         version, collecting, told = 0, True, False
         self._monitor = monitor
-        self._learner.begin("start")
+        self._begin_learner()
         with ActorPool(self._plan, self._credits, self._logs) as pool, ExitStack() as at_the_end:
             self._pool = pool
             at_the_end.callback(self._note_restarts, pool, monitor)
@@ -220,6 +223,11 @@ class ParallelRun:
     def last_state(self, error: Exception) -> LearnerState | None:
         """The learner's state after `train` has raised; None where it was the learner that failed, or it is lost."""
         return None if isinstance(error, RayError) else self._learner.last("capture")
+
+    def _begin_learner(self) -> None:
+        self._learner.begin("start")
+        if self._config.is_distilled:
+            self._learner.begin("rows_are_in")
 
     def _hand_over_weights(self, pool: ActorPool, version: int, go_on: Callable[[], None]) -> int:
         weights, newest = self._learner.call("publish", go_on)

@@ -43,7 +43,7 @@ class Resumed:
 
 
 def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found: Checkpoint | None) -> Resumed:
-    """Puts metrics and counters where the run goes on from; a new run begins at zero.
+    """Puts metrics and counters where the run goes on from; a new run begins at zero, with a state if it has one.
 
     Args:
         run: claimed.
@@ -54,8 +54,9 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     Raises:
         UserError: the checkpoint's files cannot be read.
     """
+    state = None if found is None else _state(store, run, found)
     if not run.resumed:
-        return Resumed(None, False, 0.0, 0.0, 0.0, 0, 0, ())
+        return Resumed(state, False, 0.0, 0.0, 0.0, 0, 0, ())
     stats = store.stats()
     in_replay = int(stats["env_steps"])
     at_checkpoint = found.step if found is not None else 0
@@ -69,12 +70,6 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     )
     offset = _metrics_offset(found) if found is not None else 0
     metrics.rewind(offset, step, run.logs / "metrics_taken_out.jsonl")
-    state = None
-    if found is not None:
-        with user_errors():
-            checkpoint.check_document(found.learner(), store.spec)
-            require_shapes(found.path / checkpoint.WEIGHTS, acting_shapes(store.spec, run.config.learner))
-            state = checkpoint.read(found.path, found.learner())
     changed = (f"{key} was {show(before)}, is now {show(now)}" for key, (before, now) in run.changed.items())
     if found is not None and found.document.get("complete") == lengths(run.config):
         message = f"{run.path} is complete at {step:,} environment steps: evaluating it again"
@@ -86,6 +81,13 @@ def resume(run: RunDirectory, metrics: MetricsWriter, store: ReplayStore, found:
     replay = f"{int(stats['rows']):,} rows in replay, " + (f"{lost:,} environment steps lost" if lost else "none lost")
     message = f"continuing {run.path} at {step:,} environment steps: {learned}; {replay}"
     return Resumed(state, False, wall, hours, stalled, step, lost, (message, *changed))
+
+
+def _state(store: ReplayStore, run: RunDirectory, found: Checkpoint) -> LearnerState:
+    with user_errors():
+        checkpoint.check_document(found.learner(), store.spec)
+        require_shapes(found.path / checkpoint.WEIGHTS, acting_shapes(store.spec, run.config.learner))
+        return checkpoint.read(found.path, found.learner())
 
 
 def _metrics_offset(found: Checkpoint) -> int:

@@ -19,6 +19,7 @@ from deploy.process.scratch import Scratch, scratch
 from deploy.reporting.metrics import MetricsWriter
 from deploy.reporting.progress import ProgressDisplay
 from deploy.runs.directory import RunDirectory, check_claimable
+from deploy.runs.kept_episodes import episodes_file, keep_episodes
 from deploy.runs.snapshots import Snapshots
 from deploy.settings.config import RunConfig
 from deploy.settings.lengths import lengths
@@ -27,6 +28,7 @@ from deploy.training.crashes import write_crash
 from deploy.training.endings import told_in_one_line
 from deploy.training.exporting import BundleWriter
 from deploy.training.monitor import RunMonitor
+from deploy.training.plans import worker_plan
 from deploy.training.preconditions import require_here
 from deploy.training.prometheus import PrometheusMetrics
 from deploy.training.ray_session import ray_session
@@ -48,13 +50,19 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 
-def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> int:
+def train(
+    config: RunConfig,
+    directory: Path,
+    mirror: Mirror | None = None,
+    begin: Callable[[RunDirectory], None] | None = None,
+) -> int:
     """Trains, or continues, a run and writes its report.
 
     Args:
         config: resolved settings.
         directory: of the run.
         mirror: copies the directory to remote storage, where it belongs there.
+        begin: writes the first checkpoint of a run that does not begin from nothing.
 
     Returns:
         The exit code, 0.
@@ -79,6 +87,8 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
         stack.enter_context(told_in_one_line(run, log))
         with user_errors():
             # Looked at before anything starts: a corrupt checkpoint must not cost the run its replay.
+            if begin is not None:
+                begin(run)
             found = run.checkpoints.latest()
             place = stack.enter_context(scratch())
             urls, revive = stack.enter_context(_replay_server(config, run, place))
@@ -103,6 +113,8 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
         conclude(config, run, metrics, store, console)
         if bundles is not None:
             bundles.finish()
+        if not (config.is_distilled or (at.complete and episodes_file(run).exists())):
+            keep_episodes(run, store)
         if mirror is not None:
             mirror.finish()
             console.print(f"all of it: {mirror.url}", highlight=False, soft_wrap=True)
@@ -144,6 +156,7 @@ def _train(
         actor_hours=at.actor_hours,
         stalled_seconds=at.stalled_seconds,
         exported=None if config.mode == "debug" else PrometheusMetrics(config.task, run.run_id),
+        teacher_stands_still=config.is_distilled,
     )
     replay = ReplayWatch(
         store,
@@ -152,7 +165,7 @@ def _train(
         event=monitor.event,
         revive=revive,
     )
-    arguments = config, store, urls, at.state
+    arguments = config, store, urls, worker_plan(config, run), at.state
     with ExitStack() as stack:
         started: DebugRun | ParallelRun
         if config.mode == "debug":
