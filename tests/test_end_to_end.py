@@ -131,6 +131,23 @@ def test_eval_drives_with_the_teacher_too_and_films_it(
         assert (film.format, film.n_frames > 10) == ("GIF", True)
 
 
+def test_a_student_is_distilled_from_a_finished_run_while_two_processes_play_its_episodes(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    said = completed("distil", str(finished), "--out", str(out), "actors.count=2", "sim.image_size=64")
+    found, source = report(out), report(finished)
+    assert f"New student for the teacher of run {source['run_id']}" in said
+    assert found["env_steps"] >= source["env_steps"] >= 600
+    assert found["updates"] == {"teacher": source["updates"]["teacher"], "student": 10}
+    again = found["distilled"]
+    assert again["episodes"] >= source["env_steps"] // 16
+    assert (again["differing"], again["drifted"], again["largest_drift"]) == (0, 0, 0.0)
+    assert {row["actor"] for row in of_kind("episode", lines(out))} == {"actor0", "actor1"}
+    result = json.loads(completed("eval", str(out), "--episodes", "2", "--json"))
+    assert (result["task"], result["policy"]) == ("reach", "student")
+
+
 def test_the_same_command_on_a_finished_run_trains_no_more(finished: Path) -> None:
     before, rows = report(finished), lines(finished)
     said = completed("train", "reach", *LOCAL, "--run-dir", str(finished))

@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     parser.add_run("a finished run, by path or URL")
     parser.add_argument("settings", metavar="key=value", nargs="*", help="settings; all are listed below")
     parser.add_argument(
-        "--out", metavar="RUN2", type=place, required=True, help=f"the new run, a path or a URL: {EXAMPLES}"
+        "--out", metavar="DIR", type=place, required=True, help=f"the new run, a path or a URL: {EXAMPLES}"
     )
     parser.add_argument(
         "--from-student", action="store_true", help="go on with RUN's student, instead of beginning a new one"
@@ -40,17 +40,20 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--redis-url", metavar="URL", help=option_help("redis_url"))
     given = parser.parse_intermixed_args(arguments)
     from deploy.remote.run import local_run
+    from deploy.runs.directory import RunDirectory
     from deploy.training.replay_address import given_url
 
     redis_url = given_url(given.redis_url)
     with ExitStack() as stack:
-        found = Path(stack.enter_context(local_run(given.run, episodes=True)))
         mirror = None
         if is_url(given.out):
             from deploy.remote.mirror import mirrored
 
             mirror = stack.enter_context(mirrored(given.out, print))
         directory = Path(given.out) if mirror is None else mirror.directory
+        require_directory(directory)
+        found = Path(stack.enter_context(local_run(given.run, episodes=True)))
+        RunDirectory.open(found)  # before torch is imported, so that the answer comes at once
         from deploy.training.distil import Source, distil, distilled_config
 
         source = Source.open(found, given.run)
@@ -62,5 +65,4 @@ def run(arguments: list[str]) -> int:
             redis_url=redis_url,
             continued=given.from_student,
         )
-        require_directory(directory)
         return distil(config, directory, source, mirror)

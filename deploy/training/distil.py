@@ -173,6 +173,10 @@ def distil(config: RunConfig, directory: Path, source: Source, mirror: Mirror | 
     with user_errors():
         state = _first_state(config, source)
         episodes = episodes_file(source.run).read_bytes()
+    print(
+        f"teacher: {source.place}, {source.checkpoint.path.name}; its episodes, {len(source.episodes.all):,} of "
+        f"{source.episodes.env_steps:,} environment steps, are played again"
+    )
     return train(config, directory, mirror, begin=partial(_begin, state, episodes))
 
 

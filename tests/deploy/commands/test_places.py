@@ -15,6 +15,8 @@ from deploy.process.places import expanded, local_path, require_directory, requi
 PLACES = {
     "train --run-dir": ["train", "reach", "--mode", "debug", "--preset", "debug", "--run-dir", "{}"],
     "status RUN": ["status", "{}"],
+    "distil RUN": ["distil", "{}", "--out", "new"],
+    "distil --out": ["distil", "run", "--out", "{}"],
     "eval RUN": ["eval", "{}"],
     "pack RUN": ["pack", "{}", "packed"],
     "curve RUN": ["curve", "{}"],

@@ -411,7 +411,8 @@ def test_a_reader_fetches_what_has_changed_and_what_it_needs(
     get = Storage.get
     monkeypatch.setattr(Storage, "get", lambda self, name, target: fetched.append(name) or get(self, name, target))
     with driven(url) as driver:
-        for name in ("tensorboard/events", "logs/driver.log", "snapshots/s/weights", "snapshots/s/checkpoint.json"):
+        snapshot = "snapshots/s/weights", "snapshots/s/checkpoint.json"
+        for name in ("tensorboard/events", "logs/driver.log", "episodes", *snapshot):
             (driver.run.path / name).parent.mkdir(parents=True, exist_ok=True)
             (driver.run.path / name).write_text("x")
         driver.checkpoint(100, b"first")
@@ -427,6 +428,10 @@ def test_a_reader_fetches_what_has_changed_and_what_it_needs(
         with local_run(url, snapshots=True) as path:
             assert Checkpoints(Path(path) / "checkpoints").names() == ["step_000000200"]
         assert {name.partition("/")[0] for name in fetched} == {"checkpoints", "metrics.jsonl", "snapshots"}
+        fetched.clear()
+        with local_run(url, episodes=True) as path:
+            assert (Path(path) / "episodes").read_text() == "x"
+        assert fetched == ["episodes"]
     assert Snapshots(there / "snapshots").directory.is_dir()
 
 

@@ -72,6 +72,7 @@ REFUSED = {
 }
 COMMANDS = {
     "train": ["train", "reach", "--run-dir"],
+    "distil": ["distil", "run", "--out"],
     "eval": ["eval"],
     "factors": ["factors"],
     "curve": ["curve"],
