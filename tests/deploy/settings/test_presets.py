@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.errors import UserError
-from deploy.settings.config import MODES, OPTIONS, TASKS, RunConfig
+from deploy.settings.config import DISTILLED, MODES, OPTIONS, TASKS, RunConfig
 from deploy.settings.help import describe_settings
 from deploy.settings.overrides import flatten, settings
 from deploy.settings.presets import PRESET_HELP, PRESETS, TASK_PRESETS, resolve
@@ -69,7 +69,7 @@ def test_every_setting_says_what_it_means() -> None:
 def test_the_help_lists_every_setting_with_default_limits_and_presets() -> None:
     text = describe_settings()
     for key in settings(RunConfig):
-        assert (f"  {key}=" in text) == (key not in OPTIONS)
+        assert (f"  {key}=" in text) == (key not in OPTIONS and not key.startswith(DISTILLED))
     assert "at least 1" in text
     assert f"debug: {PRESETS['debug']['training.env_steps']}" in " ".join(text.split())
 
