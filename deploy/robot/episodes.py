@@ -80,8 +80,8 @@ def _episode(step: StudentStep, world: Any, seed: int) -> StudentEpisode:
 
 def _row(image: NDArray[np.uint8], reset: bool, out: dict[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
     plain = {name: tensor[0].numpy() for name, tensor in out.items() if name not in NEXT}
-    stoch = out["stoch_next"][0].argmax(-1).numpy().astype(np.uint8)
-    return {"image": image, "reset": np.array(reset), **plain, "deter": out["deter_next"][0].numpy(), "stoch": stoch}
+    latent = {name: out[f"{name}_next"][0].numpy() for name in ("deter", "stoch")}
+    return {"image": image, "reset": np.array(reset), **plain, **latent}
 
 
 def joined(episodes: list[StudentEpisode]) -> Trace:

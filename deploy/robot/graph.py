@@ -2,9 +2,9 @@
 
     image, deter, stoch, previous_action, reset  ->  action, ... , deter_next, stoch_next, reset_next
 
-Nothing is drawn: z and action are their modes, as in every evaluation. `reset` is True at an episode's first step,
-where latent and previous action count as zero; `reset_next` is always False, so that whoever feeds outputs back needs
-no rule. No other module imports onnx.
+Nothing is drawn: z is its probabilities and the action its mean, as in every evaluation. `reset` is True at an
+episode's first step, where latent and previous action count as zero; `reset_next` is always False, so that whoever
+feeds outputs back needs no rule. No other module imports onnx.
 
 Shapes: D deter, S groups, K classes, A action, H W C image; the graph is of one robot, so that B is 1.
 """
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from deploy.process.extras import EXPORTER, require_extra
 from learner.acting import ActingPolicy
 from learner.behaviour import Critic
-from learner.distributions import categorical_kl, straight_through
+from learner.distributions import categorical_kl, drawn_or_expected
 from learner.rssm import Latent
 
 OPSET = 18
@@ -85,7 +85,7 @@ class StudentStep(nn.Module):
         before = Latent(deter.double() * keep[:, None], stoch.double() * keep[:, None, None])
         deter = self.rssm.recur(before, action_in).float()
         post = self.rssm.post(deter.double(), self.rssm.post_embed(embed.double()))
-        latent = Latent(deter.double(), straight_through(post, None))
+        latent = Latent(deter.double(), drawn_or_expected(post, None))
         mean, _ = self.policy(latent.feat)
         seen = Latent(deter, latent.stoch.float())
         value = (self.critic.value(seen.feat),) if self.critic is not None else ()

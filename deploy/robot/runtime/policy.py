@@ -30,7 +30,7 @@ class Step:
         state: [S_dim] read off this picture alone, physical units.
         belief: [S_dim] read off the latent state.
         deter: [D].
-        stoch: [S] int64, the class of each group.
+        stoch: [S, K] float32, z: the probabilities of its classes.
     """
 
     action: NDArray[np.float32]
@@ -40,7 +40,7 @@ class Step:
     state: NDArray[np.float32]
     belief: NDArray[np.float32]
     deter: NDArray[np.float32]
-    stoch: NDArray[np.int64]
+    stoch: NDArray[np.float32]
 
 
 class Policy:
@@ -106,7 +106,7 @@ class Policy:
             state=out["state"][0],
             belief=out["belief"][0],
             deter=out["deter_next"][0],
-            stoch=out["stoch_next"][0].argmax(-1),
+            stoch=out["stoch_next"][0],
         )
 
     def executed(self, action: Array) -> None:
