@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,12 @@ def interpreter(minor: int) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("minor", MINORS, ids=[f"python3.{minor}" for minor in MINORS])
+def _param(minor: int) -> Any:
+    others = () if minor == sys.version_info.minor else (pytest.mark.environments,)
+    return pytest.param(minor, id=f"python3.{minor}", marks=others)
+
+
+@pytest.mark.parametrize("minor", map(_param, MINORS))
 def test_it_loads_verifies_and_runs(minor: int, made: Path, tmp_path: Path) -> None:
     python = interpreter(minor)
     if python is None:
