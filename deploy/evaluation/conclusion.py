@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from deploy.evaluation.evaluate import Evaluation, clip_row, evaluate, load_policy
+from deploy.evaluation.evaluate import Evaluation, clip_row, evaluate
 from deploy.evaluation.factors import report_factors
 from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.process.shown import shown
@@ -21,6 +21,7 @@ from deploy.reporting.factors import print_factors
 from deploy.reporting.fault_counts import count_faults
 from deploy.reporting.metrics import MetricsWriter, read_metrics
 from deploy.reporting.page import write_page
+from deploy.runs.acting import load_policy
 from deploy.runs.directory import RunDirectory
 from deploy.runs.report import Report, write_report
 from deploy.runs.results import EvaluationResult

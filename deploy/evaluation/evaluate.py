@@ -7,7 +7,7 @@ a success if it is one at its last step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 import sim
-from deploy.errors import UserError, user_errors
+from deploy.errors import UserError
 from deploy.reporting.clips import ClipRow, write_clip
+from deploy.runs.acting import load_policy
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.results import EvaluationResult
-from deploy.settings.specification import stream_spec
-from learner import checkpoint
 from learner.acting import ActingPolicy
-from learner.weight_shapes import acting_shapes, require_shapes
-from replay.schema import StreamSpec
 from sim.seeds import evaluation_seed
 
 EPISODES_AT_ONCE = 10
@@ -171,36 +168,6 @@ def clip_row(caption: str, episodes: list[Episode]) -> ClipRow:
     return ClipRow(
         caption, tuple(np.stack(episode.frames) for episode in episodes), tuple(episode.success for episode in episodes)
     )
-
-
-def load_policy(source: PolicySource) -> ActingPolicy:
-    """The networks of a run's latest checkpoint, or of a packed policy, ready to act.
-
-    Raises:
-        UserError: the run has no checkpoint yet, or it is corrupt, or of other worlds or networks than its settings.
-    """
-    found, config = source.newest_checkpoint(), source.config
-    learner = found.learner()
-    try:
-        spec = StreamSpec.from_json(learner.get("spec", ""))
-    except ValueError as error:
-        raise UserError(f"{found.path}: what its networks see and do cannot be read: {error}") from error
-    with user_errors():
-        # How chunks were cut to learn from is no matter to who acts.
-        chunks: dict[str, Any] = {
-            "views": spec.views,
-            "chunk_length": spec.chunk_length,
-            "episode_steps": spec.episode_steps,
-        }
-        replace(stream_spec(config), **chunks).require_equal(spec, str(found.path))
-        require_shapes(found.path / checkpoint.WEIGHTS, acting_shapes(spec, config.learner))
-        policy = ActingPolicy(spec, config.learner, seed=config.seed)
-        weights = checkpoint.read_weights(found.path)
-        for name, array in weights.items():
-            if not np.isfinite(array).all():
-                raise UserError(f"{found.path / checkpoint.WEIGHTS}: {name} is not finite")
-        checkpoint.load_acting(policy, weights, learner)
-    return policy
 
 
 def evaluate_run(

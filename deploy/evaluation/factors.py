@@ -17,12 +17,13 @@ from rich.console import Console
 
 import sim
 from deploy.errors import UserError
-from deploy.evaluation.evaluate import evaluate, load_policy
+from deploy.evaluation.evaluate import evaluate
 from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.process.shown import shown
 from deploy.reporting.factors import Condition, FactorsReport, print_factors, write_factors
 from deploy.reporting.factors_figure import write_factors_figure
 from deploy.reporting.page import write_page
+from deploy.runs.acting import load_policy
 from deploy.runs.directory import RunDirectory
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import Setting, flatten, settings

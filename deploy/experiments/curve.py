@@ -9,10 +9,11 @@ import torch
 from rich.console import Console
 
 from deploy.errors import UserError
-from deploy.evaluation.evaluate import evaluate, load_policy
+from deploy.evaluation.evaluate import evaluate
 from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.experiments.curve_figure import draw_learning_curve
 from deploy.experiments.curve_file import NAME, CurveFile, CurvePoint
+from deploy.runs.acting import load_policy
 from deploy.runs.directory import RunDirectory
 from deploy.runs.intervals import wilson
 from deploy.runs.snapshots import Snapshot, Snapshots

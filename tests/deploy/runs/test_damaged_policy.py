@@ -14,7 +14,7 @@ from training_here import train_here
 
 from deploy.cli import main
 from deploy.errors import UserError
-from deploy.evaluation.evaluate import load_policy
+from deploy.runs.acting import load_policy
 from deploy.runs.packed_policy import pack
 from deploy.runs.policy_source import find_policy
 

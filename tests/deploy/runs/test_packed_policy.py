@@ -20,7 +20,7 @@ import deploy.runs.packed_policy
 import deploy.runs.policy_source
 from deploy.cli import main
 from deploy.errors import UserError
-from deploy.evaluation.evaluate import load_policy
+from deploy.runs.acting import load_policy
 from deploy.runs.directory import RunDirectory
 from deploy.runs.packed_policy import MAX_BYTES, PackedPolicy, pack
 from deploy.runs.policy_source import PRETRAINED, PRETRAINED_DIRECTORY, PolicySource, find_policy
