@@ -22,6 +22,8 @@ COMMANDS = {
     "status": ("RUN", "where a run stands: driven or not, how far, who waits for whom, what went wrong"),
     "eval": ("RUN", "success of a trained policy, in training or in unseen visual worlds"),
     "pack": ("RUN DIR", "what a finished run needs to act, in one small directory"),
+    "export": ("RUN BUNDLE", "a trained policy as a bundle for a robot: numpy and onnxruntime run it"),
+    "verify": ("BUNDLE", "whether a bundle is whole, and runs on this machine as it should"),
     "curve": ("RUN", "success of a run's snapshots over time and steps"),
     "factors": ("RUN", "where it fails: success with colours, textures, light, ... held out one by one"),
     "render": ("TASK", "a contact sheet of randomised worlds"),

@@ -25,9 +25,12 @@ MAY_IMPORT = {
     "deploy": {
         *("numpy", "gymnasium", "torch", "ray", "matplotlib", "PIL", "rich", "jinja2", "tensorboard"),
         *("pathspec", "fsspec"),
+        *("onnxruntime", "onnxscript", "yaml", "safetensors"),  # what makes and checks a robot's bundle
         *SETTINGS,
         "pydantic_core",  # pydantic's own JSON
         *("tomli", "tomllib"),  # the second is Python's own from 3.11 on
+        *("franky", "cv2"),  # drivers, each in one module
+        *("pyarrow", "av"),  # recordings
         *("actors", "learner", "replay", "sim"),
     },
 }
@@ -54,6 +57,26 @@ def optimisers(source: str) -> Iterator[int]:
 def sources(package: str) -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / package).rglob("*.py")):
         yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+
+
+RUNTIME = "deploy/robot/runtime"
+
+RUNTIME_MAY_IMPORT = {"numpy", "onnxruntime"}
+"""All that a robot's computer needs; `import deploy` there would find nothing."""
+
+DRIVERS = {"franky_arm.py": {"franky"}, "cameras.py": {"cv2"}}
+"""What drives one kind of hardware, imported where that is asked for."""
+
+
+def test_the_robots_runtime_imports_numpy_and_onnxruntime_alone() -> None:
+    found = {
+        f"{name}:{line} imports {module}"
+        for name, source in sources(RUNTIME)
+        for line, module in imports(source)
+        if module.partition(".")[0]
+        not in RUNTIME_MAY_IMPORT | sys.stdlib_module_names | DRIVERS.get(Path(name).name, set())
+    }
+    assert not found
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -1,0 +1,85 @@
+"""Episodes of the acting student in simulation, step by step, as the golden trace and the calibration need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import sim
+from deploy.errors import UserError
+from deploy.robot.graph import NEXT, StudentStep
+from deploy.robot.runtime.golden import Trace
+from deploy.settings.config import RunConfig
+from sim.seeds import evaluation_seed
+
+
+@dataclass(frozen=True)
+class StudentEpisode:
+    """One episode, T steps.
+
+    Attributes:
+        trace: by name [T, ...], see `deploy.robot.runtime.golden`.
+        start_m: where the gripper was at its beginning.
+        opening_m: of the fingers, then.
+        success: at its last step.
+    """
+
+    trace: Trace
+    start_m: tuple[float, float, float]
+    opening_m: float
+    success: bool
+
+
+def student_episodes(
+    step: StudentStep, config: RunConfig, *, domain: str, seed: int, count: int
+) -> Iterator[StudentEpisode]:
+    """Drives episodes of an evaluation (`sim.seeds`) with the student's modes, on the CPU in float32.
+
+    Raises:
+        UserError: an action is not finite.
+    """
+    world = sim.make_env(config.task, config.evaluated_sim, domain=domain, views=1)
+    try:
+        for index in range(count):
+            yield _episode(step, world, evaluation_seed(seed, index))
+    finally:
+        world.close()
+
+
+def _episode(step: StudentStep, world: Any, seed: int) -> StudentEpisode:
+    observation, _ = world.reset(seed=seed)
+    gripper = world.unwrapped.scene.robot.state()
+    inputs = list(step.initial())
+    rows: list[dict[str, NDArray[Any]]] = []
+    done = success = False
+    while not done:
+        image = np.array(observation["image"])
+        inputs[0] = torch.from_numpy(image[None])
+        with torch.no_grad():
+            out = dict(zip(step.outputs, step(*inputs), strict=True))
+        rows.append(_row(image, bool(inputs[-1]), out))
+        action = rows[-1]["action"]
+        if not np.isfinite(action).all():
+            raise UserError("the policy's actions are not finite: its weights are of no use")
+        inputs[1:] = [out["deter_next"], out["stoch_next"], out["action"], out["reset_next"]]
+        given = step.spec.environment_action(action, world.action_space.dtype)
+        observation, _, terminated, truncated, info = world.step(given)
+        done, success = bool(terminated or truncated), bool(info["is_success"])
+    trace = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return StudentEpisode(trace, gripper.position, gripper.opening, success)
+
+
+def _row(image: NDArray[np.uint8], reset: bool, out: dict[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+    plain = {name: tensor[0].numpy() for name, tensor in out.items() if name not in NEXT}
+    stoch = out["stoch_next"][0].argmax(-1).numpy().astype(np.uint8)
+    return {"image": image, "reset": np.array(reset), **plain, "deter": out["deter_next"][0].numpy(), "stoch": stoch}
+
+
+def joined(episodes: list[StudentEpisode]) -> Trace:
+    """Their traces one after the other."""
+    return {name: np.concatenate([each.trace[name] for each in episodes]) for name in episodes[0].trace}

@@ -1,0 +1,160 @@
+"""`twist export`: a bundle out of a trained policy.
+
+NAME.yaml  NAME_initial_values.safetensors   as LEAPP 1.3 describes a policy
+policy.onnx                                  one step, its latent state as inputs and outputs
+contract.json                                what it sees and does, how late, when it is out of its depth
+golden_trace.npz                             whole episodes, to be repeated by `verify`
+MODEL_CARD.md                                success by domain and factor
+twist_runtime/                               what runs it, with numpy and onnxruntime alone
+manifest.json                                hashes of all of these
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import deploy.robot.runtime
+from deploy.errors import UserError, user_errors
+from deploy.reporting.factors import FactorsReport, read_factors
+from deploy.robot.episodes import StudentEpisode, joined, student_episodes
+from deploy.robot.graph import StudentStep, export_graph
+from deploy.robot.leapp_description import write_description
+from deploy.robot.model_card import model_card
+from deploy.robot.runtime.contract import Contract, write_contract
+from deploy.robot.runtime.golden import GOLDEN, TOLERANCE, compare
+from deploy.robot.runtime.manifest import MANIFEST, Manifest, write_manifest
+from deploy.robot.runtime.policy import load
+from deploy.robot.terms import contract_of, origin_of
+from deploy.runs.acting import load_policy
+from deploy.runs.atomic import sync_tree
+from deploy.runs.policy_source import PolicySource
+from deploy.runs.report import Report, read_report
+
+RUNTIME = "twist_runtime"
+CARD = "MODEL_CARD.md"
+
+GOLDEN_STEPS = 1_000
+"""At least; whole episodes."""
+
+CALIBRATION_SEED, JUDGED_SEED = 70_001, 70_002
+"""Of evaluations (`sim.seeds`) that nobody else makes."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    contract: Contract
+    manifest: Manifest
+    bytes: int
+
+
+def export(
+    source: PolicySource, target: Path, *, episodes: int, golden_steps: int = GOLDEN_STEPS, report: Report | None = None
+) -> Exported:
+    """Writes the bundle of a policy.
+
+    Args:
+        source: a run or a packed policy.
+        target: a new or an empty directory, or a bundle, which is replaced.
+        episodes: normal ones to calibrate surprise by, and as many to count false stops in.
+        golden_steps: least length of the golden trace.
+        report: of the run; None: as it lies beside the weights.
+
+    Raises:
+        UserError: the policy cannot be read, the target holds something else, or onnxruntime does not compute what
+            PyTorch does; the target is as it was then.
+    """
+    _require_replaceable(target)
+    networks = load_policy(source)
+    step = StudentStep(networks, None)
+    with user_errors():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        bundle = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        contract, golden = _write(source, step, bundle, episodes, golden_steps, report)
+        manifest = write_manifest(bundle)
+        found = compare(load(bundle), golden)
+        if not found.passed:
+            raise UserError(
+                f"{source.path}: onnxruntime and PyTorch differ by {found.largest:.1e} over {found.steps} steps, and "
+                f"in z at {found.draws_differ} of them; allowed are {TOLERANCE:.0e} and none"
+            )
+        with user_errors():
+            _replace(target, bundle)
+    finally:
+        torch.set_num_threads(threads)
+        shutil.rmtree(bundle, ignore_errors=True)
+    return Exported(contract, manifest, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
+
+
+def _write(
+    source: PolicySource, step: StudentStep, bundle: Path, episodes: int, golden_steps: int, report: Report | None
+) -> tuple[Contract, dict[str, np.ndarray]]:
+    config = source.config
+    normal = list(student_episodes(step, config, domain="train", seed=CALIBRATION_SEED, count=episodes))
+    judged = list(student_episodes(step, config, domain="train", seed=JUDGED_SEED, count=episodes))
+    contract = contract_of(config, step, origin_of(source), normal, judged)
+    golden = joined(_golden(step, source, normal, golden_steps))
+    export_graph(step, bundle / contract.model.file)
+    with (bundle / GOLDEN).open("wb") as opened:
+        np.savez_compressed(opened, **golden)  # type: ignore[arg-type]
+    write_contract(bundle, contract)
+    write_description(bundle, contract)
+    factors = read_factors(source.path / "factors.json") if (source.path / "factors.json").is_file() else None
+    card = model_card(contract, report or _report(source.path), _of_these_weights(factors, contract))
+    (bundle / CARD).write_text(card, encoding="utf-8")
+    runtime = Path(deploy.robot.runtime.__file__).parent
+    shutil.copytree(runtime, bundle / RUNTIME, ignore=lambda _, names: [n for n in names if not n.endswith(".py")])
+    return contract, golden
+
+
+def _golden(step: StudentStep, source: PolicySource, normal: list[StudentEpisode], least: int) -> list[StudentEpisode]:
+    """The first of the episodes that together have so many steps; more are driven where they are too few."""
+    chosen, steps = list[StudentEpisode](), 0
+    more: Callable[[], list[StudentEpisode]] = lambda: list(  # noqa: E731
+        student_episodes(step, source.config, domain="train", seed=CALIBRATION_SEED, count=2 * len(chosen) + 1)
+    )
+    pool = normal
+    while steps < least:
+        if len(chosen) == len(pool):
+            pool = more()
+        chosen.append(pool[len(chosen)])
+        steps += len(chosen[-1].trace["reset"])
+    return chosen
+
+
+def _report(path: Path) -> Report | None:
+    file = path / "report.json"
+    return read_report(file) if file.is_file() else None
+
+
+def _of_these_weights(factors: FactorsReport | None, contract: Contract) -> FactorsReport | None:
+    return factors if factors is not None and factors.env_steps == contract.origin.step else None
+
+
+def _require_replaceable(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is a file, a directory is wanted")
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise UserError(f"{target}: holds {min(os.listdir(target))} and is no bundle; give another directory")
+
+
+def _replace(target: Path, bundle: Path) -> None:
+    bundle.chmod(0o755)  # mkdtemp's 0700 would hide it from others
+    sync_tree(bundle)
+    replaced = bundle.with_name(f"{bundle.name}.replaced")
+    if target.is_dir():
+        target.rename(replaced)
+    bundle.rename(target)
+    shutil.rmtree(replaced, ignore_errors=True)

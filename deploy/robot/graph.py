@@ -1,0 +1,131 @@
+"""The acting student as one ONNX graph: a single step with its latent state, and its reset, as inputs and outputs.
+
+    image, deter, stoch, previous_action, reset  ->  action, ... , deter_next, stoch_next, reset_next
+
+Nothing is drawn: z and action are their modes, as in every evaluation. `reset` is True at an episode's first step,
+where latent and previous action count as zero; `reset_next` is always False, so that whoever feeds outputs back needs
+no rule. No other module imports onnx.
+
+Shapes: D deter, S groups, K classes, A action, H W C image; the graph is of one robot, so that B is 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from deploy.errors import UserError
+from learner.acting import ActingPolicy
+from learner.behaviour import Critic
+from learner.distributions import categorical_kl, straight_through
+from learner.rssm import Latent
+
+OPSET = 18
+INPUTS = ("image", "deter", "stoch", "previous_action", "reset")
+NEXT = ("deter_next", "stoch_next", "reset_next")
+"""Outputs that are the inputs of the same name at the next step."""
+
+
+class StudentStep(nn.Module):
+    """One step as a pure function of tensors.
+
+    Outputs, float32, [1, ...]: `action` [A] in [-1, 1]; `reward` that the teacher's head expects here; `value`, where
+    the source has a critic; `state` [S_dim] in physical units, read off this image alone, as it was at exposure;
+    `belief` [S_dim], the same read off the latent; `surprise`, KL(posterior | prior) in nats.
+    """
+
+    def __init__(self, networks: ActingPolicy, critic: Critic | None) -> None:
+        """Takes the networks as they are, on the CPU in float32."""
+        super().__init__()
+        self.student, self.teacher, self.policy = networks.student, networks.teacher, networks.policy
+        self.critic = critic
+        self.spec = networks.spec
+        self.sizes = networks.config.rssm
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs' names, in order."""
+        value = ("value",) if self.critic is not None else ()
+        return ("action", "reward", *value, "state", "belief", "surprise", *NEXT)
+
+    def initial(self) -> tuple[Tensor, ...]:
+        """What the inputs are at a first step, with a black image."""
+        size = self.sizes
+        return (
+            torch.zeros(1, *self.spec.image_shape, dtype=torch.uint8),
+            torch.zeros(1, size.deter),
+            torch.zeros(1, size.groups, size.classes),
+            torch.zeros(1, self.spec.action_dim),
+            torch.ones(1, dtype=torch.bool),
+        )
+
+    def forward(
+        self, image: Tensor, deter: Tensor, stoch: Tensor, previous_action: Tensor, reset: Tensor
+    ) -> tuple[Tensor, ...]:
+        """[1, H, W, C] uint8, [1, D], [1, S, K], [1, A], [1] bool to the outputs of the class's docstring."""
+        keep = (~reset).to(deter.dtype)
+        rssm = self.student.rssm
+        embed: Tensor = self.student.encoder(image)
+        action_in = rssm.action_in(previous_action * keep[:, None])
+        deter = rssm.recur(Latent(deter * keep[:, None], stoch * keep[:, None, None]), action_in)
+        prior = rssm.prior(deter)
+        post = rssm.post(deter, rssm.post_embed(embed))
+        latent = Latent(deter, straight_through(post, None))
+        mean, _ = self.policy(latent.feat)
+        teacher = self.teacher
+        value = (self.critic.value(latent.feat),) if self.critic is not None else ()
+        return (
+            mean.clamp(-1.0, 1.0),
+            teacher.predict_reward(latent),
+            *value,
+            teacher.denormalise(self.student.readout(embed)),
+            teacher.denormalise(teacher.decoder(latent.feat)),
+            categorical_kl(post, prior),
+            latent.deter,
+            latent.stoch,
+            reset & False,
+        )
+
+
+def export_graph(step: StudentStep, file: Path) -> None:
+    """Writes the graph.
+
+    Raises:
+        UserError: PyTorch's exporter, or what it needs, is not installed.
+    """
+    try:
+        import onnxscript  # noqa: F401 - what torch's exporter is made of; missing, it says so at great length
+    except ImportError as error:
+        raise UserError("exporting needs onnx, onnxscript and onnxruntime: pip install -e '.[robot]'") from error
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx"), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            step.eval(),
+            step.initial(),
+            str(file),
+            input_names=list(INPUTS),
+            output_names=list(step.outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

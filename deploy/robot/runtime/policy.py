@@ -1,0 +1,139 @@
+"""A bundle's policy: three lines to run it, its latent state kept here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from .contract import Contract, read_contract
+from .frames import FrameGate
+from .manifest import Manifest, read_manifest
+from .refusals import BundleError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one picture led to.
+
+    Attributes:
+        action: [A] float32 in -1 to 1.
+        surprise: KL(posterior | prior) in nats.
+        reward: expected here.
+        value: expected return, where the policy has a critic.
+        state: [S_dim] read off this picture alone, physical units.
+        belief: [S_dim] read off the latent state.
+        deter: [D].
+        stoch: [S] int64, the class of each group.
+    """
+
+    action: NDArray[np.float32]
+    surprise: float
+    reward: float
+    value: float | None
+    state: NDArray[np.float32]
+    belief: NDArray[np.float32]
+    deter: NDArray[np.float32]
+    stoch: NDArray[np.int64]
+
+
+class Policy:
+    """See `load`."""
+
+    def __init__(self, contract: Contract, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
+        self.contract = contract
+        self.manifest = manifest
+        self._session = session
+        self._gate = FrameGate(contract)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins an episode: latent state and previous action count as zero."""
+        model, size = self.contract.model, len(self.contract.action.entries)
+        self._carry: dict[str, Array] = {
+            "deter": np.zeros((1, model.deter), np.float32),
+            "stoch": np.zeros((1, model.groups, model.classes), np.float32),
+            "previous_action": np.zeros((1, size), np.float32),
+            "reset": np.ones(1, bool),
+        }
+        self._gate.reset()
+
+    def select_action(self, image: Array, stamp: float | None = None, now: float | None = None) -> NDArray[np.float32]:
+        """The action for a picture, [A] in -1 to 1; `contract.action` says what it means.
+
+        Args:
+            image: [H, W, 3] uint8 RGB, as `contract.camera` says.
+            stamp: when it was exposed, in seconds of any clock; None: not known.
+            now: the same clock's time.
+
+        Raises:
+            FrameError: the picture is none that the policy may act on; the latent state is as it was.
+        """
+        return self.step(image, stamp, now).action
+
+    def step(self, image: Array, stamp: float | None = None, now: float | None = None, moved_m: float = 0.0) -> Step:
+        """As `select_action`, with everything that the graph says.
+
+        Args:
+            image: see `select_action`.
+            stamp: see there.
+            now: see there.
+            moved_m: how far the gripper's target has moved since the picture before: one that does not change
+                meanwhile is refused.
+
+        Raises:
+            FrameError: see there.
+        """
+        return self.infer(self._gate.check(image, stamp, now, moved_m))
+
+    def infer(self, image: NDArray[np.uint8]) -> Step:
+        """One step without the gate."""
+        values = self._session.run(None, {"image": image[None], **self._carry})
+        out = dict(zip(self.contract.model.outputs, values, strict=True))
+        self._carry = {name: out[f"{name}_next"] for name in ("deter", "stoch", "reset")}
+        self._carry["previous_action"] = out["action"]
+        return Step(
+            action=out["action"][0],
+            surprise=float(out["surprise"][0]),
+            reward=float(out["reward"][0]),
+            value=float(out["value"][0]) if "value" in out else None,
+            state=out["state"][0],
+            belief=out["belief"][0],
+            deter=out["deter_next"][0],
+            stoch=out["stoch_next"][0].argmax(-1),
+        )
+
+    def executed(self, action: Array) -> None:
+        """Says what was done instead of the last action, [A] in -1 to 1: the model goes on from that."""
+        given = np.asarray(action, np.float32).reshape(self._carry["previous_action"].shape)
+        self._carry["previous_action"] = np.clip(given, -1.0, 1.0)
+
+
+def load(bundle: str | Path) -> Policy:
+    """The policy of a bundle, all of whose files are compared with the manifest first; it runs on one core.
+
+    Raises:
+        BundleError: the bundle is damaged, or not one.
+    """
+    path = Path(bundle)
+    manifest = read_manifest(path)
+    contract = read_contract(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            (path / contract.model.file).read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's own kinds have no common base
+        raise BundleError(f"{path / contract.model.file}: onnxruntime cannot read it: {error}") from error
+    outputs = tuple(output.name for output in session.get_outputs())
+    if outputs != contract.model.outputs:
+        raise BundleError(f"{path / contract.model.file}: gives {outputs}; the contract says {contract.model.outputs}")
+    return Policy(contract, manifest, session)

@@ -1,0 +1,77 @@
+"""`verify`: whether a bundle is whole, and whether this machine runs it as it should, and in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .golden import TOLERANCE, compare, read_trace
+from .policy import Policy, load
+from .refusals import BundleError
+
+_TIMED_STEPS = 1_000
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """How long a step takes on this machine, seconds, beside the control period."""
+
+    p50_s: float
+    p99_s: float
+    period_s: float
+
+
+def verify(bundle: str | Path) -> Iterator[str]:
+    """Checks a bundle; a line for each thing that holds.
+
+    Raises:
+        BundleError: the first thing that does not.
+    """
+    path = Path(bundle)
+    policy = load(path)
+    files, contract = policy.manifest.files, policy.contract
+    yield f"hashes: {len(files)} files are as they were made (bundle {policy.manifest.sha256[:12]})"
+    camera = contract.camera
+    size = f"{camera.width}x{camera.height} {camera.channels}"
+    yield f"contract: {contract.task}, {contract.action.rate_hz} actions per second, camera {size}"
+    trace = read_trace(path)
+    found = compare(policy, trace)
+    if not found.passed:
+        worst = max(found.difference, key=lambda name: found.difference[name])
+        raise BundleError(
+            f"{path}: this machine does not repeat the golden trace: {worst} differs by {found.difference[worst]:.1e}, "
+            f"allowed is {TOLERANCE:.0e}; z differs in {found.draws_differ} of {found.steps} steps, allowed are none"
+        )
+    yield (
+        f"golden trace: {found.steps:,} recurrent steps of {found.episodes} episodes, largest difference "
+        f"{found.largest:.1e} (allowed {TOLERANCE:.0e}), z equal in all"
+    )
+    times = timed(policy, trace["image"])
+    if times.p99_s > times.period_s:
+        raise BundleError(
+            f"{path}: a step takes {1e3 * times.p99_s:.1f} ms (p99) on this machine; allowed is the control period, "
+            f"{1e3 * times.period_s:.0f} ms"
+        )
+    yield (
+        f"step: p50 {1e3 * times.p50_s:.2f} ms, p99 {1e3 * times.p99_s:.2f} ms on one core, of a control period of "
+        f"{1e3 * times.period_s:.0f} ms"
+    )
+
+
+def timed(policy: Policy, images: np.ndarray) -> StepTimes:
+    """Times steps with the gate, as the loop takes them, over the pictures of a trace."""
+    policy.reset()
+    taken = []
+    for index in range(_TIMED_STEPS):
+        image = images[index % len(images)]
+        begun = time.perf_counter()
+        policy.step(image)
+        taken.append(time.perf_counter() - begun)
+        if index % 50 == 49:
+            policy.reset()
+    policy.reset()
+    return StepTimes(float(np.median(taken)), float(np.quantile(taken, 0.99)), policy.contract.action.period_s)

@@ -1,0 +1,159 @@
+"""A run's settings and what its episodes showed, put into the words of the contract."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+from deploy.robot.calibration import calibrated
+from deploy.robot.episodes import StudentEpisode
+from deploy.robot.graph import OPSET, StudentStep
+from deploy.robot.runtime import contract as terms
+from deploy.runs.directory import read_config
+from deploy.runs.policy_source import PolicySource
+from deploy.runs.versions import versions
+from deploy.settings.config import RunConfig
+from learner.checkpoint import WEIGHTS
+from sim.config import SimConfig
+from sim.randomisation import CUBE_HUE_DEG, GOAL_HUE_DEG
+from sim.robot import MAX_OPENING_M
+from sim.tasks import TASKS, Task
+
+MODEL = "policy.onnx"
+
+_RARE = 1e-5
+"""Frames held so many times in a row that it happens at fewer steps than this were hardly trained on."""
+
+_TINT_DEG = 6.0
+"""By which the light's colour and the sensor's gains move a hue beyond what was drawn."""
+
+_AXES = ("x", "y", "z")
+
+
+def contract_of(
+    config: RunConfig,
+    step: StudentStep,
+    origin: terms.Origin,
+    normal: Sequence[StudentEpisode],
+    judged: Sequence[StudentEpisode],
+) -> terms.Contract:
+    """The contract of a policy.
+
+    Args:
+        config: of its run.
+        step: what was exported.
+        origin: see `origin_of`.
+        normal: episodes to calibrate surprise by.
+        judged: episodes to count false stops in.
+    """
+    worlds = config.evaluated_sim
+    rate = worlds.control_hz
+    spec, size = step.spec, step.sizes
+    return terms.Contract(
+        format=terms.FORMAT,
+        name=config.task,
+        task=config.task,
+        episode_steps=worlds.episode_steps or TASKS[config.task].episode_steps,
+        model=terms.Model(MODEL, OPSET, size.deter, size.groups, size.classes, step.outputs),
+        camera=camera_of(config.task, worlds),
+        action=_action(TASKS[config.task], worlds, [*normal, *judged]),
+        latency=_latency(worlds),
+        surprise=calibrated(
+            (each.trace["surprise"] for each in normal), (each.trace["surprise"] for each in judged), rate
+        ),
+        state=terms.State(spec.state_names, spec.state_low, spec.state_high),
+        origin=origin,
+    )
+
+
+def origin_of(source: PolicySource) -> terms.Origin:
+    """Where the weights come from that `source` would act with now."""
+    found = source.newest_checkpoint()
+    document, learner = read_config(source.path), found.learner()
+    assert document is not None
+    with (found.path / WEIGHTS).open("rb") as opened:
+        digest = hashlib.sha256(opened.read()).hexdigest()
+    return terms.Origin(
+        run_id=document.run_id,
+        seed=source.config.seed,
+        step=found.step,
+        teacher_updates=learner["teacher_updates"],
+        student_updates=learner["student_updates"],
+        weights_sha256=digest,
+        twist=versions()["twist"],
+    )
+
+
+def camera_of(name: str, worlds: SimConfig) -> terms.Camera:
+    """The camera of a task in these worlds, and what training moved of it."""
+    task = TASKS[name]
+    pose, size, visual = task.camera, worlds.image_size, worlds.randomisation.visual
+    focal = size / 2 / math.tan(math.radians(pose.field_of_view_deg) / 2)
+    drawn = visual.enabled
+    wider = visual.camera_field_of_view_deg if drawn and visual.camera_field_of_view else 0.0
+    gain = visual.colour_gain if drawn and visual.colour_shift else 0.0
+    offset = visual.colour_offset_levels if drawn and visual.colour_shift else 0.0
+    things = {"reach": ("goal",), "push": ("goal", "cube"), "lift": ("cube",)}[task.name]
+    hues = {"goal": GOAL_HUE_DEG, "cube": CUBE_HUE_DEG}
+    return terms.Camera(
+        height=size,
+        width=size,
+        layout="HWC",
+        channels="RGB",
+        dtype="uint8",
+        value_range=(0, 255),
+        focal_px=(focal, focal),
+        centre_px=(size / 2, size / 2),
+        field_of_view_deg=pose.field_of_view_deg,
+        eye_m=pose.eye,
+        aim_m=pose.aim,
+        up=(0.0, 0.0, 1.0),
+        marks=tuple(terms.Mark(name, hues[name], visual.object_hue_deg + _TINT_DEG) for name in things),
+        trained=terms.TrainedCamera(
+            eye_offset_m=visual.camera_position_m if drawn and visual.camera_position else 0.0,
+            aim_offset_m=visual.camera_aim_m if drawn and visual.camera_aim else 0.0,
+            field_of_view_deg=(pose.field_of_view_deg - wider, pose.field_of_view_deg + wider),
+            roll_deg=(0.0, 0.0),
+            noise_levels=visual.noise_levels if drawn and visual.noise else (0.0, 0.0),
+            blur_px=visual.blur_px if drawn and visual.blur else (0.0, 0.0),
+            gain=(1.0 - gain, 1.0 + gain),
+            offset_levels=(-offset, offset),
+        ),
+    )
+
+
+def _action(task: type[Task], worlds: SimConfig, episodes: Sequence[StudentEpisode]) -> terms.Action:
+    step = worlds.max_step_m
+    entries = [terms.ActionEntry(axis, "displacement", -step, step) for axis in _AXES[: min(3, task.action_size)]]
+    if task.action_size > 3:
+        entries.append(terms.ActionEntry("opening", "position", 0.0, MAX_OPENING_M))
+    columns = [[each.start_m[axis] for each in episodes] for axis in range(3)]
+    low, high = ([round(end(column), 4) for column in columns] for end in (min, max))
+    return terms.Action(
+        entries=tuple(entries),
+        frame="robot base: x forward, y left, z up; the hand points down, the fingers open along y",
+        point="target of the point between the fingertips",
+        rate_hz=worlds.control_hz,
+        workspace_low_m=task.workspace.low,
+        workspace_high_m=task.workspace.high,
+        start_low_m=(low[0], low[1], low[2]),
+        start_high_m=(high[0], high[1], high[2]),
+        start_opening_m=round(episodes[0].opening_m, 4),
+    )
+
+
+def _latency(worlds: SimConfig) -> terms.Latency:
+    timing, period = worlds.randomisation.timing, 1.0 / worlds.control_hz
+    probability = timing.held_frame_probability if timing.enabled and timing.held_frames else 0.0
+    repeats = 0
+    while probability ** (repeats + 1) >= _RARE:
+        repeats += 1
+    camera = timing.camera_delay_s if timing.enabled and timing.camera_delay else (0.0, 0.0)
+    return terms.Latency(
+        action_delay_s=timing.action_delay_s if timing.enabled and timing.action_delay else (0.0, 0.0),
+        camera_delay_s=camera,
+        held_frame_probability=probability,
+        most_repeats=repeats,
+        oldest_frame_s=round(camera[1] + repeats * period, 6),
+    )

@@ -1,0 +1,138 @@
+"""A bundle holds what the contract says, repeats its golden trace, and is read by LEAPP's own reader."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from deploy.cli import main
+from deploy.errors import UserError
+from deploy.robot.export import export
+from deploy.robot.runtime import load
+from deploy.robot.runtime.contract import read_contract
+from deploy.robot.runtime.golden import TOLERANCE, compare, read_trace
+from deploy.runs.policy_source import find_policy
+from sim.tasks import TASKS
+
+FILES = {
+    *("reach.yaml", "reach_initial_values.safetensors", "policy.onnx"),
+    *("contract.json", "golden_trace.npz", "MODEL_CARD.md", "manifest.json", "twist_runtime"),
+}
+
+
+def test_it_holds_these_files_and_says_so_in_its_manifest(made: Path) -> None:
+    assert {path.name for path in made.iterdir()} == FILES
+    listed = set(json.loads((made / "manifest.json").read_text())["files"])
+    lying = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    assert listed == lying - {"manifest.json"}
+    assert {path.name for path in made.parent.iterdir()} == {"reach"}
+
+
+def test_the_golden_trace_is_whole_episodes_and_is_repeated(made: Path) -> None:
+    trace, policy = read_trace(made), load(made)
+    begins = np.flatnonzero(trace["reset"])
+    assert set(np.diff([*begins, len(trace["reset"])])) == {policy.contract.episode_steps}
+    found = compare(policy, trace)
+    assert (found.passed, found.steps, found.episodes) == (True, 48, 3)
+    assert found.largest <= TOLERANCE
+    assert {"action", "deter", "surprise", "reward", "state", "belief"} == set(found.difference)
+
+
+def test_a_trace_of_something_else_is_not_repeated(made: Path) -> None:
+    trace = read_trace(made)
+    trace["action"] = trace["action"] + np.float32(2 * TOLERANCE)
+    assert not compare(load(made), trace).passed
+    trace = read_trace(made)
+    trace["stoch"][-1, 0] ^= 1
+    assert compare(load(made), trace).draws_differ == 1
+
+
+def test_the_contract_says_what_the_task_is(made: Path) -> None:
+    contract, task = read_contract(made), TASKS["reach"]
+    config = find_policy("pretrained/reach").config.sim
+    assert [entry.name for entry in contract.action.entries] == ["x", "y", "z"]
+    assert contract.action.entries[0].high == config.max_step_m
+    assert (contract.action.workspace_low_m, contract.action.workspace_high_m) == (
+        task.workspace.low,
+        task.workspace.high,
+    )
+    assert contract.camera.shape == (config.image_size, config.image_size, 3)
+    assert (contract.camera.eye_m, contract.camera.aim_m) == (task.camera.eye, task.camera.aim)
+    assert contract.latency.camera_delay_s == config.randomisation.timing.camera_delay_s
+    assert contract.latency.oldest_frame_s == pytest.approx(0.03 + 2 / config.control_hz)
+    assert contract.surprise.threshold > contract.surprise.quantiles["0.5"] > 0
+
+
+def test_leapps_own_reader_loads_it_and_agrees(made: Path) -> None:
+    leapp = pytest.importorskip("leapp", reason="leapp is not installed: pip install leapp")
+    import torch
+
+    manager = leapp.InferenceManager(str(made / "reach.yaml"))
+    trace = read_trace(made)
+    for image, reset, action, surprise in zip(
+        trace["image"], trace["reset"], trace["action"], trace["surprise"], strict=True
+    ):
+        if reset:
+            manager.reset()
+        out = manager.run_policy({"policy/image": torch.from_numpy(image[None])})
+        assert out["policy/action"].numpy()[0] == pytest.approx(action, abs=TOLERANCE)
+        assert out["policy/surprise"].item() == pytest.approx(float(surprise), rel=TOLERANCE, abs=TOLERANCE)
+
+
+def test_the_description_names_every_tensor_of_the_graph(made: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(made / "policy.onnx"), providers=["CPUExecutionProvider"])
+    policy = yaml.safe_load((made / "reach.yaml").read_text())["models"]["policy"]
+    for tensors, described in (
+        (session.get_inputs(), policy["inputs"]),
+        (session.get_outputs(), policy["outputs"]),
+    ):
+        assert [tensor.name for tensor in tensors] == [entry["name"] for entry in described]
+        assert [tensor.shape for tensor in tensors] == [entry["shape"] for entry in described]
+
+
+def test_what_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"meow")
+    with pytest.raises(UserError, match=r"holds cat\.png and is no bundle; give another directory"):
+        export(find_policy("pretrained/reach"), tmp_path / "photos", episodes=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"photos"}
+
+
+def test_verify_says_what_holds_a_line_each(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(made)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["hashes", "contract", "golden trace", "step"]
+
+
+@pytest.mark.parametrize("name", ["reach.yaml", "policy.onnx", "golden_trace.npz", "twist_runtime/policy.py"])
+def test_a_flipped_byte_anywhere_is_one_line(bundle: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    assert main(["verify", str(bundle)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"twist: {bundle / name}: was changed since the bundle was made: it has SHA-256 ")
+    assert printed.err.count("\n") == 1
+
+
+def test_the_runtime_of_a_bundle_imports_nothing_but_numpy_and_onnxruntime(made: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
+        "import twist_runtime; policy = twist_runtime.load(sys.argv[1]); policy.reset()\n"
+        "import numpy; picture = numpy.random.default_rng(0).integers(0, 256, policy.contract.camera.shape, 'uint8')\n"
+        "print(policy.select_action(picture).shape)\n"
+        "print(sorted({'torch', 'ray', 'redis', 'pybullet', 'deploy', 'sim'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(made)], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert done.stdout == "(3,)\n[]\n"

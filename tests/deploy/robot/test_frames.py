@@ -1,0 +1,109 @@
+"""A picture that the policy may not act on is refused in one line, and leaves the latent state as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy.robot.runtime import FrameError, Policy, load
+from deploy.robot.runtime.golden import read_trace
+
+
+@pytest.fixture
+def policy(made: Path) -> Policy:
+    return load(made)
+
+
+@pytest.fixture(scope="module")
+def picture(made: Path) -> np.ndarray:
+    return read_trace(made)["image"][0]
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("a list", lambda p: p.tolist(), "image is a list; allowed is a numpy array"),
+    (
+        "float",
+        lambda p: p / np.float32(255),
+        r"image is float32; allowed is uint8 \[48, 48, 3\] \(HWC, RGB,",
+    ),
+    ("not finite", lambda p: np.full(p.shape, np.nan), "image is float64 and not finite"),
+    ("larger", lambda p: np.zeros((96, 96, 3), np.uint8), r"image has shape \[96, 96, 3\]; allowed is uint8"),
+    ("channels first", lambda p: p.transpose(2, 0, 1), "its channels come first"),
+    ("grey", lambda p: p[..., :1], r"image has shape \[48, 48, 1\]"),
+    ("black", np.zeros_like, "it is black, or scaled to 0 to 1"),
+    ("BGR", lambda p: p[..., ::-1], "image looks like BGR: goal would have"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_a_wrong_picture_is_refused(policy: Policy, picture: np.ndarray, change: Any, message: str) -> None:
+    with pytest.raises(FrameError, match=message) as refusal:
+        policy.select_action(change(picture))
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_was_refused_leaves_no_trace(made: Path) -> None:
+    images, refused, untouched = read_trace(made)["image"][:4], load(made), load(made)
+    for image in images:
+        with pytest.raises(FrameError):
+            refused.select_action(np.zeros_like(image))
+        assert np.array_equal(refused.select_action(image), untouched.select_action(image))
+
+
+@pytest.mark.parametrize(("age", "allowed"), [(0.0, True), (0.2, True), (0.24, False), (-0.5, False), (1e9, False)])
+def test_a_frame_may_be_as_old_as_in_training(policy: Policy, picture: np.ndarray, age: float, allowed: bool) -> None:
+    if allowed:
+        policy.select_action(picture, stamp=10.0, now=10.0 + age)
+    else:
+        with pytest.raises(FrameError, match="ms old; allowed are 0 to 230 ms, as in training"):
+            policy.select_action(picture, stamp=10.0, now=10.0 + age)
+
+
+def test_a_frame_may_come_again_as_often_as_in_training(policy: Policy, picture: np.ndarray) -> None:
+    for _ in range(3):
+        policy.select_action(picture, stamp=10.0, now=10.0)
+    with pytest.raises(FrameError, match="the same frame came 3 times again; allowed are 2"):
+        policy.select_action(picture, stamp=10.0, now=10.0)
+    policy.reset()
+    policy.select_action(picture, stamp=10.0, now=10.0)
+
+
+def test_a_frozen_picture_with_fresh_stamps_is_noticed_once_the_arm_moves(policy: Policy, picture: np.ndarray) -> None:
+    for tick in range(20):
+        policy.step(picture, stamp=float(tick), now=float(tick), moved_m=0.0)
+    with pytest.raises(FrameError, match="the picture has not changed for 21 frames while the arm moved"):
+        for tick in range(20, 24):
+            policy.step(picture, stamp=float(tick), now=float(tick), moved_m=0.02)
+
+
+@pytest.mark.parametrize("task", ["reach", "push", "lift"])
+def test_normal_pictures_of_both_domains_pass_and_swapped_ones_do_not(task: str) -> None:
+    """The order is told by the colours of goal and cube, which are drawn anew in every world."""
+    import sim
+    from deploy.robot.runtime.frames import require_channel_order
+    from deploy.robot.terms import camera_of
+    from deploy.runs.policy_source import find_policy
+
+    config = find_policy(f"pretrained/{task}").config.sim
+    camera = camera_of(task, config)
+    world, noticed = sim.make_env(task, config), 0
+    for seed in range(60):
+        image = world.reset(seed=seed, options={"domain": ("train", "held_out")[seed % 2]})[0]["image"]
+        require_channel_order(image, camera)
+        try:
+            require_channel_order(image[..., ::-1], camera)
+        except FrameError:
+            noticed += 1
+    world.close()
+    assert noticed >= 50
+
+
+def test_the_model_goes_on_from_what_was_done(made: Path) -> None:
+    images, told, alone = read_trace(made)["image"][:2], load(made), load(made)
+    for policy in (told, alone):
+        policy.select_action(images[0])
+    told.executed(np.array([1.0, -1.0, 1.0]))
+    assert not np.array_equal(told.select_action(images[1]), alone.select_action(images[1]))
