@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from deploy.robot.runtime.policy import load
 from deploy.robot.terms import contract_of, origin_of
 from deploy.runs.acting import load_policy
 from deploy.runs.atomic import sync_tree
+from deploy.runs.directory import read_config, write_config
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.report import Report, read_report
 
@@ -110,6 +111,10 @@ def _write(
     with (bundle / GOLDEN).open("wb") as opened:
         np.savez_compressed(opened, **golden)  # type: ignore[arg-type]
     write_contract(bundle, contract)
+    document = read_config(source.path)
+    assert document is not None
+    # Not the address of somebody's server.
+    write_config(bundle, replace(document, config={**document.config, "redis_url": None}))
     write_description(bundle, contract)
     factors = read_factors(source.path / "factors.json") if (source.path / "factors.json").is_file() else None
     card = model_card(contract, report or _report(source.path), _of_these_weights(factors, contract))

@@ -22,7 +22,7 @@ from sim.tasks import TASKS
 
 FILES = {
     *("reach.yaml", "reach_initial_values.safetensors", "policy.onnx"),
-    *("contract.json", "golden_trace.npz", "MODEL_CARD.md", "manifest.json", "twist_runtime"),
+    *("config.json", "contract.json", "golden_trace.npz", "MODEL_CARD.md", "manifest.json", "twist_runtime"),
 }
 
 

@@ -1,0 +1,57 @@
+"""`twist run`: a bundle on a robot, simulated or real."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from deploy.commands.arguments import Parser
+from deploy.errors import RunEndedError
+
+if TYPE_CHECKING:
+    from deploy.robot.runtime.arm import Robot
+    from deploy.robot.runtime.policy import Policy
+
+
+def run(arguments: list[str]) -> int:
+    """Runs `twist run` and gives its exit code."""
+    from deploy.robot.runtime import running
+    from deploy.robot.runtime.arm import ArmError
+    from deploy.robot.runtime.refusals import BundleError
+    from deploy.runs.intervals import wilson
+
+    drivers: running.Drivers = {"sim": _sim, "replay": running.replay, "franky": running.franky}
+    parser = Parser("run", "Runs a bundle on a robot: the simulator, a recording, or a Franka arm.")
+    running.add_arguments(parser, list(drivers))
+    parser.add_domain()
+    parser.add_seed("sim: the same seed, the episodes of `twist eval`")
+    parser.add_json()
+    given = parser.parse_intermixed_args(arguments)
+    try:
+        report = running.run(given, drivers)
+    except (BundleError, ArmError) as error:
+        raise RunEndedError(str(error)) from error
+    found = report.as_json()
+    if found["successes"] is not None:
+        found["interval"] = wilson(found["successes"], found["episodes"])
+    if given.json:
+        print(json.dumps(found))
+        return 0
+    for line in report.lines():
+        print(line)
+    if "interval" in found:
+        low, high = found["interval"]
+        print(f"95 % interval of success {100 * low:.1f} to {100 * high:.1f} %")
+    return 0
+
+
+def _sim(given: argparse.Namespace, policy: Policy) -> Robot:
+    from deploy.robot.sim_arm import SimArm
+    from deploy.runs.directory import parse_config, read_config
+
+    document = read_config(given.bundle)
+    if document is None:
+        raise RunEndedError(f"{given.bundle}: has no config.json, so that its worlds are not known")
+    config = parse_config(given.bundle, document)
+    return SimArm(config, policy.contract, domain=given.domain, seed=given.seed)

@@ -1,0 +1,116 @@
+"""A recording, or a bundle's golden trace, as a robot: it shows what was seen, and moves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arm import ArmError, Observation, Target
+from .contract import Contract
+from .golden import read_trace
+from .kinematics import joints_at
+from .recording import read_recording
+
+
+@dataclass(frozen=True)
+class _Shown:
+    about: Mapping[str, Any]
+    images: NDArray[np.uint8]
+    joints: Sequence[tuple[float, ...]]
+    openings: Sequence[float]
+    ages: Sequence[float]
+
+
+class ReplayClock:
+    """Runs only while somebody waits."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def now(self) -> float:
+        """See `arm.Clock.now`."""
+        return self._now
+
+    def wait_until(self, moment: float) -> None:
+        """See `arm.Clock.wait_until`."""
+        self._now = max(self._now, moment)
+
+
+class ReplayArm:
+    """Implements `arm.Robot`; after the last episode comes the first again."""
+
+    def __init__(self, episodes: Sequence[_Shown], period_s: float) -> None:
+        self._episodes, self._period = episodes, period_s
+        self._next, self._begun = 0, 0.0
+        self.clock = ReplayClock()
+        self.commands: list[Target] = []
+
+    @classmethod
+    def of_recording(cls, path: Path) -> ReplayArm:
+        """What a run has recorded."""
+        recording = read_recording(path)
+        shown = [
+            _Shown(
+                {"replayed": str(path), **each.about},
+                each.images,
+                [tuple(tick["joints"]) for tick in each.ticks],
+                [tick["opening"] for tick in each.ticks],
+                [tick["age_s"] for tick in each.ticks],
+            )
+            for each in recording.episodes()
+        ]
+        if not shown:
+            raise ArmError(f"{path}: the recording has no episode")
+        return cls(shown, 1.0 / recording.rate_hz)
+
+    @classmethod
+    def of_golden_trace(cls, bundle: Path, contract: Contract) -> ReplayArm:
+        """The pictures of a bundle's golden trace; where the arm was then is not known."""
+        trace, terms = read_trace(bundle), contract.action
+        starts = np.flatnonzero(trace["reset"])
+        middle = [(a + b) / 2 for a, b in zip(terms.start_low_m, terms.start_high_m, strict=True)]
+        joints = joints_at((middle[0], middle[1], middle[2]))
+        shown = []
+        for first, last in zip(starts, [*starts[1:], len(trace["reset"])], strict=True):
+            images, count = trace["image"][first:last], int(last - first)
+            opening = terms.start_opening_m
+            shown.append(
+                _Shown({"replayed": "golden trace"}, images, [joints] * count, [opening] * count, [0.0] * count)
+            )
+        return cls(shown, terms.period_s)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """See `arm.Robot.about`."""
+        return self._shown.about
+
+    def connect(self) -> None:
+        """See `arm.Robot.connect`."""
+        self._shown = self._episodes[self._next % len(self._episodes)]
+        self._next += 1
+        self._begun = self.clock.now()
+
+    def observe(self) -> Observation:
+        """See `arm.Robot.observe`; past the recording's end it is its last picture, ever older."""
+        index = round((self.clock.now() - self._begun) / self._period)
+        shown, last = self._shown, len(self._shown.images) - 1
+        stamp = self._begun + min(index, last) * self._period
+        index = min(index, last)
+        return Observation(
+            shown.images[index], stamp - max(0.0, shown.ages[index]), shown.joints[index], stamp, shown.openings[index]
+        )
+
+    def command(self, target: Target, deadline: float) -> None:
+        """See `arm.Robot.command`: kept, to be compared."""
+        self.commands.append(target)
+
+    def hold(self) -> None:
+        """See `arm.Robot.hold`."""
+
+    def close(self) -> None:
+        """See `arm.Robot.close`."""
