@@ -12,6 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def precise(x: Tensor) -> Tensor:
+    """The same in float32, or in float64 where it has that: half types are too coarse for what follows."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def mix_uniform(logit: Tensor, unimix: float) -> Tensor:
     """Log-probabilities of softmax(logit) mixed with a uniform distribution.
 
@@ -20,9 +25,9 @@ def mix_uniform(logit: Tensor, unimix: float) -> Tensor:
         unimix: share of the uniform distribution.
 
     Returns:
-        [..., S, K] float32 normalised log-probabilities.
+        [..., S, K] normalised log-probabilities, float32 (float64 of float64).
     """
-    log_probs = F.log_softmax(logit.float(), dim=-1)
+    log_probs = F.log_softmax(precise(logit), dim=-1)
     if unimix == 0.0:
         return log_probs
     classes = logit.shape[-1]
@@ -119,7 +124,7 @@ class TwoHot:
 
     def mean(self, logit: Tensor) -> Tensor:
         """[..., N] logits to the [...] value they stand for."""
-        return symexp((F.softmax(logit.float(), dim=-1) * self.centres(logit.device)).sum(dim=-1))
+        return symexp((F.softmax(precise(logit), dim=-1) * self.centres(logit.device)).sum(dim=-1))
 
     def loss(self, logit: Tensor, value: Tensor) -> Tensor:
         """Cross-entropy in nats: [..., N] logits and [...] values to [...]."""
@@ -131,7 +136,7 @@ def squashed_normal(raw: Tensor, minimum_deviation: float) -> tuple[Tensor, Tens
 
     The mean is squashed by tanh into [-1, 1]; the deviation lies in [minimum_deviation, 1].
     """
-    mean, deviation = raw.float().chunk(2, dim=-1)
+    mean, deviation = precise(raw).chunk(2, dim=-1)
     return torch.tanh(mean), minimum_deviation + (1.0 - minimum_deviation) * torch.sigmoid(deviation)
 
 

@@ -12,6 +12,7 @@ Shapes: D deter, S groups, K classes, A action, H W C image; the graph is of one
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -39,13 +40,20 @@ class StudentStep(nn.Module):
     Outputs, float32, [1, ...]: `action` [A] in [-1, 1]; `reward` that the teacher's head expects here; `value`, where
     the source has a critic; `state` [S_dim] in physical units, read off this image alone, as it was at exposure;
     `belief` [S_dim], the same read off the latent; `surprise`, KL(posterior | prior) in nats.
+
+    The image is encoded in float32; recurrence, policy and heads compute in float64, and what is carried on is rounded
+    to float32. In float32 alone the recurrence amplifies a processor's last bits a thousandfold now and then, so that
+    no two machines would agree over an episode to more than 1e-4.
     """
 
     def __init__(self, networks: ActingPolicy, critic: Critic | None) -> None:
-        """Takes the networks as they are, on the CPU in float32."""
+        """Copies the networks, on the CPU."""
         super().__init__()
-        self.student, self.teacher, self.policy = networks.student, networks.teacher, networks.policy
-        self.critic = critic
+        self.encoder, self.readout = networks.student.encoder, networks.student.readout
+        self.rssm = copy.deepcopy(networks.student.rssm).double()
+        self.policy = copy.deepcopy(networks.policy).double()
+        self.teacher = copy.deepcopy(networks.teacher).double()
+        self.critic = None if critic is None else copy.deepcopy(critic).double()
         self.spec = networks.spec
         self.sizes = networks.config.rssm
 
@@ -70,26 +78,25 @@ class StudentStep(nn.Module):
         self, image: Tensor, deter: Tensor, stoch: Tensor, previous_action: Tensor, reset: Tensor
     ) -> tuple[Tensor, ...]:
         """[1, H, W, C] uint8, [1, D], [1, S, K], [1, A], [1] bool to the outputs of the class's docstring."""
-        keep = (~reset).to(deter.dtype)
-        rssm = self.student.rssm
-        embed: Tensor = self.student.encoder(image)
-        action_in = rssm.action_in(previous_action * keep[:, None])
-        deter = rssm.recur(Latent(deter * keep[:, None], stoch * keep[:, None, None]), action_in)
-        prior = rssm.prior(deter)
-        post = rssm.post(deter, rssm.post_embed(embed))
-        latent = Latent(deter, straight_through(post, None))
+        keep = (~reset).double()
+        embed: Tensor = self.encoder(image)
+        action_in = self.rssm.action_in(previous_action.double() * keep[:, None])
+        before = Latent(deter.double() * keep[:, None], stoch.double() * keep[:, None, None])
+        deter = self.rssm.recur(before, action_in).float()
+        prior = self.rssm.prior(deter.double())
+        post = self.rssm.post(deter.double(), self.rssm.post_embed(embed.double()))
+        latent = Latent(deter.double(), straight_through(post, None))
         mean, _ = self.policy(latent.feat)
-        teacher = self.teacher
-        value = (self.critic.value(latent.feat),) if self.critic is not None else ()
+        value = (self.critic.value(latent.feat).float(),) if self.critic is not None else ()
         return (
-            mean.clamp(-1.0, 1.0),
-            teacher.predict_reward(latent),
+            mean.clamp(-1.0, 1.0).float(),
+            self.teacher.predict_reward(latent).float(),
             *value,
-            teacher.denormalise(self.student.readout(embed)),
-            teacher.denormalise(teacher.decoder(latent.feat)),
-            categorical_kl(post, prior),
-            latent.deter,
-            latent.stoch,
+            self.teacher.denormalise(self.readout(embed)).float(),
+            self.teacher.denormalise(self.teacher.decoder(latent.feat)).float(),
+            categorical_kl(post, prior).float(),
+            deter,
+            latent.stoch.float(),
             reset & False,
         )
 

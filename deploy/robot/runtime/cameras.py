@@ -1,7 +1,7 @@
 """Cameras: something that always has the newest picture, and says when it was exposed.
 
-`open_camera` knows two kinds: `opencv:NUMBER` (or a file or URL that OpenCV reads), and `MODULE:FUNCTION`, a function of
-yours that takes the contract's camera and gives an object with `latest()` and `close()`.
+`open_camera` knows two kinds: `opencv:NUMBER` (or a file or URL that OpenCV reads), and `MODULE:FUNCTION`, a function
+of yours that takes the contract's camera and gives an object with `latest()` and `close()`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The arm's posture for a place of its gripper, and back.
 
 As in training the hand points down and the elbow stays in the vertical plane through base and gripper, so that a place
-has one posture and a picture tells it. The same as the simulator's, which a robot's computer does not have (a test holds both together). Metres, radians, the
-frame is the robot's base.
+has one posture and a picture tells it. The same as the simulator's, which a robot's computer does not have (a test
+holds both together). Metres, radians, the frame is the robot's base.
 """
 
 from __future__ import annotations
