@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,6 +120,7 @@ class Loop:
         self._limiter.reset()
         self._surprised = self._refused = 0
         self._moved_m = 0.0
+        self._facts: Mapping[str, Any] = {}
         self._robot.connect()
         if self._recorder is not None:
             self._recorder.begin(self._episodes, self._robot.about)
@@ -130,13 +132,15 @@ class Loop:
                 self._robot.clock.wait_until(due)
                 due = self._tick(report, due)
             self._robot.clock.wait_until(due)
-            report.success = self._robot.observe().facts.get("success")
+            self._facts = self._robot.observe().facts
+            report.success = self._facts.get("success")
         except ArmError as error:
             report.stopped = f"robot: {error}"
         finally:
             self._robot.hold()
         if self._recorder is not None:
-            self._recorder.end({"steps": report.steps, "stopped": report.stopped, "success": report.success})
+            words = {"steps": report.steps, "stopped": report.stopped, "success": report.success}
+            self._recorder.end({**words, "facts": self._facts})
         return report
 
     def _begin(self) -> Target:

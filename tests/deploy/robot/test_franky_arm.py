@@ -11,10 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("franky", reason="franky-control is not installed: pip install -e '.[franka]'")
-pytest.importorskip("franky_sim", reason="franky-sim is not installed: pip install -e '.[franka]'")
-
 from bench_camera import BenchCamera
 from franka_double import FrankaDouble
 
@@ -24,6 +20,9 @@ from deploy.robot.runtime.franky_arm import FrankyArm
 from deploy.robot.runtime.kinematics import gripper_at
 from deploy.robot.runtime.loop import Loop, LoopSettings
 from deploy.robot.runtime.running import limiter_of
+
+pytest.importorskip("franky", reason="franky-control is not installed: pip install -e '.[franka]'")
+pytest.importorskip("franky_sim", reason="franky-sim is not installed: pip install -e '.[franka]'")
 
 PERIOD = 0.1
 
