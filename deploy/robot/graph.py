@@ -16,8 +16,9 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,10 +122,22 @@ def export_graph(step: StudentStep, file: Path) -> None:
             output_names=list(step.outputs),
             opset_version=OPSET,
             dynamo=True,
+            custom_translation_table={torch.ops.aten.silu.default: _silu()},
             external_data=False,
             optimize=True,
             verbose=False,
         )
+
+
+def _silu() -> Callable[..., Any]:
+    """SiLU without a sigmoid: onnxruntime up to 1.23 fuses that into an operator which knows no float64."""
+    from onnxscript import opset18 as op
+
+    def silu(x: Any) -> Any:
+        one = op.CastLike(op.Constant(value_float=1.0), x)
+        return op.Div(x, op.Add(one, op.Exp(op.Neg(x))))
+
+    return silu
 
 
 @contextlib.contextmanager
