@@ -131,7 +131,9 @@ def export_graph(step: StudentStep, file: Path) -> None:
 
 def _silu() -> Callable[..., Any]:
     """SiLU without a sigmoid: onnxruntime up to 1.23 fuses that into an operator which knows no float64."""
-    from onnxscript import opset18 as op
+    import onnxscript
+
+    op: Any = onnxscript.opset18
 
     def silu(x: Any) -> Any:
         one = op.CastLike(op.Constant(value_float=1.0), x)
