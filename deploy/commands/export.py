@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy.commands.arguments import Parser, path
+from deploy.process.extras import EXPORTER, require_extra
 from deploy.process.places import require_directory
 
 
@@ -18,6 +19,7 @@ def run(arguments: list[str]) -> int:
     parser.add_episodes(100, "normal ones, to calibrate when the policy is out of its depth")
     given = parser.parse_intermixed_args(arguments)
 
+    require_extra("twist export", *EXPORTER)
     from deploy.remote.run import local_run
     from deploy.robot.export import export
     from deploy.runs.policy_source import find_policy

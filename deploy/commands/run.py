@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from deploy.commands.arguments import Parser
 from deploy.errors import RunEndedError
+from deploy.process.extras import require_extra
 
 if TYPE_CHECKING:
     from deploy.robot.runtime.arm import Robot
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str]) -> int:
     """Runs `twist run` and gives its exit code."""
+    require_extra("twist run", "robot", "onnxruntime")
     from deploy.robot.runtime import running
     from deploy.robot.runtime.arm import ArmError
     from deploy.robot.runtime.refusals import BundleError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.commands.arguments import Parser, path
 from deploy.errors import RunEndedError
+from deploy.process.extras import require_extra
 
 
 def run(arguments: list[str]) -> int:
@@ -12,6 +13,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("bundle", metavar="BUNDLE", type=path, help="a directory that `twist export` wrote")
     given = parser.parse_intermixed_args(arguments)
 
+    require_extra("twist verify", "robot", "onnxruntime")
     from deploy.robot.runtime.refusals import BundleError
     from deploy.robot.runtime.verification import verify
 

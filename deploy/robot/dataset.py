@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.errors import UserError
+from deploy.process.extras import require_extra
 from deploy.robot.runtime.recording import RecordedEpisode, Recording
 from deploy.robot.video import CODEC, PIXELS, write_mp4
 from deploy.runs.atomic import new_directory, write_json
@@ -67,10 +68,7 @@ def write_dataset(recordings: Sequence[Recording], target: Path) -> int:
     Raises:
         UserError: `target` exists, the recordings do not go together or are empty, or a library is missing.
     """
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise UserError("writing datasets needs pyarrow and PyAV: pip install -e '.[dataset]'") from error
+    require_extra("writing datasets", "dataset", "pyarrow", "av")
     if target.exists():
         raise UserError(f"{target}: is there already; a dataset wants a new directory")
     head = recordings[0].head

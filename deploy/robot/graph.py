@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deploy.errors import UserError
+from deploy.process.extras import EXPORTER, require_extra
 from learner.acting import ActingPolicy
 from learner.behaviour import Critic
 from learner.distributions import categorical_kl, straight_through
@@ -106,12 +106,9 @@ def export_graph(step: StudentStep, file: Path) -> None:
     """Writes the graph.
 
     Raises:
-        UserError: PyTorch's exporter, or what it needs, is not installed.
+        UserError: what PyTorch's exporter is made of is not installed; it would say so at great length.
     """
-    try:
-        import onnxscript  # noqa: F401 - what torch's exporter is made of; missing, it says so at great length
-    except ImportError as error:
-        raise UserError("exporting needs onnx, onnxscript and onnxruntime: pip install -e '.[robot]'") from error
+    require_extra("exporting", *EXPORTER)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx"), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(

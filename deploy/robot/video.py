@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.errors import UserError
+from deploy.process.extras import require_extra
 
 if TYPE_CHECKING:
     import av.container
@@ -32,10 +32,9 @@ def write_mp4(file: Path, pictures: Iterable[NDArray[np.uint8]], frames_per_seco
     Raises:
         UserError: PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise UserError("writing videos needs PyAV: pip install -e '.[dataset]'") from error
+    require_extra("writing videos", "dataset", "av")
+    import av
+
     count = 0
     with av.open(str(file), "w") as container:
         stream = None

@@ -7,6 +7,7 @@
     replay/          the embedded Redis server's files                   logs/          what else was said
     snapshots/       see `deploy.runs.snapshots`; not in every run            lock             who drives this run
     crashes/         see `deploy.training.crashes`; not in every run
+    bundle/          see `deploy.robot.export`; not in every run
 
 The same command with the same directory continues the run. Its settings must then be the run's own, except for those
 in `MAY_CHANGE`, which say how long the run is, how it is watched and where it computes, not what is learned.
@@ -59,6 +60,7 @@ MAY_CHANGE = (
     "training.keep_checkpoints",
     "training.snapshot_every_seconds",
     "training.snapshot_every_updates",
+    "training.export",
     "evaluation.",
     "actors.count",
     "actors.max",
@@ -197,6 +199,11 @@ class RunDirectory:
     def replay(self) -> Path:
         """The embedded Redis server's files."""
         return self.path / "replay"
+
+    @property
+    def bundle(self) -> Path:
+        """The policy for robots, see `deploy.robot.export`; not in every run."""
+        return self.path / "bundle"
 
     @property
     def clips(self) -> Path:

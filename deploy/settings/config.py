@@ -63,6 +63,8 @@ class TrainingConfig:
     (modes local and cluster)."""
     snapshot_every_updates: Annotated[int, Ge(0), Le(10**9)] = 0
     """Teacher updates between two such snapshots; 0 takes none (mode debug)."""
+    export: bool = False
+    """Write a bundle for robots, as `twist export` does, at each checkpoint, into the run's directory `bundle`."""
     student_begins: Begins = "at_once"
     """When the student begins to learn. at_once: beside the teacher; after_teacher, for comparison: once env_steps are
     in and the teacher has made its last update; then student_updates of them, or as many as its bound allows, from the

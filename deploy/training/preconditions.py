@@ -10,6 +10,7 @@ from deploy.errors import UserError
 from deploy.settings.config import RunConfig
 from deploy.settings.specification import stream_spec
 from deploy.settings.together import ENVIRONMENT_MB, WORKER_MB, row_bytes
+from deploy.training.exporting import require_exporter
 from deploy.training.replay_address import VARIABLE
 from learner.devices import choose_devices
 from learner.weight_shapes import acting_shapes
@@ -30,6 +31,8 @@ def require_here(config: RunConfig) -> None:
         UserError: in one line, naming the setting.
         ValueError: likewise.
     """
+    if config.training.export:
+        require_exporter()
     if config.mode == "cluster":
         if config.redis_url is None:
             raise UserError(

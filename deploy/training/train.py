@@ -25,6 +25,7 @@ from deploy.settings.lengths import lengths
 from deploy.settings.specification import stream_spec
 from deploy.training.crashes import write_crash
 from deploy.training.endings import told_in_one_line
+from deploy.training.exporting import BundleWriter
 from deploy.training.monitor import RunMonitor
 from deploy.training.preconditions import require_here
 from deploy.training.prometheus import PrometheusMetrics
@@ -93,10 +94,15 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
             console.print(gpus, highlight=False)
         for message in (*notes, *at.messages):
             console.print(message, highlight=False)
+        bundles = None
+        if config.training.export:
+            bundles = stack.enter_context(BundleWriter(run.path, run.bundle, run.logs / "export.log"))
         if not at.complete:
-            _train(config, run, store, urls, revive, metrics, at, mirror, place)
+            _train(config, run, store, urls, revive, metrics, at, mirror, place, bundles)
         metrics.sync()
         conclude(config, run, metrics, store, console)
+        if bundles is not None:
+            bundles.finish()
         if mirror is not None:
             mirror.finish()
             console.print(f"all of it: {mirror.url}", highlight=False, soft_wrap=True)
@@ -113,6 +119,7 @@ def _train(
     at: Resumed,
     mirror: Mirror | None,
     place: Scratch,
+    bundles: BundleWriter | None,
 ) -> None:
     """The training itself."""
     training = config.training
@@ -121,6 +128,8 @@ def _train(
         metrics.sync()
         document = {"learner": state.document, "metrics_offset": metrics.offset, **more}
         run.checkpoints.save(step, document, lambda path: checkpoint.write(state, path), keep=training.keep_checkpoints)
+        if bundles is not None:
+            bundles.checkpoint_written()
         if mirror is not None:
             mirror.send(monitor.event)
 
