@@ -24,12 +24,14 @@ class StudentEpisode:
 
     Attributes:
         trace: by name [T, ...], see `deploy.robot.runtime.golden`.
+        gripper_m: [T, 3], where the arm measured the gripper at each step.
         start_m: where the gripper was at its beginning.
         opening_m: of the fingers, then.
         success: at its last step.
     """
 
     trace: Trace
+    gripper_m: NDArray[np.float64]
     start_m: tuple[float, float, float]
     opening_m: float
     success: bool
@@ -55,10 +57,12 @@ def _episode(step: StudentStep, world: Any, seed: int) -> StudentEpisode:
     observation, _ = world.reset(seed=seed)
     gripper = world.unwrapped.scene.robot.state()
     inputs = list(step.initial())
+    measured = []
     rows: list[dict[str, NDArray[Any]]] = []
     done = success = False
     while not done:
         image = np.array(observation["image"])
+        measured.append(world.unwrapped.scene.robot.state().position)
         inputs[0] = torch.from_numpy(image[None])
         with torch.no_grad():
             out = dict(zip(step.outputs, step(*inputs), strict=True))
@@ -71,7 +75,7 @@ def _episode(step: StudentStep, world: Any, seed: int) -> StudentEpisode:
         observation, _, terminated, truncated, info = world.step(given)
         done, success = bool(terminated or truncated), bool(info["is_success"])
     trace = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return StudentEpisode(trace, gripper.position, gripper.opening, success)
+    return StudentEpisode(trace, np.array(measured), gripper.position, gripper.opening, success)
 
 
 def _row(image: NDArray[np.uint8], reset: bool, out: dict[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
@@ -82,4 +86,5 @@ def _row(image: NDArray[np.uint8], reset: bool, out: dict[str, torch.Tensor]) ->
 
 def joined(episodes: list[StudentEpisode]) -> Trace:
     """Their traces one after the other."""
-    return {name: np.concatenate([each.trace[name] for each in episodes]) for name in episodes[0].trace}
+    trace = {name: np.concatenate([each.trace[name] for each in episodes]) for name in episodes[0].trace}
+    return {**trace, "gripper": np.concatenate([each.gripper_m for each in episodes])}

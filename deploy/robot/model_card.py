@@ -48,7 +48,8 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
             f"- An action: {entries}. Frame: {action.frame}.",
             f"- It stops where surprise is above {surprise.threshold:.2f} nats for {surprise.steps} steps in a row: "
             f"{surprise.false_stops_per_hour:g} times an hour in {surprise.episodes} normal episodes that the "
-            "threshold was not chosen by.",
+            "threshold was not chosen by; and where picture and arm disagree about the gripper for as long, "
+            f"{contract.agreement.false_stops_per_hour:g} times an hour.",
             "",
             "    from twist_runtime import load",
             f'    policy = load("."); policy.reset(); action = policy.select_action(image)  # {contract.name}',

@@ -6,10 +6,11 @@ import hashlib
 import math
 from collections.abc import Sequence
 
-from deploy.robot.calibration import calibrated
+from deploy.robot.calibration import agreement, calibrated
 from deploy.robot.episodes import StudentEpisode
 from deploy.robot.graph import OPSET, StudentStep
 from deploy.robot.runtime import contract as terms
+from deploy.robot.runtime.depth import GRIPPER
 from deploy.runs.directory import read_config
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.versions import versions
@@ -62,6 +63,7 @@ def contract_of(
         surprise=calibrated(
             (each.trace["surprise"] for each in normal), (each.trace["surprise"] for each in judged), rate
         ),
+        agreement=agreement(normal, judged, [spec.state_names.index(name) for name in GRIPPER], rate),
         state=terms.State(spec.state_names, spec.state_low, spec.state_high),
         origin=origin,
     )

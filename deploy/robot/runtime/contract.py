@@ -208,6 +208,25 @@ class Surprise:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How well the gripper's place read off a picture agrees with the arm's, and when to stop; see `depth`.
+
+    Attributes:
+        mean_m: of read minus measured, in normal episodes, by axis.
+        deviation_m: of the same.
+        threshold: of `depth.disagreement`.
+        steps: consecutive.
+        false_stops_per_hour: as `Surprise`'s.
+    """
+
+    mean_m: Vector
+    deviation_m: Vector
+    threshold: float
+    steps: int
+    false_stops_per_hour: float
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where the policy comes from."""
 
@@ -242,6 +261,7 @@ class Contract:
     action: Action
     latency: Latency
     surprise: Surprise
+    agreement: Agreement
     state: State
     origin: Origin
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arm import ArmError, Observation, Robot, Target
+from .depth import Depth
 from .kinematics import gripper_at
 from .limits import Limiter
 from .meaning import action_between, target_after
@@ -45,7 +46,7 @@ class LoopSettings:
         dry: nothing is commanded.
         single: each step waits for a key.
         blend_s: seconds in which the commands grow from none to the policy's.
-        surprise_stop: whether surprise ends the run.
+        surprise_stop: whether surprise, or disagreement of picture and arm, ends the run.
         most_refused_s: so long may the gate refuse every picture before the run ends.
     """
 
@@ -106,6 +107,7 @@ class Loop:
         self._person: Person = person or Nobody()
         self._recorder = recorder
         self._terms = policy.contract.action
+        self._depth = Depth(policy.contract)
         self._episodes = 0
 
     def run_episode(self) -> EpisodeReport:
@@ -118,7 +120,8 @@ class Loop:
         steps = self._settings.steps or self._policy.contract.episode_steps
         self._policy.reset()
         self._limiter.reset()
-        self._surprised = self._refused = 0
+        self._depth.reset()
+        self._refused = 0
         self._moved_m = 0.0
         self._facts: Mapping[str, Any] = {}
         self._robot.connect()
@@ -216,14 +219,10 @@ class Loop:
                 report.stopped = f"frames: none could be acted on for {self._settings.most_refused_s:g} s: {error}"
             return None
         self._refused = 0
-        terms = self._policy.contract.surprise
-        counted = step.surprise > terms.threshold and report.steps >= terms.ignored
-        self._surprised = self._surprised + 1 if counted else 0
-        if self._surprised >= terms.steps and self._settings.surprise_stop:
-            report.stopped = (
-                f"surprise: above {terms.threshold:.2f} nats for {terms.steps} steps, now {step.surprise:.2f}"
-            )
-            interventions.append(report.stopped)
+        reason = self._depth.look(step, observation.joints)
+        if reason is not None and self._settings.surprise_stop:
+            report.stopped = reason
+            interventions.append(reason)
         return step
 
     def _blend(self, report: EpisodeReport) -> float:

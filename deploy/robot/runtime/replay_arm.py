@@ -70,18 +70,15 @@ class ReplayArm:
 
     @classmethod
     def of_golden_trace(cls, bundle: Path, contract: Contract) -> ReplayArm:
-        """The pictures of a bundle's golden trace; where the arm was then is not known."""
+        """A bundle's golden trace."""
         trace, terms = read_trace(bundle), contract.action
         starts = np.flatnonzero(trace["reset"])
-        middle = [(a + b) / 2 for a, b in zip(terms.start_low_m, terms.start_high_m, strict=True)]
-        joints = joints_at((middle[0], middle[1], middle[2]))
         shown = []
         for first, last in zip(starts, [*starts[1:], len(trace["reset"])], strict=True):
-            images, count = trace["image"][first:last], int(last - first)
-            opening = terms.start_opening_m
-            shown.append(
-                _Shown({"replayed": "golden trace"}, images, [joints] * count, [opening] * count, [0.0] * count)
-            )
+            places = trace["gripper"][first:last].tolist()
+            joints = [joints_at((x, y, z)) for x, y, z in places]
+            openings, ages = [terms.start_opening_m] * len(places), [0.0] * len(places)
+            shown.append(_Shown({"replayed": "golden trace"}, trace["image"][first:last], joints, openings, ages))
         return cls(shown, terms.period_s)
 
     @property

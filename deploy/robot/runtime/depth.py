@@ -1,0 +1,61 @@
+"""When a policy is out of its depth: by its surprise, and by what the arm knows better.
+
+The policy reads the gripper's place off the picture; the arm measures it. A camera that was moved or covered, or has
+frozen, shows in the difference where surprise alone does not: a model soon believes what it sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .contract import Agreement, Contract
+from .kinematics import Vector, gripper_at
+from .policy import Step
+
+GRIPPER = ("gripper_x_m", "gripper_y_m", "gripper_z_m")
+
+
+class Depth:
+    """Counts how long either was above its threshold."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._surprise, self._agreement = contract.surprise, contract.agreement
+        names = contract.state.names
+        self._axes = [names.index(name) for name in GRIPPER] if set(GRIPPER) <= set(names) else []
+        self.reset()
+
+    def reset(self) -> None:
+        """A new episode."""
+        self._ticks = self._surprised = self._apart = 0
+
+    def look(self, step: Step, joints: Sequence[float]) -> str | None:
+        """Takes in one step; why the run has to end, if it has.
+
+        Args:
+            step: of the policy.
+            joints: [7] radians, as measured now.
+        """
+        counted = self._ticks >= self._surprise.ignored
+        self._ticks += 1
+        terms = self._surprise
+        self._surprised = self._surprised + 1 if counted and step.surprise > terms.threshold else 0
+        if self._surprised >= terms.steps:
+            return f"surprise: above {terms.threshold:.2f} nats for {terms.steps} steps, now {step.surprise:.2f}"
+        if not self._axes:
+            return None
+        read, measured = [float(step.state[axis]) for axis in self._axes], gripper_at(joints)
+        apart = disagreement(self._agreement, (read[0], read[1], read[2]), measured)
+        self._apart = self._apart + 1 if counted and apart > self._agreement.threshold else 0
+        if self._apart >= self._agreement.steps:
+            away = 1e3 * sum((a - b) ** 2 for a, b in zip(read, measured, strict=True)) ** 0.5
+            return (
+                f"disagreement: for {self._agreement.steps} steps the picture has shown the gripper elsewhere than the "
+                f"arm measures it, now by {away:.0f} mm"
+            )
+        return None
+
+
+def disagreement(terms: Agreement, read: Vector, measured: Vector) -> float:
+    """How far two places of the gripper are apart: mean square of the differences, each by its usual size."""
+    parts = zip(read, measured, terms.mean_m, terms.deviation_m, strict=True)
+    return sum(((a - b - mean) / deviation) ** 2 for a, b, mean, deviation in parts) / 3.0
