@@ -27,7 +27,7 @@ PACKAGES := actors learner replay sim deploy
 DISTRIBUTED := tests/test_faults.py tests/test_secrets.py tests/deploy/training/test_redis_url.py \
   tests/replay/test_replay_access.py tests/replay/test_replay_cluster.py tests/replay/test_replay_tls.py
 
-.PHONY: help demo test test-cluster lint format types imports schema ci lock clean
+.PHONY: help demo test test-cluster test-franka lint format types imports schema ci lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -41,6 +41,10 @@ test: .venv/installed-dev ## everything that can be tested without a GPU or a cl
 test-cluster: .venv/installed-dev ## several hosts, faults, autoscaler, jobs, Redis Cluster, TLS; as root for all of it; minutes
 	$(BIN)/pytest -m cluster $(PYTEST_ARGS)
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(DISTRIBUTED) $(PYTEST_ARGS)
+
+test-franka: .venv/installed-dev ## the driver of a Franka arm over its protocol, against a simulated FR3
+	$(PIP_INSTALL) -e ".[dev,franka]"
+	$(BIN)/pytest tests/deploy/robot/test_franky_arm.py $(PYTEST_ARGS)
 
 lint: .venv/installed-dev ## style, and whether the formatter would change anything
 	$(BIN)/ruff check .
