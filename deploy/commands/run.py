@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from deploy.commands.arguments import Parser
-from deploy.errors import RunEndedError
+from deploy.commands.arguments import Parser, path
+from deploy.errors import RunEndedError, UserError
 from deploy.process.extras import require_extra
 
 if TYPE_CHECKING:
@@ -20,18 +20,20 @@ def run(arguments: list[str]) -> int:
     require_extra("twist run", "robot", "onnxruntime")
     from deploy.robot.runtime import running
     from deploy.robot.runtime.arm import ArmError
-    from deploy.robot.runtime.refusals import BundleError
+    from deploy.robot.runtime.refusals import BundleError, UsageError
     from deploy.runs.intervals import wilson
 
     drivers: running.Drivers = {"sim": _sim, "replay": running.replay, "franky": running.franky}
     parser = Parser("run", "Runs a bundle on a robot: the simulator, a recording, or a Franka arm.")
-    running.add_arguments(parser, list(drivers))
+    running.add_arguments(parser, list(drivers), path)
     parser.add_domain()
     parser.add_seed("sim: the same seed, the episodes of `twist eval`")
     parser.add_json()
     given = parser.parse_intermixed_args(arguments)
     try:
         report = running.run(given, drivers)
+    except UsageError as error:
+        raise UserError(str(error)) from error
     except (BundleError, ArmError) as error:
         raise RunEndedError(str(error)) from error
     found = report.as_json()

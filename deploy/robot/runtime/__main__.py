@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .arm import ArmError
-from .refusals import BundleError
+from .refusals import BundleError, UsageError
 from .running import Drivers, add_arguments, franky, replay, run
 from .verification import verify
 
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     try:
         for line in verify(given.bundle) if given.command == "verify" else run(given, drivers).lines():
             print(line, flush=True)
-    except (BundleError, ArmError) as error:
+    except (BundleError, UsageError, ArmError) as error:
         print(f"twist_runtime: {error}", file=sys.stderr)
         return 1
     return 0

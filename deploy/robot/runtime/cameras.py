@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract import Camera as CameraTerms
-from .refusals import BundleError
+from .refusals import UsageError
 
 Picture = tuple[NDArray[np.uint8], float]
 """[H, W, 3] RGB, and when it was exposed on the machine's monotonic clock (`arm.SystemClock`)."""
@@ -35,17 +35,17 @@ def open_camera(name: str, terms: CameraTerms) -> Camera:
     """The camera of that name.
 
     Raises:
-        BundleError: there is none.
+        UsageError: there is none.
     """
     kind, colon, rest = name.partition(":")
     if not colon or not rest:
-        raise BundleError(f"--camera is {name!r}; allowed are opencv:NUMBER and MODULE:FUNCTION")
+        raise UsageError(f"--camera is {name!r}; allowed are opencv:NUMBER and MODULE:FUNCTION")
     if kind == "opencv":
         return OpenCVCamera(rest, terms)
     try:
         make = getattr(importlib.import_module(kind), rest)
     except (ImportError, AttributeError) as error:
-        raise BundleError(f"--camera is {name!r}: {error}") from error
+        raise UsageError(f"--camera is {name!r}: {error}") from error
     made: Camera = make(terms)
     return made
 
@@ -57,12 +57,12 @@ class OpenCVCamera:
         """Opens it and waits for its first picture.
 
         Raises:
-            BundleError: OpenCV is not installed, or the camera gives nothing.
+            UsageError: OpenCV is not installed, or the camera gives nothing.
         """
         try:
             import cv2
         except ImportError as error:
-            raise BundleError("--camera opencv needs OpenCV: pip install opencv-python-headless") from error
+            raise UsageError("--camera opencv needs OpenCV: pip install opencv-python-headless") from error
         self._cv2: Any = cv2
         self._device = cv2.VideoCapture(int(source) if source.isdigit() else source)
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -71,7 +71,7 @@ class OpenCVCamera:
         self._closed = False
         first = self._read()
         if first is None:
-            raise BundleError(f"--camera opencv:{source}: gives no picture")
+            raise UsageError(f"--camera opencv:{source}: gives no picture")
         self._picture = first
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()

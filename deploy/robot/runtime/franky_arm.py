@@ -16,7 +16,7 @@ from .arm import ArmError, Observation, SystemClock, Target
 from .cameras import Camera
 from .contract import Contract
 from .kinematics import joints_at
-from .refusals import BundleError
+from .refusals import UsageError
 
 _WATCH_S = 0.005
 _START_FACTOR = 0.1
@@ -33,6 +33,7 @@ class FrankyArm:
         contract: Contract,
         *,
         dynamics: float = 1.0,
+        motors: bool = True,
         realtime: bool = True,
         gripper: bool | None = None,
     ) -> None:
@@ -43,21 +44,23 @@ class FrankyArm:
             camera: that is on.
             contract: says where episodes start.
             dynamics: share of the arm's velocity, acceleration and jerk limits.
+            motors: whether anything may move; if not, it stays where it stands.
             realtime: whether a kernel without real time is refused.
             gripper: whether Franka's hand is used; None: if the policy opens and closes it.
 
         Raises:
-            BundleError: franky is not installed.
+            UsageError: franky is not installed.
             ArmError: the robot cannot be reached.
         """
         try:
             import franky
         except ImportError as error:
-            raise BundleError("--robot franky needs franky: pip install franky-control") from error
+            raise UsageError("--robot franky needs franky: pip install franky-control") from error
         self._franky: Any = franky
         self._camera, self._terms, self._dynamics = camera, contract.action, dynamics
         self.clock = SystemClock()
         self.about: Mapping[str, Any] = {"robot": "franky", "host": host}
+        self._motors = motors
         config = franky.RealtimeConfig.Enforce if realtime else franky.RealtimeConfig.Ignore
         self._arm: Any = self._asked(lambda: franky.Robot(host, realtime_config=config))
         opens = any(entry.name == "opening" for entry in contract.action.entries)
@@ -72,6 +75,8 @@ class FrankyArm:
 
     def connect(self) -> None:
         """See `arm.Robot.connect`: slowly to the middle of where episodes began in training."""
+        if not self._motors:
+            return
         terms = self._terms
         x, y, z = ((a + b) / 2 for a, b in zip(terms.start_low_m, terms.start_high_m, strict=True))
         with self._lock:
@@ -96,6 +101,8 @@ class FrankyArm:
 
     def command(self, target: Target, deadline: float) -> None:
         """See `arm.Robot.command`."""
+        if not self._motors:
+            raise ArmError("its motors are off")
         joints = list(joints_at(target.position))
         with self._lock:
             if self._fault is not None:
@@ -125,6 +132,8 @@ class FrankyArm:
         self._camera.close()
 
     def _hold(self) -> None:
+        if not self._motors:
+            return
         try:
             self._arm.move(self._franky.JointStopMotion(), asynchronous=True)
         except Exception as error:  # there is nothing left to hold with; the arm's own controller stops it

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract import Contract
-from .refusals import BundleError
+from .refusals import BundleError, UsageError
 
 FORMAT = 1
 _HEAD, _TICKS, _IMAGES = "recording.json", "ticks.jsonl", "images.u8"
@@ -35,10 +35,10 @@ class Recorder:
         """Begins one.
 
         Raises:
-            BundleError: something lies at `path` already.
+            UsageError: something lies at `path` already.
         """
         if path.exists() and any(path.iterdir()):
-            raise BundleError(f"{path}: holds something already; a recording wants a new or an empty directory")
+            raise UsageError(f"{path}: holds something already; a recording wants a new or an empty directory")
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
         head = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from .loop import EpisodeReport, Loop, LoopSettings
 from .person import KEYS, Keyboard, Nobody
 from .policy import Policy, load
 from .recording import Recorder
-from .refusals import BundleError
+from .refusals import UsageError
 from .replay_arm import ReplayArm
 
 Drivers = dict[str, Callable[[argparse.Namespace, Policy], Robot]]
@@ -63,11 +64,11 @@ class RunReport:
                 yield f"episode {index} was stopped after {each.steps} steps: {each.stopped}"
 
 
-def add_arguments(parser: argparse.ArgumentParser, robots: list[str]) -> None:
-    """What `run` takes, here and in a bundle."""
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path)
+def add_arguments(parser: argparse.ArgumentParser, robots: list[str], place: Callable[[str], Path] = Path) -> None:
+    """What `run` takes, here and in a bundle; `place` reads paths."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=place, help="a directory that `twist export` wrote")
     parser.add_argument("--robot", choices=robots, required=True, help="what is driven")
-    parser.add_argument("--recording", metavar="DIR", type=Path, help="replay: what is shown (default: golden trace)")
+    parser.add_argument("--recording", metavar="DIR", type=place, help="replay: what is shown (default: golden trace)")
     parser.add_argument("--host", metavar="ADDRESS", help="franky: the robot's address")
     parser.add_argument(
         "--camera", metavar="CAMERA", help="franky: opencv:NUMBER, or MODULE:FUNCTION that makes a camera"
@@ -80,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser, robots: list[str]) -> None:
     parser.add_argument("--blend-in", metavar="S", type=float, default=0.0, help="seconds until the policy moves fully")
     parser.add_argument("--no-surprise-stop", action="store_true", help="go on where the policy is out of its depth")
     parser.add_argument("--keyboard", action="store_true", help=KEYS)
-    parser.add_argument("--record", metavar="DIR", type=Path, help="write every tick and picture there")
+    parser.add_argument("--record", metavar="DIR", type=place, help="write every tick and picture there")
 
 
 def replay(given: argparse.Namespace, policy: Policy) -> Robot:
@@ -96,20 +97,25 @@ def franky(given: argparse.Namespace, policy: Policy) -> Robot:
     from .franky_arm import FrankyArm
 
     if given.host is None or given.camera is None:
-        raise BundleError("--robot franky needs --host ADDRESS and --camera CAMERA")
-    return FrankyArm(given.host, open_camera(given.camera, policy.contract.camera), policy.contract)
+        raise UsageError("--robot franky needs --host ADDRESS and --camera CAMERA")
+    camera = open_camera(given.camera, policy.contract.camera)
+    return FrankyArm(given.host, camera, policy.contract, motors=not given.dry_run)
 
 
 def run(given: argparse.Namespace, drivers: Drivers) -> RunReport:
     """Runs what was asked for.
 
     Raises:
-        BundleError: the bundle is damaged, or an argument has a value that is not allowed.
+        UsageError: an argument has a value that is not allowed.
+        BundleError: the bundle is damaged.
         ArmError: the robot cannot be reached.
     """
     for name, least in (("episodes", 1), ("steps", 0), ("blend_in", 0)):
         if not getattr(given, name) >= least:
-            raise BundleError(f"--{name.replace('_', '-')} is {getattr(given, name)}; allowed is at least {least}")
+            raise UsageError(f"--{name.replace('_', '-')} is {getattr(given, name)}; allowed is at least {least}")
+    watched = given.keyboard or given.single_step
+    if watched and not sys.stdin.isatty():
+        raise UsageError("--keyboard and --single-step need a terminal to read keys from")
     policy = load(given.bundle)
     settings = LoopSettings(
         steps=given.steps,
@@ -120,7 +126,7 @@ def run(given: argparse.Namespace, drivers: Drivers) -> RunReport:
     )
     robot = drivers[given.robot](given, policy)
     try:
-        if given.keyboard or given.single_step:
+        if watched:
             keyboard = Keyboard(policy.contract.action)
             with keyboard.listening():
                 return _episodes(given, policy, robot, settings, keyboard)

@@ -143,6 +143,16 @@ def test_whatever_becomes_of_the_policys_process_the_arm_stands(
     process.wait()
 
 
+def test_with_its_motors_off_it_only_looks(double: FrankaDouble, camera: BenchCamera, policy: Policy) -> None:
+    arm = FrankyArm(double.host, camera, policy.contract, realtime=False, motors=False)
+    before = double.joints
+    settings = LoopSettings(steps=10, dry=True, surprise_stop=False)
+    report = Loop(policy, arm, limiter_of(policy.contract, "fr3"), settings).run_episode()
+    arm.close()
+    assert report.steps == 10
+    assert double.joints[:6] == pytest.approx(before[:6], abs=1e-3)
+
+
 def test_a_cut_connection_is_an_error_of_the_arm(arm: FrankyArm, double: FrankaDouble) -> None:
     arm.connect()
     drive_away(arm, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -237,4 +238,26 @@ def test_its_recording_can_be_replayed_without_motion(made: Path, tmp_path: Path
     assert np.array_equal(first.images, second.images)
     assert [tick["action"] for tick in first.ticks] == [tick["action"] for tick in second.ticks]
     assert first.about["seed"] == second.about["seed"]
-    assert main(["run", str(made), "--robot", "sim", "--record", record]) == 1
+    assert main(["run", str(made), "--robot", "sim", "--record", record]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--robot", "sim", "--episodes", "0"], "--episodes is 0; allowed is at least 1"),
+        (["--robot", "sim", "--blend-in", "nan"], "--blend-in is nan; allowed is at least 0"),
+        (["--robot", "sim", "--keyboard"], "--keyboard and --single-step need a terminal to read keys from"),
+        (["--robot", "franky"], "--robot franky needs --host ADDRESS and --camera CAMERA"),
+        (
+            ["--robot", "franky", "--host", "127.0.0.1", "--camera", "usb"],
+            "--camera is 'usb'; allowed are opencv:NUMBER",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    made: Path, given: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(["run", str(made), *given]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
