@@ -201,11 +201,6 @@ class RunDirectory:
         return self.path / "replay"
 
     @property
-    def bundle(self) -> Path:
-        """The policy for robots, see `deploy.robot.export`; not in every run."""
-        return self.path / "bundle"
-
-    @property
     def clips(self) -> Path:
         """Episodes to look at."""
         return self.path / "clips"

@@ -17,6 +17,9 @@ from deploy.process.extras import EXPORTER, require_extra
 
 LOGGER = logging.getLogger(__name__)
 
+BUNDLE = "bundle"
+"""In the run's directory."""
+
 _EPISODES = 10
 """To calibrate surprise by on the way; `twist export` takes more."""
 
@@ -34,10 +37,11 @@ def require_exporter() -> None:
 
 
 class BundleWriter:
-    """Writes `bundle` anew from a run's newest checkpoint; a context manager, which leaves no process behind."""
+    """Writes a run's `BUNDLE` anew from its newest checkpoint; a context manager, which leaves no process behind."""
 
-    def __init__(self, run: Path, bundle: Path, log: Path) -> None:
-        self._command = [sys.executable, "-m", "deploy", "export", str(run), str(bundle), "--episodes", str(_EPISODES)]
+    def __init__(self, run: Path, log: Path) -> None:
+        command = [sys.executable, "-m", "deploy", "export", str(run), str(run / BUNDLE)]
+        self._command = [*command, "--episodes", str(_EPISODES)]
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
 

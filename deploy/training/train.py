@@ -96,7 +96,7 @@ def train(config: RunConfig, directory: Path, mirror: Mirror | None = None) -> i
             console.print(message, highlight=False)
         bundles = None
         if config.training.export:
-            bundles = stack.enter_context(BundleWriter(run.path, run.bundle, run.logs / "export.log"))
+            bundles = stack.enter_context(BundleWriter(run.path, run.logs / "export.log"))
         if not at.complete:
             _train(config, run, store, urls, revive, metrics, at, mirror, place, bundles)
         metrics.sync()

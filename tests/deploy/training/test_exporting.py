@@ -19,12 +19,13 @@ def test_a_run_ends_with_a_bundle_of_its_last_checkpoint(tmp_path: Path) -> None
     from deploy.robot.runtime.contract import read_contract
     from deploy.robot.runtime.verification import verify
     from deploy.runs.directory import RunDirectory
+    from deploy.training.exporting import BUNDLE
 
     train_here(tmp_path / "run", ["training.export=true"])
     run = RunDirectory.open(tmp_path / "run")
-    assert len(list(verify(run.bundle))) == 4, (run.logs / "export.log").read_text()
-    assert read_contract(run.bundle).origin.step == run.newest_checkpoint().step
-    assert "Not judged: the run was not finished" not in (run.bundle / "MODEL_CARD.md").read_text()
+    assert len(list(verify(run.path / BUNDLE))) == 4, (run.logs / "export.log").read_text()
+    assert read_contract(run.path / BUNDLE).origin.step == run.newest_checkpoint().step
+    assert "Not judged: the run was not finished" not in (run.path / BUNDLE / "MODEL_CARD.md").read_text()
 
 
 def test_it_is_refused_where_bundles_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
