@@ -196,6 +196,8 @@ class Loop:
             if wishes.hold:
                 interventions.append("person: holds")
             action, driver = still, "hold"
+            # Where to is said already: to brake by this loop's limits would be to go on; the arm has limits of its own.
+            self._limiter.reset()
         else:
             action, driver = step.action, "policy"
         wanted = self._blended(report, target_after(self._terms, self._target, action), driver)
