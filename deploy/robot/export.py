@@ -33,7 +33,7 @@ from deploy.robot.runtime.golden import GOLDEN, TOLERANCE, compare
 from deploy.robot.runtime.manifest import MANIFEST, Manifest, write_manifest
 from deploy.robot.runtime.policy import load
 from deploy.robot.terms import contract_of, origin_of
-from deploy.runs.acting import load_policy
+from deploy.runs.acting import load_critic, load_policy
 from deploy.runs.atomic import sync_tree
 from deploy.runs.directory import read_config, write_config
 from deploy.runs.policy_source import PolicySource
@@ -76,7 +76,7 @@ def export(
     """
     _require_replaceable(target)
     networks = load_policy(source)
-    step = StudentStep(networks, None)
+    step = StudentStep(networks, load_critic(source, networks))
     with user_errors():
         target.parent.mkdir(parents=True, exist_ok=True)
         bundle = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

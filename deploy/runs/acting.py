@@ -12,6 +12,7 @@ from deploy.runs.policy_source import PolicySource
 from deploy.settings.specification import stream_spec
 from learner import checkpoint
 from learner.acting import ActingPolicy
+from learner.behaviour import Critic
 from learner.weight_shapes import acting_shapes, require_shapes
 from replay.schema import StreamSpec
 
@@ -44,3 +45,23 @@ def load_policy(source: PolicySource) -> ActingPolicy:
                 raise UserError(f"{found.path / checkpoint.WEIGHTS}: {name} is not finite")
         checkpoint.load_acting(policy, weights, learner)
     return policy
+
+
+def load_critic(source: PolicySource, networks: ActingPolicy) -> Critic | None:
+    """The critic of a run's latest checkpoint; None where the weights have none, as those of a packed policy.
+
+    Args:
+        source: of the policy.
+        networks: `load_policy`'s.
+
+    Raises:
+        UserError: it is of other sizes than the run's settings.
+    """
+    found = source.newest_checkpoint()
+    weights = checkpoint.read_weights(found.path)
+    if not any(name.startswith("critic/") for name in weights):
+        return None
+    critic = Critic(networks.teacher.rssm.feat_size, networks.config)
+    with user_errors():
+        checkpoint.load_modules({"critic": critic}, weights)
+    return critic

@@ -25,6 +25,7 @@ def test_a_run_ends_with_a_bundle_of_its_last_checkpoint(tmp_path: Path) -> None
     run = RunDirectory.open(tmp_path / "run")
     assert len(list(verify(run.path / BUNDLE))) == 4, (run.logs / "export.log").read_text()
     assert read_contract(run.path / BUNDLE).origin.step == run.newest_checkpoint().step
+    assert "value" in read_contract(run.path / BUNDLE).model.outputs
     assert "Not judged: the run was not finished" not in (run.path / BUNDLE / "MODEL_CARD.md").read_text()
 
 
