@@ -29,13 +29,17 @@ def run(arguments: list[str]) -> int:
     parser.add_domain()
     parser.add_seed("sim: the same seed, the episodes of `twist eval`")
     parser.add_json()
+    parser.add_argument("--dataset", metavar="DIR", type=path, help="what --record wrote also as a LeRobotDataset")
     given = parser.parse_intermixed_args(arguments)
+    _check_dataset(given)
     try:
         report = running.run(given, drivers)
     except UsageError as error:
         raise UserError(str(error)) from error
     except (BundleError, ArmError) as error:
         raise RunEndedError(str(error)) from error
+    if given.dataset is not None:
+        _write_dataset(given)
     found = report.as_json()
     if found["successes"] is not None:
         found["interval"] = wilson(found["successes"], found["episodes"])
@@ -48,6 +52,23 @@ def run(arguments: list[str]) -> int:
         low, high = found["interval"]
         print(f"95 % interval of success {100 * low:.1f} to {100 * high:.1f} %")
     return 0
+
+
+def _check_dataset(given: argparse.Namespace) -> None:
+    if given.dataset is None:
+        return
+    require_extra("--dataset", "dataset", "pyarrow", "av")
+    if given.record is None:
+        raise UserError("--dataset needs --record DIR, of which it is made")
+    if given.dataset.exists():
+        raise UserError(f"{given.dataset}: is there already; a dataset wants a new directory")
+
+
+def _write_dataset(given: argparse.Namespace) -> None:
+    from deploy.robot.dataset import write_dataset
+    from deploy.robot.runtime.recording import read_recording
+
+    write_dataset([read_recording(given.record)], given.dataset)
 
 
 def _sim(given: argparse.Namespace, policy: Policy) -> Robot:

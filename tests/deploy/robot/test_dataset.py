@@ -135,6 +135,14 @@ def test_seed_and_draw_of_each_episode_are_kept(dataset: Path) -> None:
     assert all(line["randomisation"]["visual"] and line["complete"] for line in lines)
 
 
+def test_a_run_writes_it_at_its_end(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["run", str(made), "--robot", "replay", "--dataset", str(tmp_path / "d")]
+    assert main(given) == 2
+    assert capsys.readouterr().err == "twist: --dataset needs --record DIR, of which it is made\n"
+    assert main([*given, "--record", str(tmp_path / "r")]) == 0
+    assert read(tmp_path / "d", "info.json")["total_frames"] == STEPS
+
+
 def test_what_is_there_is_not_replaced(dataset: Path, recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dataset", str(recording), str(dataset)]) == 2
     assert capsys.readouterr().err == f"twist: {dataset}: is there already; a dataset wants a new directory\n"
