@@ -1,4 +1,4 @@
-"""`python -m twist_runtime verify|run BUNDLE`, where there is nothing of twist but the bundle."""
+"""`python -m twist_runtime verify|qualify|run BUNDLE`, where there is nothing of twist but the bundle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .arm import ArmError
 from .refusals import BundleError, UsageError
-from .running import Drivers, add_arguments, franky, replay, run
+from .running import Drivers, add_arguments, add_qualify_arguments, franky, qualified, replay, run
 from .verification import verify
 
 
@@ -19,14 +19,22 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("verify", help="check a bundle").add_argument("bundle", metavar="BUNDLE", type=Path)
     drivers: Drivers = {"replay": replay, "franky": franky}
     add_arguments(commands.add_parser("run", help="run it on a robot"), sorted(drivers))
+    add_qualify_arguments(commands.add_parser("qualify", help="whether a robot and a bundle go together"))
     given = parser.parse_args(arguments)
     try:
-        for line in verify(given.bundle) if given.command == "verify" else run(given, drivers).lines():
+        if given.command == "verify":
+            lines, passed = verify(given.bundle), True
+        elif given.command == "qualify":
+            found = qualified(given)
+            lines, passed = found.lines(), not found.faults
+        else:
+            lines, passed = run(given, drivers).lines(), True
+        for line in lines:
             print(line, flush=True)
     except (BundleError, UsageError, ArmError) as error:
         print(f"twist_runtime: {error}", file=sys.stderr)
         return 1
-    return 0
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

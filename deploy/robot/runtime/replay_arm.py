@@ -82,6 +82,11 @@ class ReplayArm:
         return cls(shown, terms.period_s)
 
     @property
+    def lengths(self) -> list[int]:
+        """Steps of each episode."""
+        return [len(each.images) for each in self._episodes]
+
+    @property
     def about(self) -> Mapping[str, Any]:
         """See `arm.Robot.about`."""
         return self._shown.about

@@ -18,6 +18,7 @@ from .limits import ARMS, Limiter
 from .loop import EpisodeReport, Loop, LoopSettings
 from .person import KEYS, Keyboard, Nobody
 from .policy import Policy, load
+from .qualification import Qualification, qualify, require_qualified
 from .recording import Recorder
 from .refusals import UsageError
 from .replay_arm import ReplayArm
@@ -69,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser, robots: list[str], place: Cal
     parser.add_argument("bundle", metavar="BUNDLE", type=place, help="a directory that `twist export` wrote")
     parser.add_argument("--robot", choices=robots, required=True, help="what is driven")
     parser.add_argument("--recording", metavar="DIR", type=place, help="replay: what is shown (default: golden trace)")
+    parser.add_argument("--robot-id", metavar="NAME", help="franky: which robot this is, as for `qualify`")
+    parser.add_argument("--unqualified", metavar="NAME", help="franky: run this robot although it is not qualified")
     parser.add_argument("--host", metavar="ADDRESS", help="franky: the robot's address")
     parser.add_argument(
         "--camera", metavar="CAMERA", help="franky: opencv:NUMBER, or MODULE:FUNCTION that makes a camera"
@@ -96,8 +99,10 @@ def franky(given: argparse.Namespace, policy: Policy) -> Robot:
     from .cameras import open_camera
     from .franky_arm import FrankyArm
 
-    if given.host is None or given.camera is None:
-        raise UsageError("--robot franky needs --host ADDRESS and --camera CAMERA")
+    if given.host is None or given.camera is None or given.robot_id is None:
+        raise UsageError("--robot franky needs --robot-id NAME, --host ADDRESS and --camera CAMERA")
+    if not given.dry_run and given.unqualified != given.robot_id:
+        require_qualified(given.bundle, policy, given.robot_id)
     camera = open_camera(given.camera, policy.contract.camera)
     return FrankyArm(given.host, camera, policy.contract, motors=not given.dry_run)
 
@@ -133,6 +138,19 @@ def run(given: argparse.Namespace, drivers: Drivers) -> RunReport:
         return _episodes(given, policy, robot, settings, Nobody())
     finally:
         robot.close()
+
+
+def add_qualify_arguments(parser: argparse.ArgumentParser, place: Callable[[str], Path] = Path) -> None:
+    """What `qualify` takes, here and in a bundle; `place` reads paths."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=place, help="a directory that `twist export` wrote")
+    parser.add_argument("--robot-id", metavar="NAME", required=True, help="which robot this is: a name of yours")
+    parser.add_argument("--recording", metavar="DIR", type=place, required=True, help="of this robot, with pictures")
+    parser.add_argument("--arm", choices=sorted(ARMS), default="fr3", help="whose limits hold (default: fr3)")
+
+
+def qualified(given: argparse.Namespace) -> Qualification:
+    """Qualifies what was asked for; see `qualification.qualify`."""
+    return qualify(given.bundle, load(given.bundle), given.robot_id, given.recording, given.arm)
 
 
 def limiter_of(contract: Contract, arm: str) -> Limiter:

@@ -20,6 +20,8 @@ from deploy.robot.runtime.person import Keyboard, Wishes
 from deploy.robot.runtime.recording import Recorder, read_recording
 from deploy.robot.runtime.running import limiter_of
 
+FRANKY = ("--robot", "franky", "--robot-id", "bench-2", "--host", "127.0.0.1")
+
 
 class Scripted:
     """A person who wants something at some calls."""
@@ -247,11 +249,9 @@ def test_its_recording_can_be_replayed_without_motion(made: Path, tmp_path: Path
         (["--robot", "sim", "--episodes", "0"], "--episodes is 0; allowed is at least 1"),
         (["--robot", "sim", "--blend-in", "nan"], "--blend-in is nan; allowed is at least 0"),
         (["--robot", "sim", "--keyboard"], "--keyboard and --single-step need a terminal to read keys from"),
-        (["--robot", "franky"], "--robot franky needs --host ADDRESS and --camera CAMERA"),
-        (
-            ["--robot", "franky", "--host", "127.0.0.1", "--camera", "usb"],
-            "--camera is 'usb'; allowed are opencv:NUMBER",
-        ),
+        (["--robot", "franky"], "--robot franky needs --robot-id NAME, --host ADDRESS and --camera CAMERA"),
+        ([*FRANKY, "--camera", "opencv:0"], "bench-2 is not qualified for bundle "),
+        ([*FRANKY, "--camera", "usb", "--unqualified", "bench-2"], "--camera is 'usb'; allowed are opencv:NUMBER"),
     ],
 )
 def test_what_cannot_be_is_one_line(
