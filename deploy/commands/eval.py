@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from deploy.commands.arguments import Parser, path
+from deploy.process.extras import require_extra
 from deploy.process.places import require_file
 
 
@@ -22,7 +23,7 @@ def run(arguments: list[str]) -> int:
     parser.add_episodes(100, "how many")
     parser.add_seed()
     parser.add_json()
-    parser.add_argument("--clip", metavar="FILE", type=path, help="write some of the episodes as a GIF")
+    parser.add_argument("--clip", metavar="FILE", type=path, help="write some of the episodes: .gif or .mp4")
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.remote.run import local_run
@@ -32,6 +33,8 @@ def run(arguments: list[str]) -> int:
         run = find_policy(found)
         if given.clip is not None:
             require_file(given.clip)
+            if given.clip.suffix == ".mp4":
+                require_extra("a clip as MP4", "dataset", "av")
         from deploy.evaluation.evaluate import evaluate_run
 
         result = evaluate_run(

@@ -1,4 +1,4 @@
-"""Clips: episodes as annotated GIFs that stay small, each with a still beside it for who wants nothing to move.
+"""Clips: episodes as annotated GIFs that stay small, or MP4s, each with a still beside it for who wants no motion.
 
 A clip has one palette for all its frames, is not dithered, and holds a pixel until it changes by more than the camera's
 noise, so that only what moves is stored.
@@ -16,6 +16,8 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from deploy.reporting.video import write_mp4
 
 Frames = NDArray[np.uint8]
 """[T, H, W, 3], RGB."""
@@ -337,6 +339,11 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _write(path: Path, canvases: Sequence[Image.Image], films: Sequence[Frames], frames_per_second: float) -> Path:
+    if path.suffix == ".mp4":
+        held = [canvases[-1]] * round(frames_per_second * HOLD_MILLISECONDS / 1000)
+        write_mp4(path, (np.asarray(canvas.convert("RGB")) for canvas in (*canvases, *held)), round(frames_per_second))
+        canvases[-1].save(path.with_suffix(".png"), optimize=True)
+        return path
     palette = _palette(canvases[-1], films)
     images = [canvas.quantize(palette=palette, dither=Image.Dither.NONE) for canvas in canvases]
     step = max(20, round(1000 / frames_per_second))

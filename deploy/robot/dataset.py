@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from deploy.errors import UserError
 from deploy.process.extras import require_extra
+from deploy.reporting.video import CODEC, PIXELS, write_mp4
 from deploy.robot.runtime.recording import RecordedEpisode, Recording
-from deploy.robot.video import CODEC, PIXELS, write_mp4
 from deploy.runs.atomic import new_directory, write_json
 
 if TYPE_CHECKING:

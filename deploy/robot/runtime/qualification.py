@@ -173,8 +173,8 @@ def require_qualified(bundle: Path, policy: Policy, robot: str) -> None:
         else:
             return
     raise UsageError(
-        f"{robot} is not qualified for bundle {policy.manifest.sha256[:12]}: {reason}; allowed are `qualify`, --dry-run, "
-        f"or --unqualified {robot}"
+        f"{robot} is not qualified for bundle {policy.manifest.sha256[:12]}: {reason}; allowed are `qualify`, "
+        f"--dry-run, or --unqualified {robot}"
     )
 
 

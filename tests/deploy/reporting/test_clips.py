@@ -47,6 +47,19 @@ def test_a_clip_lasts_as_long_as_its_longest_episode_and_holds_the_end(tmp_path:
     assert seconds(path) == pytest.approx(19 * 0.1 + HOLD_MILLISECONDS / 1000)
 
 
+def test_a_clip_may_be_a_video(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not installed: pip install -e '.[dataset]'")
+    film = made_up_run.episode(5, seed=0)
+    path = write_clip(tmp_path / "one.mp4", [ClipRow("one", (film,))], frames_per_second=10)
+    with av.open(str(path)) as opened:
+        frames = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+    assert len(frames) == 5 + HOLD_MILLISECONDS // 100
+    with Image.open(path.with_suffix(".png")) as still:
+        width, height = still.size
+        wanted = np.asarray(still.convert("RGB")).astype(int)
+    assert np.abs(frames[-1][:height, :width] - wanted).mean() < 6
+
+
 def test_outcomes_appear_when_their_episode_is_over(tmp_path: Path) -> None:
     films = (made_up_run.episode(4, seed=0), made_up_run.episode(12, seed=1))
     path = write_clip(tmp_path / "marks.gif", [ClipRow("marks", films, (True, False))])

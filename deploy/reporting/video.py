@@ -24,7 +24,7 @@ _QUALITY = 23
 
 
 def write_mp4(file: Path, pictures: Iterable[NDArray[np.uint8]], frames_per_second: int) -> int:
-    """Writes pictures [H, W, 3] of one even size.
+    """Writes pictures [H, W, 3] of one size; an odd edge gets its last pixels twice, as the codec wants even ones.
 
     Returns:
         How many there were.
@@ -38,7 +38,8 @@ def write_mp4(file: Path, pictures: Iterable[NDArray[np.uint8]], frames_per_seco
     count = 0
     with av.open(str(file), "w") as container:
         stream = None
-        for picture in pictures:
+        for given in pictures:
+            picture = np.pad(given, [(0, side % 2) for side in given.shape[:2]] + [(0, 0)], mode="edge")
             if stream is None:
                 stream = container.add_stream(_ENCODER, rate=frames_per_second)
                 stream.height, stream.width = picture.shape[:2]
