@@ -42,9 +42,9 @@ class StudentStep(nn.Module):
     the source has a critic; `state` [S_dim] in physical units, read off this image alone, as it was at exposure;
     `belief` [S_dim], the same read off the latent; `surprise`, KL(posterior | prior) in nats.
 
-    The image is encoded in float32; recurrence, policy and heads compute in float64, and what is carried on is rounded
-    to float32. In float32 alone the recurrence amplifies a processor's last bits a thousandfold now and then, so that
-    no two machines would agree over an episode to more than 1e-4.
+    What is carried on (recurrence, posterior, policy) is computed in float64 and rounded to float32; encoder and heads
+    compute in float32. In float32 alone the recurrence amplifies a processor's last bits a thousandfold now and then,
+    so that no two machines would agree over an episode to more than 1e-4.
     """
 
     def __init__(self, networks: ActingPolicy, critic: Critic | None) -> None:
@@ -53,8 +53,8 @@ class StudentStep(nn.Module):
         self.encoder, self.readout = networks.student.encoder, networks.student.readout
         self.rssm = copy.deepcopy(networks.student.rssm).double()
         self.policy = copy.deepcopy(networks.policy).double()
-        self.teacher = copy.deepcopy(networks.teacher).double()
-        self.critic = None if critic is None else copy.deepcopy(critic).double()
+        self.imagined = networks.student.rssm
+        self.teacher, self.critic = networks.teacher, critic
         self.spec = networks.spec
         self.sizes = networks.config.rssm
 
@@ -84,20 +84,19 @@ class StudentStep(nn.Module):
         action_in = self.rssm.action_in(previous_action.double() * keep[:, None])
         before = Latent(deter.double() * keep[:, None], stoch.double() * keep[:, None, None])
         deter = self.rssm.recur(before, action_in).float()
-        prior = self.rssm.prior(deter.double())
         post = self.rssm.post(deter.double(), self.rssm.post_embed(embed.double()))
         latent = Latent(deter.double(), straight_through(post, None))
         mean, _ = self.policy(latent.feat)
-        value = (self.critic.value(latent.feat).float(),) if self.critic is not None else ()
+        seen = Latent(deter, latent.stoch.float())
+        value = (self.critic.value(seen.feat),) if self.critic is not None else ()
         return (
             mean.clamp(-1.0, 1.0).float(),
-            self.teacher.predict_reward(latent).float(),
+            self.teacher.predict_reward(seen),
             *value,
-            self.teacher.denormalise(self.readout(embed)).float(),
-            self.teacher.denormalise(self.teacher.decoder(latent.feat)).float(),
-            categorical_kl(post, prior).float(),
-            deter,
-            latent.stoch.float(),
+            self.teacher.denormalise(self.readout(embed)),
+            self.teacher.denormalise(self.teacher.decoder(seen.feat)),
+            categorical_kl(post.float(), self.imagined.prior(deter)),
+            *seen,
             reset & False,
         )
 
