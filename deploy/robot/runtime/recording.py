@@ -37,7 +37,7 @@ class Recorder:
         Raises:
             UsageError: something lies at `path` already.
         """
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path}: holds something already; a recording wants a new or an empty directory")
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
@@ -53,7 +53,8 @@ class Recorder:
         }
         (path / _HEAD).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
         self._ticks = (path / _TICKS).open("w", encoding="utf-8", buffering=1)
-        self._images = (path / _IMAGES).open("wb")
+        # Unbuffered: a tick's picture is in the file before its line is.
+        self._images = (path / _IMAGES).open("wb", buffering=0)
 
     def begin(self, episode: int, about: Mapping[str, Any]) -> None:
         """An episode begins."""
@@ -66,7 +67,6 @@ class Recorder:
 
     def end(self, values: Mapping[str, Any]) -> None:
         """The episode ended."""
-        self._images.flush()
         self._line({"kind": "end", **values})
 
     def _line(self, values: Mapping[str, Any]) -> None:

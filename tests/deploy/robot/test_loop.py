@@ -196,6 +196,16 @@ def test_what_a_killed_run_has_recorded_can_be_read(
     assert len(episode.images) == len(episode.ticks)
 
 
+def test_what_is_recorded_can_be_read_while_the_run_goes_on(policy: Policy, arm: ScriptedArm, tmp_path: Path) -> None:
+    with Recorder(tmp_path / "r", policy.contract, "x", "scripted") as recorder:
+        recorder.begin(0, {})
+        for image in arm.images[:3]:
+            recorder.tick(image, {"driver": "policy"})
+        (episode,) = read_recording(tmp_path / "r").episodes()
+    assert np.array_equal(episode.images, arm.images[:3])
+    assert len(episode.ticks) == 3
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [("q", Wishes(stop=True)), (" ", Wishes(hold=True)), ("  ", Wishes()), ("\n", Wishes(step=True)), ("ww", Wishes())],
