@@ -32,7 +32,7 @@ COMMANDS = {
     "render": ("TASK", "a contact sheet of randomised worlds"),
     "doctor": ("", "whether this machine has what is needed"),
     "reproduce": ("FILE", "the episode in which an environment crashed, once more"),
-    "replay": ("list|delete", "what a Redis server holds of which runs, and giving it back"),
+    "replay": ("list|export|delete", "what a Redis server holds of which runs, taking it, and giving it back"),
     "redis-users": ("", "the rights that users of a Redis server need"),
     "schema": ("DIR", "JSON schemas of the documents that runs and policies are made of"),
     "sweep": ("FILE", "trains what a TOML file describes: settings x tasks x seeds; the same command continues"),

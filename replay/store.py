@@ -116,6 +116,12 @@ class ReplayStore:
         """Return whether a run's replay is there; one round trip, nothing is begun."""
         return client.hget(key_of(hash_tags(run_id, 1)[0], "run"), "spec") is not None
 
+    @classmethod
+    def of_held_run(cls, client: Client, run_id: str, config: ReplayConfig) -> ReplayStore | None:
+        """Open a run's replay by the spec that it was begun with; None if it is not there, nothing is begun."""
+        spec = client.hget(key_of(hash_tags(run_id, 1)[0], "run"), "spec")
+        return None if spec is None else cls(client, run_id, StreamSpec.from_json(spec, SCHEMA_VERSION), config)
+
     def key(self, name: str, shard: int = 0) -> str:
         """Return the name of a Redis key of this run; all keys of a shard lie in one slot of a Redis Cluster."""
         return key_of(self._tags[shard], name)

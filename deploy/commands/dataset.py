@@ -13,11 +13,11 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.errors import user_errors
-    from deploy.robot.dataset import write_dataset
+    from deploy.robot.recorded import write_recordings
     from deploy.robot.runtime.recording import read_recording
 
     with user_errors():
         recordings = [read_recording(each) for each in given.recordings]
-    count = write_dataset(recordings, given.target)
+    count = write_recordings(recordings, given.target)
     print(f"{given.target}: {count} episodes")
     return 0

@@ -1,16 +1,18 @@
-"""`twist replay list` and `twist replay delete`: what a Redis server holds of which runs, and giving it back."""
+"""`twist replay list`, `export`, `delete`: what a Redis server holds of which runs, taking it, and giving it back."""
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.commands.arguments import Parser, named
+from deploy.commands.arguments import Parser, named, path, whole
 from deploy.errors import UserError, user_errors
 from deploy.process.places import is_url
 
 if TYPE_CHECKING:
+    from deploy.runs.directory import RunDirectory
     from replay.connection import Client
 
 
@@ -18,19 +20,26 @@ def run(arguments: list[str]) -> int:
     """Runs `twist replay` and gives its exit code."""
     parser = Parser(
         "replay",
-        "What a Redis server holds of which runs, and giving it back.\n\n"
-        "  twist replay list [URL]                      the runs whose replay lies there, the largest first\n"
-        "  twist replay delete RUN [--redis-url URL]    deletes one run's replay, and nothing else",
+        "What a Redis server holds of which runs, taking it, and giving it back.\n\n"
+        "  twist replay list [URL]                          the runs whose replay lies there, the largest first\n"
+        "  twist replay export RUN DIR [--redis-url URL]    a run's episodes as a LeRobotDataset v3.0\n"
+        "  twist replay delete RUN [--redis-url URL]        deletes one run's replay, and nothing else",
         "The server is TWIST_REDIS_URL where none is named, and always where its URL has a password.",
     )
-    parser.add_argument("what", choices=("list", "delete"))
+    parser.add_argument("what", choices=("list", "export", "delete"))
     parser.add_argument(
         "name", nargs="?", metavar="URL|RUN", type=named, help="a server; or a run by its id or its directory"
     )
-    parser.add_argument("--redis-url", metavar="URL", help="the server of the run that is to be deleted")
+    parser.add_argument("target", nargs="?", metavar="DIR", type=path, help="export: to write, a new directory")
+    parser.add_argument("--redis-url", metavar="URL", help="the server of the run that is exported or deleted")
+    parser.add_argument("--episodes", metavar="N", type=whole(1), help="export: so many of the newest (default: all)")
     given = parser.parse_args(arguments)
-    if given.what == "delete" and given.name is None:
-        parser.error("delete needs a run")
+    if given.what != "list" and given.name is None:
+        parser.error(f"{given.what} needs a run")
+    if (given.what == "export") != (given.target is not None):
+        parser.error("export needs a run and a directory" if given.target is None else f"{given.what} takes no DIR")
+    if given.what != "export" and given.episodes is not None:
+        parser.error(f"{given.what} takes no --episodes")
     if given.what == "list" and given.name is not None and given.redis_url is not None:
         parser.error("list takes one URL")
 
@@ -40,9 +49,18 @@ def run(arguments: list[str]) -> int:
     url = given_url(given.redis_url or (given.name if given.what == "list" else None))
     if url is None:
         raise UserError(f"no Redis server is named: give its URL, or set {VARIABLE}")
-    run_id = _run_id(given.name) if given.what == "delete" else None
-    with user_errors(), connect(url) as client, in_one_line(url):
-        return _list(client) if run_id is None else _delete(client, run_id)
+    with contextlib.ExitStack() as stack:
+        found = _run(stack, given.name) if given.what != "list" else None
+        stack.enter_context(user_errors())
+        client = stack.enter_context(connect(url))
+        stack.enter_context(in_one_line(url))
+        if found is None:
+            return _list(client)
+        if given.what == "delete":
+            return _delete(client, found if isinstance(found, str) else found.run_id)
+        if isinstance(found, str):
+            raise UserError(f"{found}: export needs the run's directory or URL, which says what task it is of")
+        return _export(client, found, given.target, given.episodes)
 
 
 def _list(client: Client) -> int:
@@ -72,12 +90,25 @@ def _delete(client: Client, run_id: str) -> int:
     return 0
 
 
-def _run_id(name: str) -> str:
-    """Of a run that is named by its id, its directory or its URL."""
+def _export(client: Client, run: RunDirectory, target: Path, most: int | None) -> int:
+    from deploy.robot.replayed import write_replay
+    from deploy.robot.terms import action_names
+    from replay.store import ReplayStore
+
+    store = ReplayStore.of_held_run(client, run.run_id, run.config.replay)
+    if store is None:
+        raise UserError(f"the server holds nothing of run {run.run_id}: `twist replay list` shows what there is")
+    task, fps = run.config.task, run.config.evaluated_sim.control_hz
+    count = write_replay(store, target, task=task, fps=fps, action_names=action_names(task), most=most)
+    print(f"{target}: {count} episodes")
+    return 0
+
+
+def _run(stack: contextlib.ExitStack, name: str) -> RunDirectory | str:
+    """A run that is named by its directory or its URL; its id, where it is named by that."""
     if not is_url(name) and "/" not in name and not Path(name).is_dir():
         return name
     from deploy.remote.run import local_run
     from deploy.runs.directory import RunDirectory
 
-    with local_run(name) as found:
-        return RunDirectory.open(Path(found)).run_id
+    return RunDirectory.open(Path(stack.enter_context(local_run(name))))

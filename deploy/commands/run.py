@@ -65,10 +65,10 @@ def _check_dataset(given: argparse.Namespace) -> None:
 
 
 def _write_dataset(given: argparse.Namespace) -> None:
-    from deploy.robot.dataset import write_dataset
+    from deploy.robot.recorded import write_recordings
     from deploy.robot.runtime.recording import read_recording
 
-    write_dataset([read_recording(given.record)], given.dataset)
+    write_recordings([read_recording(given.record)], given.dataset)
 
 
 def _sim(given: argparse.Namespace, policy: Policy) -> Robot:

@@ -1,4 +1,4 @@
-"""Recordings as a LeRobotDataset v3.0, without lerobot. No other module imports pyarrow.
+"""Episodes as a LeRobotDataset v3.0, without lerobot. No other module imports pyarrow.
 
     meta/info.json                    features, counts, where everything lies
     meta/stats.json                   of each feature
@@ -8,15 +8,16 @@
     data/chunk-000/file-000.parquet   a row per tick
     videos/KEY/chunk-000/file-000.mp4 all episodes one after the other
 
-Rows are ticks: `observation.*` is what was there, `action` what was chosen then, in -1 to 1 as the contract says,
-`action.target` the target in metres that was commanded, and `next.*` what it led to. Steps of a person are marked.
+One episode is in memory at a time. Where episodes come from: `deploy.robot.recorded`, `deploy.robot.replayed`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +26,16 @@ from numpy.typing import NDArray
 
 from deploy.errors import UserError
 from deploy.process.extras import require_extra
-from deploy.reporting.video import CODEC, PIXELS, write_mp4
-from deploy.robot.runtime.recording import RecordedEpisode, Recording
+from deploy.reporting.video import CODEC, PIXELS, VideoWriter
 from deploy.runs.atomic import new_directory, write_json
 
 if TYPE_CHECKING:
     import pyarrow
 
 VERSION = "v3.0"
-CAMERA = "observation.images.front"
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _EPISODES = "meta/episodes/chunk-000/file-000.parquet"
-_JOINTS = [f"joint_{index}_rad" for index in range(1, 8)]
-_TARGET = ["x_m", "y_m", "z_m", "opening_m"]
 _SENTENCES = {
     "reach": "move the gripper to the ball",
     "push": "push the cube onto the red disc",
@@ -49,115 +46,160 @@ Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class _Episode:
+class DatasetHead:
+    """What holds for all episodes.
+
+    Attributes:
+        task: its name.
+        fps: rows per second.
+        robot: the dataset's `robot_type`.
+        cameras: the pictures' keys.
+        image_shape: (H, W, 3) of each.
+        names: of the entries of columns, by the column's name.
+    """
+
+    task: str
+    fps: int
+    robot: str
+    cameras: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    names: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class DatasetEpisode:
+    """T rows of one episode.
+
+    Attributes:
+        columns: [T] or [T, D] each; those that every dataset has (times, indices) are not among them.
+        images: [T, H, W, 3] uint8 by camera.
+        about: seed, draw and whatever else is known, as plain values.
+    """
+
     columns: Columns
-    images: NDArray[np.uint8]
-    about: dict[str, Any]
+    images: Mapping[str, NDArray[np.uint8]]
+    about: Mapping[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """T."""
+        return len(next(iter(self.columns.values())))
 
 
-def write_dataset(recordings: Sequence[Recording], target: Path) -> int:
-    """Writes recordings of one task as one dataset.
+def camera_key(view: int = 0) -> str:
+    """The key of a camera's pictures; every view but the first has its number."""
+    return f"observation.images.front{f'_{view + 1}' if view else ''}"
+
+
+def require_new(target: Path) -> None:
+    """Refuses to write a dataset where it cannot be.
+
+    Raises:
+        UserError: `target` exists, or a library is missing.
+    """
+    require_extra("writing datasets", "dataset", "pyarrow", "av")
+    if target.exists():
+        raise UserError(f"{target}: is there already; a dataset wants a new directory")
+
+
+def write_dataset(target: Path, head: DatasetHead, episodes: Iterable[DatasetEpisode]) -> int:
+    """Writes a dataset of one task.
 
     Args:
-        recordings: of equal rate, picture and actions.
         target: a new directory.
+        head: of all episodes.
+        episodes: at least one; each is asked for when the one before it is written.
 
     Returns:
         Episodes written.
 
     Raises:
-        UserError: `target` exists, the recordings do not go together or are empty, or a library is missing.
+        UserError: `target` exists, there is no episode, or a library is missing.
     """
-    require_extra("writing datasets", "dataset", "pyarrow", "av")
-    if target.exists():
-        raise UserError(f"{target}: is there already; a dataset wants a new directory")
-    head = recordings[0].head
-    for other in recordings[1:]:
-        for name in ("task", "rate_hz", "image_shape", "action_names"):
-            if other.head[name] != head[name]:
-                raise UserError(f"{other.path}: has {name} {other.head[name]}; {recordings[0].path} has {head[name]}")
-    episodes = [_episode(each, index, head["rate_hz"]) for index, each in enumerate(_all(recordings))]
-    if not episodes:
-        raise UserError(f"{recordings[0].path}: the recording has no episode")
-    _number(episodes)
-    with new_directory(target) as directory:
-        for part in ("meta/episodes/chunk-000", "data/chunk-000", f"videos/{CAMERA}/chunk-000"):
+    require_new(target)
+    coming = iter(episodes)
+    first = next(coming, None)
+    if first is None:
+        raise UserError(f"{target}: there is no episode to write")
+    with new_directory(target) as directory, contextlib.ExitStack() as closed:
+        for part in ("meta/episodes/chunk-000", "data/chunk-000", *(f"videos/{key}/chunk-000" for key in head.cameras)):
             (directory / part).mkdir(parents=True)
-        video = _VIDEO.format(video_key=CAMERA, chunk_index=0, file_index=0)
-        write_mp4(directory / video, (image for each in episodes for image in each.images), head["rate_hz"])
-        _write_rows(directory, episodes)
-        _write_tasks(directory, head["task"])
-        _write_episodes(directory, episodes, head["task"], head["rate_hz"])
-        write_json(directory / "meta" / "stats.json", _statistics(episodes))
-        write_json(directory / "meta" / "info.json", _info(episodes, dict(head)))
-        lines = (json.dumps({"episode_index": index, **each.about}) for index, each in enumerate(episodes))
-        (directory / "meta" / "twist_episodes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return len(episodes)
+        videos = {
+            key: closed.enter_context(
+                VideoWriter(directory / _VIDEO.format(video_key=key, chunk_index=0, file_index=0), head.fps)
+            )
+            for key in head.cameras
+        }
+        rows = closed.enter_context(_Rows(directory / _DATA.format(chunk_index=0, file_index=0)))
+        statistics: dict[str, _Statistics] = {}
+        lines = closed.enter_context((directory / "meta" / "twist_episodes.jsonl").open("w", encoding="utf-8"))
+        lengths: list[int] = []
+        for episode in itertools.chain([first], coming):
+            columns = _numbered(episode, len(lengths), sum(lengths), head.fps)
+            rows.write(columns)
+            for name, values in columns.items():
+                statistics.setdefault(name, _Statistics((-1,))).take(values.reshape(len(values), -1), len(values))
+            for key, video in videos.items():
+                images = episode.images[key]
+                statistics.setdefault(key, _Statistics((3, 1, 1))).take(images.reshape(-1, 3) / 255.0, len(images))
+                for image in images:
+                    video.add(image)
+            lines.write(json.dumps({"episode_index": len(lengths), **episode.about}) + "\n")
+            lengths.append(episode.rows)
+        _write_tasks(directory, head.task)
+        _write_episodes(directory, lengths, head)
+        write_json(directory / "meta" / "stats.json", {name: each.as_json() for name, each in statistics.items()})
+        write_json(directory / "meta" / "info.json", _info(lengths, columns, head))
+    return len(lengths)
 
 
-def _all(recordings: Sequence[Recording]) -> Iterator[RecordedEpisode]:
-    for recording in recordings:
-        yield from recording.episodes()
-
-
-def _episode(recorded: RecordedEpisode, index: int, fps: int) -> _Episode:
-    ticks, count = recorded.ticks, len(recorded.ticks)
-    after = [*(tick["facts"] for tick in ticks[1:]), recorded.end.get("facts", {})]
-    last = np.arange(count) == count - 1
-    columns: Columns = {
-        "observation.state": np.array([[*tick["joints"], tick["opening"]] for tick in ticks], np.float32),
-        "observation.surprise": np.array([tick.get("surprise", np.nan) for tick in ticks], np.float32),
-        "action": np.array([tick["action"] for tick in ticks], np.float32),
-        "action.target": np.array([tick["target"] for tick in ticks], np.float32),
-        "next.reward": np.array([facts.get("reward", 0.0) for facts in after], np.float32),
-        "next.done": last,
-        "next.success": np.array([bool(facts.get("success", False)) for facts in after]),
-        "complementary_info.is_intervention": np.array([tick["driver"] == "person" for tick in ticks]),
+def _numbered(episode: DatasetEpisode, index: int, first: int, fps: int) -> Columns:
+    """An episode's columns with those that every dataset has."""
+    count = episode.rows
+    return {
+        **episode.columns,
         "episode_index": np.full(count, index, np.int64),
         "frame_index": np.arange(count, dtype=np.int64),
         "timestamp": (np.arange(count) / fps).astype(np.float32),
         "task_index": np.zeros(count, np.int64),
+        "index": np.arange(first, first + count, dtype=np.int64),
     }
-    about = {**recorded.about, "stopped": recorded.end.get("stopped"), "complete": bool(recorded.end)}
-    return _Episode(columns, recorded.images, about)
 
 
-def _number(episodes: Sequence[_Episode]) -> None:
-    first = 0
-    for each in episodes:
-        count = len(each.images)
-        each.columns["index"] = np.arange(first, first + count, dtype=np.int64)
-        first += count
+class _Rows:
+    """The file of all rows, a row group per episode; a context manager."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._writer: Any = None
+
+    def write(self, columns: Columns) -> None:
+        from pyarrow import parquet
+
+        table = _table(columns)
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, table.schema, compression="snappy")
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def __enter__(self) -> _Rows:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
 
-def _write_rows(directory: Path, episodes: Sequence[_Episode]) -> None:
-    from pyarrow import parquet
-
-    schema = None
-    writer = None
-    file = directory / _DATA.format(chunk_index=0, file_index=0)
-    try:
-        for each in episodes:
-            table = _table(each.columns, schema)
-            schema = table.schema
-            if writer is None:
-                writer = parquet.ParquetWriter(file, schema, compression="snappy")
-            writer.write_table(table, row_group_size=len(each.images))
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _table(columns: Columns, schema: pyarrow.Schema | None) -> pyarrow.Table:
+def _table(columns: Columns) -> pyarrow.Table:
     import pyarrow as pa
 
-    arrays = {
-        name: pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-        if values.ndim == 2
-        else pa.array(values)
-        for name, values in columns.items()
-    }
-    return pa.table(arrays, schema=schema)
+    return pa.table(
+        {
+            name: pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+            if values.ndim == 2
+            else pa.array(values)
+            for name, values in columns.items()
+        }
+    )
 
 
 def _write_tasks(directory: Path, task: str) -> None:
@@ -185,93 +227,109 @@ def _sentence(task: str) -> str:
     return _SENTENCES.get(task, task)
 
 
-def _write_episodes(directory: Path, episodes: Sequence[_Episode], task: str, fps: int) -> None:
+def _write_episodes(directory: Path, lengths: Sequence[int], head: DatasetHead) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    lengths = [len(each.images) for each in episodes]
     ends = np.cumsum(lengths)
     starts = ends - lengths
     zeros = np.zeros(len(lengths), np.int64)
-    table = pa.table(
-        {
-            "episode_index": pa.array(np.arange(len(lengths), dtype=np.int64)),
-            "tasks": pa.array([[_sentence(task)]] * len(lengths), pa.list_(pa.string())),
-            "length": pa.array(np.array(lengths, np.int64)),
-            "data/chunk_index": pa.array(zeros),
-            "data/file_index": pa.array(zeros),
-            "dataset_from_index": pa.array(starts.astype(np.int64)),
-            "dataset_to_index": pa.array(ends.astype(np.int64)),
-            f"videos/{CAMERA}/chunk_index": pa.array(zeros),
-            f"videos/{CAMERA}/file_index": pa.array(zeros),
-            f"videos/{CAMERA}/from_timestamp": pa.array(starts / fps),
-            f"videos/{CAMERA}/to_timestamp": pa.array(ends / fps),
-            "meta/episodes/chunk_index": pa.array(zeros),
-            "meta/episodes/file_index": pa.array(zeros),
-        }
-    )
-    parquet.write_table(table, directory / _EPISODES, compression="snappy")
-
-
-def _statistics(episodes: Sequence[_Episode]) -> dict[str, Any]:
-    found = {}
-    for name in episodes[0].columns:
-        values = np.concatenate([each.columns[name] for each in episodes]).astype(np.float64)
-        found[name] = _described(values.reshape(len(values), -1), (-1,))
-    pixels = np.concatenate([each.images for each in episodes]).reshape(-1, 3) / 255.0
-    frames = sum(len(each.images) for each in episodes)
-    found[CAMERA] = {**_described(pixels, (3, 1, 1)), "count": [frames]}
-    return found
-
-
-def _described(values: NDArray[np.float64], shape: tuple[int, ...]) -> dict[str, Any]:
-    known = values[np.isfinite(values).all(-1)]
-    known = known if len(known) else np.zeros((1, values.shape[1]))
-    ends = {"min": known.min(0), "max": known.max(0), "mean": known.mean(0), "std": known.std(0)}
-    return {**{name: value.reshape(shape).tolist() for name, value in ends.items()}, "count": [len(values)]}
-
-
-def _info(episodes: Sequence[_Episode], head: dict[str, Any]) -> dict[str, Any]:
-    names: dict[str, list[str] | None] = {
-        "observation.state": [*_JOINTS, "opening_m"],
-        "action": list(head["action_names"]),
-        "action.target": _TARGET,
+    columns = {
+        "episode_index": pa.array(np.arange(len(lengths), dtype=np.int64)),
+        "tasks": pa.array([[_sentence(head.task)]] * len(lengths), pa.list_(pa.string())),
+        "length": pa.array(np.array(lengths, np.int64)),
+        "data/chunk_index": pa.array(zeros),
+        "data/file_index": pa.array(zeros),
+        "dataset_from_index": pa.array(starts.astype(np.int64)),
+        "dataset_to_index": pa.array(ends.astype(np.int64)),
     }
+    for key in head.cameras:
+        columns |= {
+            f"videos/{key}/chunk_index": pa.array(zeros),
+            f"videos/{key}/file_index": pa.array(zeros),
+            f"videos/{key}/from_timestamp": pa.array(starts / head.fps),
+            f"videos/{key}/to_timestamp": pa.array(ends / head.fps),
+        }
+    columns |= {"meta/episodes/chunk_index": pa.array(zeros), "meta/episodes/file_index": pa.array(zeros)}
+    parquet.write_table(pa.table(columns), directory / _EPISODES, compression="snappy")
+
+
+@dataclass
+class _Statistics:
+    """Of one feature, as its values come; rows with a value that is not finite count, and nothing else of them does.
+
+    Attributes:
+        shape: in which the feature's numbers are written.
+    """
+
+    shape: tuple[int, ...]
+    rows: int = 0
+    known: int = 0
+    least: NDArray[np.float64] = field(default_factory=lambda: np.array(np.inf))
+    most: NDArray[np.float64] = field(default_factory=lambda: np.array(-np.inf))
+    total: NDArray[np.float64] = field(default_factory=lambda: np.array(0.0))
+    squares: NDArray[np.float64] = field(default_factory=lambda: np.array(0.0))
+
+    def take(self, values: NDArray[Any], rows: int) -> None:
+        """Takes in values [N, D] of so many rows."""
+        self.rows += rows
+        exact = values.astype(np.float64)
+        exact = exact[np.isfinite(exact).all(-1)]
+        if not len(exact):
+            exact = np.zeros((0, values.shape[1]))
+        self.known += len(exact)
+        self.least = np.minimum(self.least, exact.min(0, initial=np.inf))
+        self.most = np.maximum(self.most, exact.max(0, initial=-np.inf))
+        self.total = self.total + exact.sum(0)
+        self.squares = self.squares + np.square(exact).sum(0)
+
+    def as_json(self) -> dict[str, Any]:
+        """As meta/stats.json has it; zeros where nothing is known."""
+        count = max(1, self.known)
+        mean = self.total / count
+        least, most = (self.least, self.most) if self.known else (mean, mean)
+        deviation = np.sqrt(np.maximum(self.squares / count - np.square(mean), 0.0))
+        ends = {"min": least, "max": most, "mean": mean, "std": deviation}
+        return {**{name: value.reshape(self.shape).tolist() for name, value in ends.items()}, "count": [self.rows]}
+
+
+def _info(lengths: Sequence[int], columns: Columns, head: DatasetHead) -> dict[str, Any]:
     features: dict[str, Any] = {
         name: {
             "dtype": "bool" if values.dtype == bool else str(values.dtype),
             "shape": [values.shape[1]] if values.ndim == 2 else [1],
-            "names": names.get(name),
+            "names": list(head.names[name]) if name in head.names else None,
         }
-        for name, values in episodes[0].columns.items()
+        for name, values in columns.items()
     }
-    height, width, channels = head["image_shape"]
-    features[CAMERA] = {
-        "dtype": "video",
-        "shape": [height, width, channels],
-        "names": ["height", "width", "channels"],
-        "info": {
-            "video.height": height,
-            "video.width": width,
-            "video.channels": channels,
-            "video.codec": CODEC,
-            "video.pix_fmt": PIXELS,
-            "video.fps": head["rate_hz"],
-            "video.is_depth_map": False,
-            "has_audio": False,
-        },
-    }
+    height, width, channels = head.image_shape
+    for key in head.cameras:
+        features[key] = {
+            "dtype": "video",
+            "shape": [height, width, channels],
+            "names": ["height", "width", "channels"],
+            "info": {
+                "video.height": height,
+                "video.width": width,
+                "video.channels": channels,
+                "video.codec": CODEC,
+                "video.pix_fmt": PIXELS,
+                "video.fps": head.fps,
+                "video.is_depth_map": False,
+                "has_audio": False,
+            },
+        }
     return {
         "codebase_version": VERSION,
-        "robot_type": f"panda_{head['driver']}",
-        "total_episodes": len(episodes),
-        "total_frames": sum(len(each.images) for each in episodes),
+        "robot_type": head.robot,
+        "total_episodes": len(lengths),
+        "total_frames": sum(lengths),
         "total_tasks": 1,
         "chunks_size": 1000,
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 200,
-        "fps": head["rate_hz"],
-        "splits": {"train": f"0:{len(episodes)}"},
+        "fps": head.fps,
+        "splits": {"train": f"0:{len(lengths)}"},
         "data_path": _DATA,
         "video_path": _VIDEO,
         "features": features,

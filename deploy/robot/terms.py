@@ -125,6 +125,12 @@ def camera_of(name: str, worlds: SimConfig) -> terms.Camera:
     )
 
 
+def action_names(task: str) -> list[str]:
+    """Of the entries of a task's actions."""
+    size = TASKS[task].action_size
+    return [*_AXES[: min(3, size)], *(["opening"] if size > 3 else [])]
+
+
 def _action(task: type[Task], worlds: SimConfig, episodes: Sequence[StudentEpisode]) -> terms.Action:
     step = worlds.max_step_m
     entries = [terms.ActionEntry(axis, "displacement", -step, step) for axis in _AXES[: min(3, task.action_size)]]

@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scripted_arm import ScriptedArm
 
 from deploy.cli import main
-from deploy.robot.runtime.recording import read_recording
+from deploy.robot.runtime import load
+from deploy.robot.runtime.golden import read_trace
+from deploy.robot.runtime.loop import Loop, LoopSettings
+from deploy.robot.runtime.person import Wishes
+from deploy.robot.runtime.recording import Recorder, read_recording
+from deploy.robot.runtime.running import limiter_of
 from sim.seeds import evaluation_seed
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install -e '.[dataset]'")
@@ -133,6 +139,27 @@ def test_seed_and_draw_of_each_episode_are_kept(dataset: Path) -> None:
     lines = [json.loads(line) for line in (dataset / "meta/twist_episodes.jsonl").read_text().splitlines()]
     assert [line["seed"] for line in lines] == [evaluation_seed(5, k) for k in range(EPISODES)]
     assert all(line["randomisation"]["visual"] and line["complete"] for line in lines)
+
+
+def test_the_steps_of_a_person_are_marked(made: Path, tmp_path: Path) -> None:
+    """Taken over at the third step, handed back at the fifth."""
+    policy, taken = load(made), np.array([1.0, 0.0, 0.0], np.float32)
+    arm = ScriptedArm(read_trace(made)["image"][:STEPS])
+
+    class Corrector:
+        calls = -1
+
+        def wishes(self) -> Wishes:
+            self.calls += 1
+            return Wishes(action=taken if 2 <= self.calls < 4 else None)
+
+    settings = LoopSettings(surprise_stop=False)
+    with Recorder(tmp_path / "r", policy.contract, policy.manifest.sha256, "scripted") as recorder:
+        Loop(policy, arm, limiter_of(policy.contract, "fr3"), settings, Corrector(), recorder).run_episode()
+    assert main(["dataset", str(tmp_path / "r"), str(tmp_path / "d")]) == 0
+    rows = parquet.read_table(tmp_path / "d/data/chunk-000/file-000.parquet").to_pydict()
+    assert [k for k, marked in enumerate(rows["complementary_info.is_intervention"]) if marked] == [2, 3]
+    assert rows["action"][2] == rows["action"][3] == taken.tolist()
 
 
 def test_a_run_writes_it_at_its_end(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
