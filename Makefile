@@ -27,7 +27,7 @@ PACKAGES := actors learner replay sim deploy
 DISTRIBUTED := tests/test_faults.py tests/test_secrets.py tests/deploy/training/test_redis_url.py \
   tests/replay/test_replay_access.py tests/replay/test_replay_cluster.py tests/replay/test_replay_tls.py
 
-.PHONY: help demo test test-cluster test-franka lint format types imports schema ci lock clean
+.PHONY: help demo test test-cluster test-franka test-lerobot lint format types imports schema ci lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -45,6 +45,12 @@ test-cluster: .venv/installed-dev ## several hosts, faults, autoscaler, jobs, Re
 test-franka: .venv/installed-dev ## the driver of a Franka arm over its protocol, against a simulated FR3
 	$(PIP_INSTALL) -e ".[dev,franka]"
 	$(BIN)/pytest tests/deploy/robot/test_franky_arm.py $(PYTEST_ARGS)
+
+test-lerobot: .venv/installed-dev ## LeRobot's own reader on datasets that are written here; needs python3.12; 5 GB, minutes
+	$(PIP_INSTALL) -e ".[dev,dataset]"
+	test -x .lerobot-venv/bin/python || python3.12 -m venv .lerobot-venv
+	.lerobot-venv/bin/pip install --quiet --disable-pip-version-check $(PIP_ARGS) "lerobot[dataset]==0.6.1"
+	LEROBOT_PYTHON=$(CURDIR)/.lerobot-venv/bin/python $(BIN)/pytest tests/deploy/robot/test_lerobot.py $(PYTEST_ARGS)
 
 lint: .venv/installed-dev ## style, and whether the formatter would change anything
 	$(BIN)/ruff check .
@@ -74,7 +80,7 @@ lock: ## resolve the newest versions that pyproject.toml allows, and pin them in
 	rm -rf .lock-venv
 
 clean: ## remove the environment, caches and build leftovers, but no run
-	rm -rf .venv .lock-venv build dist *.egg-info .coverage htmlcov .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .lock-venv .lerobot-venv build dist *.egg-info .coverage htmlcov .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One pip call each: the second finds the first's packages in place. The stamp is made last, so a broken install is done again.
