@@ -5,26 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from .arm import ArmError
 from .refusals import BundleError, UsageError
 from .running import Drivers, add_arguments, add_qualify_arguments, franky, qualified, replay, run
-from .verification import verify
+from .verification import add_verify_arguments, verified
 
 
 def main(arguments: list[str]) -> int:
     """Runs one command; 0 done, 1 the bundle or the robot is not as it should be."""
     parser = argparse.ArgumentParser("twist_runtime", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("verify", help="check a bundle").add_argument("bundle", metavar="BUNDLE", type=Path)
+    add_verify_arguments(commands.add_parser("verify", help="check a bundle"))
     drivers: Drivers = {"replay": replay, "franky": franky}
     add_arguments(commands.add_parser("run", help="run it on a robot"), sorted(drivers))
     add_qualify_arguments(commands.add_parser("qualify", help="whether a robot and a bundle go together"))
     given, passed = parser.parse_args(arguments), True
     try:
         if given.command == "verify":
-            lines = verify(given.bundle)
+            lines = verified(given)
         elif given.command == "qualify":
             found = qualified(given)
             lines, passed = found.lines(), not found.faults

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arm import ArmError, Observation, Target
+from .arm import ArmError, Clock, Observation, Target
 from .contract import Contract
 from .golden import read_trace
 from .kinematics import joints_at
@@ -44,10 +44,10 @@ class ReplayClock:
 class ReplayArm:
     """Implements `arm.Robot`; after the last episode comes the first again."""
 
-    def __init__(self, episodes: Sequence[_Shown], period_s: float) -> None:
+    def __init__(self, episodes: Sequence[_Shown], period_s: float, clock: Clock | None = None) -> None:
         self._episodes, self._period = episodes, period_s
         self._next, self._begun = 0, 0.0
-        self.clock = ReplayClock()
+        self.clock: Clock = clock or ReplayClock()
         self.commands: list[Target] = []
 
     @classmethod
@@ -69,8 +69,8 @@ class ReplayArm:
         return cls(shown, 1.0 / recording.rate_hz)
 
     @classmethod
-    def of_golden_trace(cls, bundle: Path, contract: Contract) -> ReplayArm:
-        """A bundle's golden trace."""
+    def of_golden_trace(cls, bundle: Path, contract: Contract, clock: Clock | None = None) -> ReplayArm:
+        """A bundle's golden trace, by default on a clock that runs only while somebody waits."""
         trace, terms = read_trace(bundle), contract.action
         starts = np.flatnonzero(trace["reset"])
         shown = []
@@ -79,7 +79,7 @@ class ReplayArm:
             joints = [joints_at((x, y, z)) for x, y, z in places]
             openings, ages = [terms.start_opening_m] * len(places), [0.0] * len(places)
             shown.append(_Shown({"replayed": "golden trace"}, trace["image"][first:last], joints, openings, ages))
-        return cls(shown, terms.period_s)
+        return cls(shown, terms.period_s, clock)
 
     @property
     def lengths(self) -> list[int]:

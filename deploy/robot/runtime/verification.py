@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from .golden import TOLERANCE, compare, read_trace
 from .policy import Policy, load
-from .refusals import BundleError
+from .refusals import BundleError, UsageError
+from .soak import soak
 
 _TIMED_STEPS = 1_000
 
@@ -37,6 +39,28 @@ class StepTimes:
     def max_s(self) -> float:
         """The longest."""
         return max(self.taken_s)
+
+
+def add_verify_arguments(parser: argparse.ArgumentParser, place: Callable[[str], Path] = Path) -> None:
+    """What `verify` takes, here and in a bundle; `place` reads paths."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=place, help="a directory that `twist export` wrote")
+    parser.add_argument("--loop", metavar="S", type=float, default=0.0, help="also run the loop for so many seconds")
+    parser.add_argument("--rate", metavar="HZ", type=int, help="of --loop (default: the contract's)")
+
+
+def verified(given: argparse.Namespace) -> Iterator[str]:
+    """Verifies what was asked for; see `verify` and `soak`.
+
+    Raises:
+        BundleError: the first thing that does not hold.
+        UsageError: an argument has a value that is not allowed.
+    """
+    if not given.loop >= 0 or (given.rate is not None and not 1 <= given.rate <= 1000):
+        raise UsageError(f"--loop is {given.loop}, --rate is {given.rate}; allowed are at least 0, and 1 to 1000")
+    yield from verify(given.bundle)
+    if given.loop > 0:
+        policy = load(given.bundle)
+        yield from soak(policy, given.bundle, given.loop, given.rate or policy.contract.action.rate_hz).lines()
 
 
 def verify(bundle: str | Path) -> Iterator[str]:

@@ -112,6 +112,13 @@ def test_verify_says_what_holds_a_line_each(made: Path, capsys: pytest.CaptureFi
     assert [line.partition(":")[0] for line in lines] == ["hashes", "contract", "golden trace", "step"]
 
 
+def test_the_loop_may_be_run_in_real_time(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(made), "--loop", "0.5", "--rate", "40"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("loop: 32 periods at 40 Hz, ")
+    assert main(["verify", str(made), "--loop", "1", "--rate", "0"]) == 2
+    assert capsys.readouterr().err == ("twist: --loop is 1.0, --rate is 0; allowed are at least 0, and 1 to 1000\n")
+
+
 @pytest.mark.parametrize("name", ["reach.yaml", "policy.onnx", "golden_trace.npz", "twist_runtime/policy.py"])
 def test_a_flipped_byte_anywhere_is_one_line(bundle: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     content = bytearray((bundle / name).read_bytes())
