@@ -14,11 +14,13 @@ import yaml
 from deploy.cli import main
 from deploy.errors import UserError
 from deploy.robot.export import export
-from deploy.robot.runtime import load
+from deploy.robot.runtime import load, verification
 from deploy.robot.runtime.contract import read_contract
 from deploy.robot.runtime.golden import TOLERANCE, compare, read_trace
 from deploy.runs.policy_source import find_policy
 from sim.tasks import TASKS
+
+REALLY_TIMED = verification.timed
 
 FILES = {
     *("reach.yaml", "reach_initial_values.safetensors", "policy.onnx"),
@@ -110,6 +112,15 @@ def test_verify_says_what_holds_a_line_each(made: Path, capsys: pytest.CaptureFi
     assert main(["verify", str(made)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["hashes", "contract", "golden trace", "step"]
+
+
+def test_steps_are_timed_as_the_loop_takes_them(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "_TIMED_STEPS", 20)
+    policy = load(made)
+    taken = REALLY_TIMED(policy, read_trace(made)["image"])
+    assert len(taken.taken_s) == 20
+    assert 0 < taken.p50_s <= taken.p99_s <= taken.max_s
+    assert taken.period_s == policy.contract.action.period_s
 
 
 def test_the_loop_may_be_run_in_real_time(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from deploy.cli import main
-from deploy.robot.runtime import load
+from deploy.robot.runtime import load, qualification
 from deploy.robot.runtime.qualification import require_qualified
 from deploy.robot.runtime.refusals import UsageError
+from deploy.robot.runtime.verification import StepTimes
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,17 @@ def test_a_moved_arm_is_a_fault(bundle: Path, recording: Path, tmp_path: Path) -
     assert "disagreement" in json.loads((bundle / "qualification.json").read_text())["faults"][0]
     with pytest.raises(UsageError, match="it did not pass: "):
         require_qualified(bundle, load(bundle), "bench-2")
+
+
+def test_a_machine_that_is_too_slow_is_a_fault(
+    bundle: Path, recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = StepTimes((0.001,) * 90 + (0.2,) * 10, 0.1)
+    monkeypatch.setattr(qualification, "timed", lambda policy, images: slow)
+    assert qualify(bundle, recording) == 1
+    assert "fault: a step takes 200.0 ms (p99)" in capsys.readouterr().out.splitlines()
+    histogram = json.loads((bundle / "qualification.json").read_text())["step_histogram"]
+    assert (histogram[0], histogram[-1], sum(histogram)) == (90, 10, 100)
 
 
 def test_what_is_no_recording_is_one_line(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
