@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.process.extras import require_extra
-
-if TYPE_CHECKING:
-    import av.container
 
 CODEC = "h264"
 PIXELS = "yuv420p"
@@ -40,9 +37,9 @@ class VideoWriter:
         import av
 
         self._av: Any = av
-        self._container: av.container.OutputContainer = av.open(str(file), "w")
+        self._container: Any = av.open(str(file), "w")
         self._rate = frames_per_second
-        self._stream: av.VideoStream | None = None
+        self._stream: Any = None
         self.count = 0
 
     def add(self, given: NDArray[np.uint8]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +128,7 @@ def _read(store: ReplayStore, episode: ReplayedEpisode) -> DatasetEpisode | None
         return None
     parts = [(chunks[name], rows) for name, rows in episode.parts]
 
-    def rows_of(name: str) -> NDArray[np.float32]:
+    def rows_of(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(chunk, name)[rows] for chunk, rows in parts])
 
     state, action = rows_of("state"), rows_of("action")
