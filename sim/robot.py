@@ -8,6 +8,7 @@ the arm: nothing drifts, and a picture of the arm tells where the gripper is.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,10 +127,13 @@ class Panda:
         """Put the gripper in place at rest (metres)."""
         self._engine.set_joints(self.body, self._joints, self.joint_targets(position, opening))
 
+    def set_posture(self, arm: Sequence[float], opening: float) -> None:
+        """Put all joints in place at rest: seven angles (radians), and the fingers so far apart (metres)."""
+        self._engine.set_joints(self.body, self._joints, [*arm, *_fingers_at(opening)])
+
     def joint_targets(self, position: Vector, opening: float) -> list[float]:
         """Return the positions of all nine joints for a gripper position and opening (metres)."""
-        finger = min(max(opening / 2, 0.0), FINGER_TRAVEL_M)
-        return [*inverse_kinematics(position), finger, finger]
+        return [*inverse_kinematics(position), *_fingers_at(opening)]
 
     def drive(self, targets: list[float]) -> None:
         """Set the motors' targets for the next physics step, as from `joint_targets`."""
@@ -140,3 +144,8 @@ class Panda:
         motion = self._engine.motion(self.body, self._grasp_link)
         opening = sum(self._engine.joint_positions(self.body, self._joints[-2:]))
         return GripperState(motion.position, motion.velocity, opening)
+
+
+def _fingers_at(opening: float) -> list[float]:
+    """Return the positions of both fingers (metres) that are so far apart."""
+    return [min(max(opening / 2, 0.0), FINGER_TRAVEL_M)] * 2
