@@ -6,6 +6,7 @@ from functools import partial
 
 from actors.plan import WorkerPlan
 from deploy.settings.config import RunConfig
+from learner.methods import METHODS
 from learner.process import LearnerPlan, limiter_plans
 from replay.credits import RowCredits
 from replay.limiter import LimiterPlan, read_balances
@@ -33,8 +34,13 @@ def worker_plan(config: RunConfig, run_id: str) -> WorkerPlan:
 
 def holding_plans(config: RunConfig) -> tuple[LimiterPlan, ...]:
     """Of the loops that actors may not be far ahead of: not of a student that may lag or has not begun yet."""
-    teacher, student = limiter_plans(config.learner, config.training.prefill_rows)
-    return (teacher,) if config.student_waits or config.learner.student_may_lag else (teacher, student)
+    plans = METHODS[config.learner.method].plans(config.learner)
+    limiters = limiter_plans(config.learner, config.training.prefill_rows)
+    return tuple(
+        limiter
+        for limiter, plan in zip(limiters, plans, strict=True)
+        if not (plan.may_lag or (plan.part.follows and config.student_waits))
+    )
 
 
 def row_credits(config: RunConfig, spec: StreamSpec, store: ReplayStore) -> RowCredits:

@@ -29,10 +29,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from actors.rollout_stats import EpisodeResult, RolloutStats
-from learner.process import LearnerStatus
+from learner.process import LearnerStatus, PartStatus
 from deploy.process.scratch import scratch
 from deploy.training.monitor import RunMonitor
-from deploy.reporting.progress import ProgressDisplay
+from deploy.reporting.progress import Goals, ProgressDisplay
 from deploy.training.prometheus import GAUGES, PrometheusMetrics
 from deploy.training.ray_session import ray_session
 from deploy.reporting.metrics import MetricsWriter
@@ -46,8 +46,9 @@ def losses(loop):
 episodes = tuple(EpisodeResult(driver, "train", 0, 50, 12.5, True, 1) for driver in ("teacher", "student"))
 rollout = RolloutStats("actor0", 0, 100, 98, episodes, 3, (), 1.0, 4.0, 1, 500.0, 0)
 loops = [LoopReport(10, losses(name), 1.0, 4.0, 7.0) for name in ("teacher", "student")]
-status = LearnerStatus(*loops, 30, 20, 4.0, 2.0, False, True, "")
-display = ProgressDisplay("reach", env_steps=1000, student_updates=30, stream=io.StringIO())
+teacher, student = PartStatus(loops[0], 30, 4.0, False, True), PartStatus(loops[1], 20, 2.0, False, True)
+status = LearnerStatus({"teacher": teacher, "student": student})
+display = ProgressDisplay("reach", Goals(1000, {"teacher": None, "student": 30}), stream=io.StringIO())
 with scratch() as place, ray_session("cluster", place):
     monitor = RunMonitor(
         MetricsWriter(Path(sys.argv[1])),
@@ -55,6 +56,7 @@ with scratch() as place, ray_session("cluster", place):
         lambda crash: None,
         wall_seconds=0.0,
         env_steps=0,
+        drivers=("teacher", "student"),
         stalled_seconds=1.0,
         exported=PrometheusMetrics("reach", "4f1c"),
     )

@@ -16,7 +16,7 @@ import pytest
 from training_here import train_here
 
 from deploy.reporting.metrics import MetricsWriter, read_metrics
-from deploy.reporting.progress import ProgressDisplay
+from deploy.reporting.progress import Goals, ProgressDisplay
 from deploy.training.monitor import RunMonitor
 from deploy.training.prometheus import (
     COUNTERS,
@@ -163,17 +163,19 @@ def test_redis_is_away_until_it_is_back(made: dict[str, Recorded]) -> None:
 
 def test_the_monitor_tells_prometheus_what_it_writes(tmp_path: Path, made: dict[str, Recorded]) -> None:
     from learner.loops import LoopReport
-    from learner.process import LearnerStatus
+    from learner.process import LearnerStatus, PartStatus
 
     loop = LoopReport(updates=10, metrics={"loss_state": 0.5}, waited_seconds=1.0, seconds=4.0, staleness=7.0)
-    status = LearnerStatus(loop, loop, 30, 20, 4.0, 2.0, False, True, "")
+    parts = {"teacher": (30, 4.0), "student": (20, 2.0)}
+    status = LearnerStatus({name: PartStatus(loop, *told, False, True) for name, told in parts.items()})
     writer = MetricsWriter(tmp_path / "metrics.jsonl")
     monitor = RunMonitor(
         writer,
-        ProgressDisplay("reach", env_steps=100, student_updates=30, stream=io.StringIO()),
+        ProgressDisplay("reach", Goals(100, dict.fromkeys(parts)), stream=io.StringIO()),
         lambda crash: None,
         wall_seconds=0.0,
         env_steps=0,
+        drivers=parts,
         exported=PrometheusMetrics("reach", "4f1c"),
     )
     monitor.line(500, status, {"rows": 520.0, "bytes": 1e6}, running=2)
