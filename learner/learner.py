@@ -1,4 +1,4 @@
-"""The learner: owns its method's parts and their optimisers; one call per update; knows no replay, no thread, no Ray."""
+"""The learner: owns its method's parts and their optimisers; one call an update; knows no replay, no thread, no Ray."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     image -> CNN -> RSSM -> image (as Dreamer does), or the privileged state; reward; continue ──> policy in imagination
 
 Methods: `dreamer_dr` in randomised worlds, `dreamer_no_dr` in worlds of one look, `dreamer_state_recon` in randomised
-ones with the state rebuilt. They have the settings of the teacher: `learner.teacher`, `learner.behaviour`, and the channels of
-`learner.student`.
+ones with the state rebuilt. They have the settings of the teacher, `learner.teacher` and `learner.behaviour`, and the
+channels of `learner.student`.
 """
 
 from __future__ import annotations

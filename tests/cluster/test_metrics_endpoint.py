@@ -17,6 +17,7 @@ from private_head import PrivateHead
 from running import CHECKOUT
 
 from deploy.training.prometheus import COUNTERS, EVENT_TAGS, EXPORTED_EVENTS, GAUGES, TAGS, exported_name
+from learner.methods import METHODS, PARTS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -106,9 +107,14 @@ def samples(head: PrivateHead) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 
 def asked_for() -> set[str]:
-    """Metrics in the dashboard."""
+    """Metrics in the dashboard that a run of twist has."""
     text = (CHECKOUT / "deploy" / "cluster" / "grafana.json").read_text(encoding="utf-8")
-    return set(re.findall(r"\bray_twist_\w+", text))
+    return {name for name in re.findall(r"\bray_twist_\w+", text) if of_twist(name)}
+
+
+def of_twist(name: str) -> bool:
+    others = {*PARTS} - {part.name for part in METHODS["twist"].parts}
+    return not others & {*re.split("[/_]", name)}
 
 
 def test_all_that_the_dashboard_asks_for_is_there_with_its_labels(tmp_path: Path) -> None:
@@ -126,7 +132,7 @@ def test_all_that_the_dashboard_asks_for_is_there_with_its_labels(tmp_path: Path
         assert (labels["task"], labels["run_id"]) == ("reach", "4f1c")
         assert set(EVENT_TAGS if name == EXPORTED_EVENTS else TAGS) <= set(labels)
         assert value >= 0.0
-    assert set(found) == {EXPORTED_EVENTS, *map(exported_name, (*COUNTERS, *GAUGES))}
+    assert set(found) == {EXPORTED_EVENTS, *map(exported_name, filter(of_twist, (*COUNTERS, *GAUGES)))}
     counted = {(labels["event"], labels["cause"]): value for labels, value in found[EXPORTED_EVENTS]}
     assert counted == {("actor_restart", "died"): 1.0, ("environment_crash", ""): 3.0}
     values = {name: found[exported_name(name)][0][1] for name in ("env_steps", "wait/teacher", "actors/running")}

@@ -27,6 +27,7 @@ from deploy.training.prometheus import (
     PrometheusMetrics,
     exported_name,
 )
+from learner.methods import METHODS, PARTS
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DASHBOARD = json.loads((CHECKOUT / "deploy" / "cluster" / "grafana.json").read_text(encoding="utf-8"))
@@ -134,8 +135,7 @@ def test_names_end_as_prometheus_has_it() -> None:
     shares = {key for key, text in GAUGES.items() if text.endswith("0 to 1")}
     assert so_far <= set(COUNTERS)
     assert {key for key in GAUGES if exported_name(key).endswith("_ratio")} - shares == {
-        "teacher/replay_ratio",
-        "student/replay_ratio",
+        f"{part}/replay_ratio" for part in PARTS
     }
     assert all(exported_name(key).endswith("_ratio") for key in shares)
 
@@ -198,7 +198,10 @@ def test_every_metric_is_something_that_a_run_writes(tmp_path: Path) -> None:
     # The smallest run's policies drive no episode to its end.
     driven = {f"actors/{what}_{driver}" for what in ("success", "return") for driver in ("teacher", "student")}
     assert "actors/success_random" in written
-    assert set(KEYS) - {"env_steps", "replay/away"} - driven <= written
+    others = {*PARTS} - {part.name for part in METHODS["twist"].parts}
+    of_others = {key for key in KEYS if others & {*re.split("[/_]", key)}}
+    assert set(KEYS) - {"env_steps", "replay/away"} - driven - of_others <= written
+    assert len(of_others) == 7 * len(others)
 
 
 def test_ray_is_not_imported_for_it() -> None:
