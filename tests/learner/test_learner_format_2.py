@@ -13,8 +13,8 @@ import torch
 from tiny_learner import SPEC, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint, student, teacher
-from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState
+from learner.methods.twist import TwistPolicy
 
 HERE = Path(__file__).parent / "format_2"
 SMALL: dict[str, Any] = {
@@ -32,7 +32,7 @@ def state() -> LearnerState:
 
 def test_a_policy_of_format_2_acts_as_it_did(state: LearnerState) -> None:
     assert state.document["format"] == 2
-    acting = ActingPolicy(SPEC, tiny_config(**SMALL))
+    acting = TwistPolicy(SPEC, tiny_config(**SMALL))
     checkpoint.load_acting(acting, state.weights, state.document)
     batch, carry = tiny_batch(9), acting.initial(2)
     for t, expected in enumerate(state.document["actions"]):
