@@ -23,7 +23,7 @@ COMMANDS = {
     "eval": ("RUN", "success of a trained policy, in training or in unseen visual worlds"),
     "pack": ("RUN DIR", "what a finished run needs to act, in one small directory"),
     "curve": ("RUN", "success of a run's snapshots over time and steps"),
-    "factors": ("RUN", "where it fails: success with colours, textures, light, ... held out one by one"),
+    "factors": ("RUN", "where it fails: success with textures, things, light, ... held out one by one"),
     "render": ("TASK", "a contact sheet of randomised worlds"),
     "doctor": ("", "whether this machine has what is needed"),
     "reproduce": ("FILE", "the episode in which an environment crashed, once more"),
