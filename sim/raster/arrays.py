@@ -149,6 +149,8 @@ class Canvas(NamedTuple):
         values: What is the same all over a triangle, [T, 6].
         known: Whether `values` of a triangle are written, [T].
         shadow: Depths towards the light, larger is nearer to it, [S, S].
+        near_rows: The largest of each window's first row, at the row's first texel, [S, S].
+        far_rows: The smallest of the same, [S, S].
         nearest: The largest of each window of it, at the window's first texel, [S, S].
         farthest: The smallest of the same, [S, S].
         spot: Column, row and depth in the shadow map of each vertex of what casts shadows, [V, 3].
@@ -163,6 +165,8 @@ class Canvas(NamedTuple):
     values: Floats
     known: Bytes
     shadow: Integers
+    near_rows: Integers
+    far_rows: Integers
     nearest: Integers
     farthest: Integers
     spot: Floats

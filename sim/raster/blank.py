@@ -85,6 +85,8 @@ def blank_canvas(geometry: Geometry, casters: Casters, height: int, width: int) 
         values=np.zeros((triangles, VALUE_COLUMNS), np.float32),
         known=np.zeros(triangles, np.uint8),
         shadow=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
+        near_rows=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
+        far_rows=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
         nearest=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
         farthest=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
         spot=np.zeros((len(casters.vertices), 3), np.float32),

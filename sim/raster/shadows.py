@@ -41,7 +41,8 @@ FARTHEST, DEEPEST = np.int32(-(1 << 28)), F(1 << 24)
 NOTHING, FULL = np.int32(0), F(256)
 # Texels that a point looks at each way; nothing is drawn on the map's rim, half as wide.
 WINDOW = 8
-STEPS = (np.uint64(1), np.uint64(2), np.uint64(4))
+K1, K2, K3, K4 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+K5, K6, K7 = np.uint64(5), np.uint64(6), np.uint64(7)
 RIM = F(WINDOW // 2)
 FIRST_OFFSET, WIDEST = F(3.5), F(3.5)
 # How far below the board a point is at least that it shades, and how sharp its edge may be (depth, metres).
@@ -111,27 +112,33 @@ def _draw(spot: Floats, i: int, j: int, k: int, two_sided: int, depth: Integers)
 
 @kernel
 def bound_windows(canvas: Canvas) -> None:
-    """Write into `canvas.nearest` and `farthest` the bounds of every window of the shadow map.
+    """Write into `canvas.nearest` and `farthest` the bounds of every window of the shadow map: of rows, then columns.
 
-    Pairs are compared, then pairs of pairs, and so on, in place.
+    Nothing is written where it is read, for only then a processor compares many texels at once.
     """
-    shadow, nearest, farthest = canvas.shadow, canvas.nearest, canvas.farthest
-    size = np.uint64(shadow.shape[0])
+    shadow, nearest, farthest, near, far = (
+        canvas.shadow,
+        canvas.nearest,
+        canvas.farthest,
+        canvas.near_rows,
+        canvas.far_rows,
+    )
+    size, last = np.uint64(shadow.shape[0]), np.uint64(shadow.shape[0] - WINDOW + 1)
     for y in range(size):
-        for x in range(size):
-            nearest[y, x] = shadow[y, x]
-            farthest[y, x] = shadow[y, x]
-        for step in STEPS:
-            for x in range(size - step):
-                nearest[y, x] = max(nearest[y, x], nearest[y, x + step])
-            for x in range(size - step):
-                farthest[y, x] = min(farthest[y, x], farthest[y, x + step])
-    for step in STEPS:
-        for y in range(size - step):
-            for x in range(size):
-                nearest[y, x] = max(nearest[y, x], nearest[y + step, x])
-            for x in range(size):
-                farthest[y, x] = min(farthest[y, x], farthest[y + step, x])
+        for x in range(last):
+            a, b, c, d = shadow[y, x], shadow[y, x + K1], shadow[y, x + K2], shadow[y, x + K3]
+            e, f, g, h = shadow[y, x + K4], shadow[y, x + K5], shadow[y, x + K6], shadow[y, x + K7]
+            near[y, x] = max(a, b, c, d, e, f, g, h)
+            far[y, x] = min(a, b, c, d, e, f, g, h)
+    for y in range(last):
+        for x in range(last):
+            a, b, c, d = near[y, x], near[y + K1, x], near[y + K2, x], near[y + K3, x]
+            e, f, g, h = near[y + K4, x], near[y + K5, x], near[y + K6, x], near[y + K7, x]
+            nearest[y, x] = max(a, b, c, d, e, f, g, h)
+        for x in range(last):
+            a, b, c, d = far[y, x], far[y + K1, x], far[y + K2, x], far[y + K3, x]
+            e, f, g, h = far[y + K4, x], far[y + K5, x], far[y + K6, x], far[y + K7, x]
+            farthest[y, x] = min(a, b, c, d, e, f, g, h)
 
 
 @inlined
@@ -150,7 +157,7 @@ def lit(shadow: Integers, nearest: Integers, farthest: Integers, u: Any, v: Any,
 
 
 @inlined
-def _lit_softly(shadow: Integers, i: int, j: int, x: Any, y: Any, depth: Any, penumbra: Floats) -> Any:
+def _lit_softly(shadow: Integers, i: Any, j: Any, x: Any, y: Any, depth: Any, penumbra: Floats) -> Any:
     """Return the share of the window at column i and row j that lets light pass to the place (x, y) in it.
 
     How much of the window counts follows from how far away is what stands before the light (Fernando, Percentage-closer
@@ -183,7 +190,7 @@ def _lit_softly(shadow: Integers, i: int, j: int, x: Any, y: Any, depth: Any, pe
 
 
 @inlined
-def _weight(k: int, x: Any, reach: Any) -> Any:
+def _weight(k: Any, x: Any, reach: Any) -> Any:
     """Return how much of the texel `k` of a window lies within reach of the place x in it, of 256."""
     return np.int32(FULL * within(reach - abs(F(np.int32(k)) + HALF - x), ONE))
 

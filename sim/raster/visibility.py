@@ -28,8 +28,9 @@ ZERO, ONE, HALF = F(0), F(1), F(0.5)
 # An edge belongs to both of its triangles, so that rounding leaves no crack between them; the nearer one is seen.
 EDGE = F(-1e-5)
 NEAR_M = F(0.05)
-# Columns of samples up to which a triangle is tested sample by sample: most of a robot's, and a processor's vector.
-NARROW = 16
+# Columns of samples up to which a triangle is tested sample by sample: most of a robot's, and two of a processor's
+# vectors, or one.
+NARROW, NARROWEST = np.uint64(16), np.uint64(8)
 
 
 @kernel
@@ -119,26 +120,31 @@ def _look_at_cut(
 @inlined
 def _fill(near: Floats, seen: Integers, planes: Floats, t: int, left: int, right: int, top: int, bottom: int) -> None:
     """Fill what a triangle covers of its columns and rows: sample by sample where it is narrow, else in spans."""
-    if right - left < NARROW and seen.shape[1] >= NARROW:
-        _fill_narrow(near, seen, planes, t, left, top, bottom)
+    wide = np.int64(seen.shape[1])
+    if right - left < np.int64(NARROWEST) and wide >= np.int64(NARROW):
+        _fill_narrow(near, seen, planes, t, left, top, bottom, NARROWEST)
+    elif right - left < np.int64(NARROW) and wide >= np.int64(NARROW):
+        _fill_narrow(near, seen, planes, t, left, top, bottom, NARROW)
     else:
         _fill_spans(near, seen, planes, t, left, right, top, bottom)
 
 
 @inlined
-def _fill_narrow(near: Floats, seen: Integers, planes: Floats, t: int, left: int, top: int, bottom: int) -> None:
-    """Test `NARROW` samples of each row at once: a number known beforehand and no branch make it a few instructions."""
+def _fill_narrow(
+    near: Floats, seen: Integers, planes: Floats, t: int, left: int, top: int, bottom: int, count: Any
+) -> None:
+    """Test `count` samples of each row at once: a number known beforehand and no branch make it a few instructions."""
     a0, b0, c0 = planes[t, 0], planes[t, 1], planes[t, 2]
     a1, b1, c1 = planes[t, 3], planes[t, 4], planes[t, 5]
     a2, b2, c2 = planes[t, 6], planes[t, 7], planes[t, 8]
     a, number = a0 + a1 + a2, np.int32(t)
-    begin = min(np.uint64(left), np.uint64(seen.shape[1] - NARROW))
+    begin = min(np.uint64(left), np.uint64(seen.shape[1]) - count)
     start = F(np.int32(begin)) + HALF
     for y in range(np.uint64(top), np.uint64(bottom + 1)):
         row = F(np.int32(y)) + HALF
         q0, q1, q2 = b0 * row + c0, b1 * row + c1, b2 * row + c2
         q = q0 + q1 + q2
-        for k in range(np.uint64(NARROW)):
+        for k in range(count):
             x = begin + k
             column = start + F(np.int32(k))
             z, before, shown = a * column + q, near[y, x], seen[y, x]
@@ -168,7 +174,7 @@ def _fill_spans(
         q = q0 + q1 + q2
         start, end = whole_from(within(low - HALF, width)), whole_to(within(high + HALF, width))
         for x in range(np.uint64(start), np.uint64(end)):
-            z = a * (F(np.int32(x)) + HALF) + q
-            if z > near[y, x]:
-                near[y, x] = z
-                seen[y, x] = number
+            z, before, shown = a * (F(np.int32(x)) + HALF) + q, near[y, x], seen[y, x]
+            front = z > before
+            near[y, x] = z if front else before
+            seen[y, x] = number if front else shown
