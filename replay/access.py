@@ -4,7 +4,7 @@
 
     actor      writes chunks, which evicts older ones
     learner    reads chunks, sets damaged ones aside, tells what it has sampled
-    driver     begins the run's replay, reads its counters and what was set aside
+    driver     begins the run's replay, reads its counters and what was set aside, and its episodes at the end
     twist      all of that: one user for everything, and the only one that mode debug can do with
     deleter    gives back what a run's replay takes: `replay.delete_at_end`, ``twist replay delete``
 
@@ -34,13 +34,16 @@ CONNECTING: Final = ("ping", "hello", "select", "info", "evalsha", "script|load"
 IN_A_CLUSTER: Final = ("cluster|slots", "command", "asking")
 """What its clients ask besides: where the slots are, which arguments are keys, and for a key that is just moving."""
 
+_READS: Final = (
+    *("hget", "hgetall", "hset", "hincrby", "hdel", "zrange", "zrangebyscore", "zrem", "zscore"),
+    *("lpush", "ltrim"),
+)
+"""Whoever reads chunks also sets damaged ones aside."""
+
 ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "actor": ("hget", "hset", "hincrby", "hdel", "zadd", "zrange", "zrem"),
-    "learner": (
-        *("hget", "hgetall", "hset", "hincrby", "hdel", "zrange", "zrangebyscore", "zrem", "zscore"),
-        *("lpush", "ltrim"),
-    ),
-    "driver": ("hget", "hgetall", "hset", "lrange"),
+    "learner": _READS,
+    "driver": (*_READS, "lrange"),
     "deleter": ("hget", "unlink"),
 }
 """The commands of each role, those in its scripts included."""

@@ -36,7 +36,7 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 BAD_INPUT = {
-    "unknown command": (["trian"], "unknown command 'trian': there are train, submit, status, eval, "),
+    "unknown command": (["trian"], "unknown command 'trian': there are train, submit, distil, status, eval, "),
     "no task": (["train"], "the following arguments are required: TASK"),
     "unknown task": (["train", "raech"], "unknown task 'raech': did you mean reach?"),
     "unknown option": (["train", "reach", "--sede", "3"], "unrecognized arguments: --sede"),

@@ -18,6 +18,7 @@ PLACES = {
     "distil RUN": ["distil", "{}", "--out", "new"],
     "distil --out": ["distil", "run", "--out", "{}"],
     "eval RUN": ["eval", "{}"],
+    "export RUN": ["export", "{}", "bundle"],
     "pack RUN": ["pack", "{}", "packed"],
     "curve RUN": ["curve", "{}"],
     "factors RUN": ["factors", "{}"],
@@ -36,8 +37,16 @@ PATHS = {
     "sweep --out": ["sweep", "one.toml", "--out", "{}"],
 }
 """Of this machine alone."""
-ELSEWHERE = {"submit --run-dir"}
-"""Read by `twist train` on the head node; see test_submit_command.py."""
+ELSEWHERE = {
+    "submit --run-dir",  # read by `twist train` on the head node; see test_submit_command.py
+    *(
+        "run --recording",
+        "run --record",
+        "run --dataset",
+        "qualify --recording",
+    ),  # after a bundle, see tests/deploy/robot
+    *("dataset DIR", "replay DIR"),  # after recordings or a run, see tests/deploy/robot
+}
 SWEEP = 'name = "one"\ntasks = ["reach"]\nseeds = [0]\npreset = "debug"\nmode = "debug"\n[variants]\ndefault = []\n'
 
 
