@@ -22,6 +22,7 @@ from replay.access import (
     setuser_commands,
 )
 from replay.connection import Client
+from replay.episodes import read_episodes
 from replay.holdings import delete_run
 from replay.limiter import LimiterPlan, read_balances
 from replay.suitability import require_suitable
@@ -55,6 +56,8 @@ def drive(client: Client) -> None:
     assert store.quarantined() is not None
     store.mark()
     assert ReplayStore.is_begun(client, RUN)
+    read_episodes(store)
+    assert store.stats()["quarantined_chunks"] == 1
 
 
 def act(client: Client) -> None:
@@ -105,7 +108,7 @@ def test_a_role_can_do_its_work(server: Server, role: str, user: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_no_right_that_its_work_does_not_need(server: Server, role: str) -> None:
-    if role in ("learner", DELETER):
+    if role in ("driver", "learner", DELETER):
         with connect(server.url()) as admin:
             prepare(admin)
     with server.admin as admin:
