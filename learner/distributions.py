@@ -85,7 +85,7 @@ def drawn_or_expected(log_probs: Tensor, noise: Tensor | None) -> Tensor:
     """A draw with Gumbel noise, or without noise the mean of all draws, which are the probabilities: [..., S, K].
 
     The mode is neither: where two classes are nearly alike it is always the same one, which no draw is. Policies that
-    act on it miss goals that they reach on draws (docs/method.md).
+    act on it may miss goals that they reach on the probabilities (docs/method.md).
     """
     return torch.exp(log_probs) if noise is None else straight_through(log_probs, noise)
 

@@ -34,7 +34,7 @@ from deploy.robot.runtime.manifest import MANIFEST, Manifest, write_manifest
 from deploy.robot.runtime.policy import load
 from deploy.robot.terms import contract_of, origin_of
 from deploy.runs.acting import load_critic, load_policy
-from deploy.runs.atomic import sync_tree
+from deploy.runs.atomic import replace_directory
 from deploy.runs.directory import read_config, write_config
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.report import Report, read_report
@@ -92,7 +92,7 @@ def export(
                 f"allowed is {TOLERANCE:.0e}"
             )
         with user_errors():
-            _replace(target, bundle)
+            replace_directory(target, bundle)
     finally:
         torch.set_num_threads(threads)
         shutil.rmtree(bundle, ignore_errors=True)
@@ -153,13 +153,3 @@ def _require_replaceable(target: Path) -> None:
         raise UserError(f"{target}: is a file, a directory is wanted")
     if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
         raise UserError(f"{target}: holds {min(os.listdir(target))} and is no bundle; give another directory")
-
-
-def _replace(target: Path, bundle: Path) -> None:
-    bundle.chmod(0o755)  # mkdtemp's 0700 would hide it from others
-    sync_tree(bundle)
-    replaced = bundle.with_name(f"{bundle.name}.replaced")
-    if target.is_dir():
-        target.rename(replaced)
-    bundle.rename(target)
-    shutil.rmtree(replaced, ignore_errors=True)

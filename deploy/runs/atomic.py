@@ -58,6 +58,21 @@ def new_directory(path: Path) -> Iterator[Path]:
     sync_directory(path.parent)
 
 
+def replace_directory(target: Path, new: Path) -> None:
+    """Puts a directory made by `mkdtemp` beside the target in its place, forced to disk.
+
+    Raises:
+        OSError: it cannot be moved there.
+    """
+    new.chmod(0o755)  # mkdtemp's 0700 would hide it from others
+    sync_tree(new)
+    replaced = new.with_name(f"{new.name}.replaced")
+    if target.is_dir():
+        target.rename(replaced)
+    new.rename(target)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
 def sync_directory(path: Path) -> None:
     """Forces a directory's entries (a rename, a new file) to disk."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.errors import UserError, user_errors
-from deploy.runs.atomic import sync_tree, write_text
+from deploy.runs.atomic import replace_directory, write_text
 from deploy.runs.checkpoints import Checkpoint, is_sealed, read_sealed, seal
 from deploy.runs.directory import RunDirectory, parse_config, read_config, write_config
 from deploy.runs.report import read_report
@@ -93,13 +93,7 @@ def pack(run_path: Path, target: Path) -> int:
         if size > MAX_BYTES:
             raise UserError(f"{run_path}: packed it has {size:,} bytes; allowed are {MAX_BYTES:,}")
         with user_errors():
-            packed.chmod(0o755)  # mkdtemp's 0700 would hide it from others
-            sync_tree(packed)
-            replaced = packed.with_name(f"{packed.name}.replaced")
-            if target.is_dir():
-                target.rename(replaced)
-            packed.rename(target)
-            shutil.rmtree(replaced, ignore_errors=True)
+            replace_directory(target, packed)
     finally:
         shutil.rmtree(packed, ignore_errors=True)
     return size
