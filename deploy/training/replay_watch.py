@@ -9,13 +9,15 @@
 
 Away is who does not answer, and who refuses for a reason that may pass (`replay.connection.is_outage`). Reading goes on
 while a server refuses to write, so that once a second a mark is written, too; and what actors and learner are refused,
-who may be other users and come by other ways, is heeded. Meanwhile actors hold what they have and wait, the learner
-waits for batches, and nobody ends.
+who may be other users and come by other ways, is heeded. A server at the edge of its memory takes a small write between
+two large ones that it refuses: it is back once nobody has been refused for `SILENT_SECONDS`. Meanwhile actors hold what
+they have and wait, the learner waits for batches, and nobody ends.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -29,7 +31,9 @@ MARK_SECONDS = 1.0
 """Between two marks: each is one more write for the server, in its log too."""
 
 SILENT_SECONDS = 3.0
-"""An answer that takes longer has been away: the client tries each command again before it tells of it."""
+"""An answer that takes longer has been away: the client tries each command again before it tells of it.
+
+And who is to be back has answered and written for as long."""
 
 
 class ReplayLostError(RunEndedError):
@@ -63,7 +67,7 @@ class ReplayWatch:
         self._store, self._outage_seconds, self._event, self._revive = store, outage_seconds, event, revive
         self._lost = lost_env_steps
         self._seen: Mapping[str, float] = store.stats()
-        self._good_at = self._marked_at = time.monotonic()
+        self._good_at = self._good_since = self._away_since = self._marked_at = time.monotonic()
         self._refused: dict[str, str] = {}
         self._away = False
 
@@ -110,20 +114,12 @@ class ReplayWatch:
         if refused:
             self._note_away(refused)
         else:
-            silent = time.monotonic() - asked_at
-            if silent >= SILENT_SECONDS:
-                self._begin_away(f"it did not answer for {silent:.0f} s")
-            self._note_good()
+            self._note_good(asked_at)
         return self._seen
-
-    def _begin_away(self, reason: str) -> None:
-        if not self._away:
-            self._away = True
-            LOGGER.warning("Redis at %s is away: %s", self._store.server, reason)
-            self._event("replay_away", reason=reason)
 
     def _note_away(self, reason: str) -> None:
         self._begin_away(reason)
+        self._good_since = math.inf
         if self._revive is not None and self._revive():
             LOGGER.warning("the embedded Redis server had ended and was started again")
         seconds = time.monotonic() - self._good_at
@@ -133,11 +129,23 @@ class ReplayWatch:
                 f"(replay.outage_seconds={self._outage_seconds:g}): {reason}; the same command continues the run"
             )
 
-    def _note_good(self) -> None:
-        # From its last good answer on: the one that did not come was waited for, too.
-        seconds, self._good_at = time.monotonic() - self._good_at, time.monotonic()
-        if self._away:
+    def _begin_away(self, reason: str) -> None:
+        if not self._away:
+            self._away = True
+            # From its last good answer on: the one that did not come was waited for, too.
+            self._away_since = self._good_at
+            LOGGER.warning("Redis at %s is away: %s", self._store.server, reason)
+            self._event("replay_away", reason=reason)
+
+    def _note_good(self, asked_at: float) -> None:
+        now = time.monotonic()
+        if now - asked_at >= SILENT_SECONDS:
+            self._begin_away(f"it did not answer for {now - asked_at:.0f} s")
+            self._good_since = now
+        self._good_at, self._good_since = now, min(self._good_since, now)
+        if self._away and now - self._good_since >= SILENT_SECONDS:
             self._away = False
+            seconds = self._good_since - self._away_since
             LOGGER.warning("Redis at %s is back after %.1f s", self._store.server, seconds)
             self._event("replay_back", seconds=round(seconds, 1))
 
