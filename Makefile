@@ -22,12 +22,14 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary $(PIP_ARGS) -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
+# A file is one process's, as what it sets up serves all its tests; tests/conftest.py has the longest files begin first.
+IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PACKAGES := actors learner replay sim deploy
 # The part of `make test` that is about faults and Redis servers.
 DISTRIBUTED := tests/test_faults.py tests/test_secrets.py tests/deploy/training/test_redis_url.py \
   tests/replay/test_replay_access.py tests/replay/test_replay_cluster.py tests/replay/test_replay_tls.py
 
-.PHONY: help demo test test-cluster test-environments test-franka test-lerobot lint format types imports schema ci lock clean
+.PHONY: help demo test test-long test-cluster test-environments test-franka test-lerobot lint format types imports schema ci lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -36,11 +38,14 @@ demo: .venv/installed ## install, train teacher and student on reach, and report
 	$(BIN)/twist train reach --run-dir $(RUN_DIR) --seed $(SEED)
 
 test: .venv/installed-dev ## everything that can be tested without a GPU or a cloud
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
+
+test-long: .venv/installed-dev ## whole runs that `make test` leaves out: the same faults in another mode, at another moment
+	$(BIN)/pytest $(IN_PARALLEL) -m long $(PYTEST_ARGS)
 
 test-cluster: .venv/installed-dev ## several hosts, faults, autoscaler, jobs, Redis Cluster, TLS; as root for all of it; minutes
 	$(BIN)/pytest -m cluster $(PYTEST_ARGS)
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(DISTRIBUTED) $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) $(DISTRIBUTED) $(PYTEST_ARGS)
 
 test-environments: .venv/installed-dev ## a bundle in fresh environments of every Python that is there; minutes
 	$(BIN)/pytest -m environments $(PYTEST_ARGS)

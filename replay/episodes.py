@@ -4,7 +4,7 @@ An episode follows from its seed, its visual domain and its actions. Its states 
 again can tell whether it has become the same one; its images do not: they are what is made anew.
 
     header   magic, format, lengths, CRC-32 of all that follows
-    about    JSON: run, spec of the stream, domains, how many episodes and rows
+    about    JSON: run, spec of the stream, domains, drivers, how many episodes and rows
     body     one zstd frame: seed [N] u64 | rows [N] u32 | domain [N] u16 | driver [N] u8 | state [R,S] f32 |
              action [R,A] f32
 
@@ -25,7 +25,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from replay.codec import CorruptChunkError, decompressed
-from replay.schema import DRIVERS, Chunk, EpisodeMeta, StreamSpec
+from replay.schema import Chunk, EpisodeMeta, StreamSpec
 from replay.store import ReplayStore
 
 FORMAT: Final = 1
@@ -47,7 +47,7 @@ class Episode:
     Attributes:
         seed: With it and the domain, `reset` gives the episode's beginning.
         domain: Its visual domain.
-        driver: Who chose the actions, one of `replay.schema.DRIVERS`.
+        driver: Who chose the actions, as in `replay.schema.EpisodeMeta`.
         state: [L, S] float32, L at least 2.
         action: [L, A] float32 in [-1, 1].
     """
@@ -150,11 +150,13 @@ def encode_episodes(episodes: Episodes) -> bytes:
     """Return the bytes that `decode_episodes` reads."""
     every = episodes.all
     domains = sorted({episode.domain for episode in every})
+    drivers = sorted({episode.driver for episode in every})
     spec = episodes.spec
     about = {
         "run_id": episodes.run_id,
         "spec": json.loads(spec.to_json()),
         "domains": domains,
+        "drivers": drivers,
         "episodes": len(every),
         "rows": sum(len(episode.state) for episode in every),
     }
@@ -162,7 +164,7 @@ def encode_episodes(episodes: Episodes) -> bytes:
         "u8": [episode.seed for episode in every],
         "u4": [len(episode.state) for episode in every],
         "u2": [domains.index(episode.domain) for episode in every],
-        "u1": [DRIVERS.index(episode.driver) for episode in every],
+        "u1": [drivers.index(episode.driver) for episode in every],
     }
     parts = [np.array(values, f"<{kind}").tobytes() for kind, values in numbers.items()]
     parts += [episode.state.astype("<f4").tobytes() for episode in every]
@@ -181,9 +183,10 @@ def decode_episodes(data: bytes) -> Episodes:
     about, frame = _unpack(data)
     try:
         spec = StreamSpec.from_json(json.dumps(about["spec"]))
-        run_id, domains, count, rows = (about[key] for key in ("run_id", "domains", "episodes", "rows"))
-        if not (isinstance(run_id, str) and all(isinstance(domain, str) for domain in domains)):
-            raise TypeError("run_id and domains are no words")
+        run_id, domains, drivers = (about[key] for key in ("run_id", "domains", "drivers"))
+        count, rows = about["episodes"], about["rows"]
+        if not all(isinstance(word, str) for word in (run_id, *domains, *drivers)):
+            raise TypeError("run_id, domains and drivers are no words")
         if type(count) is not int or type(rows) is not int:
             raise TypeError(f"{count!r} episodes of {rows!r} rows are no whole numbers")
         size = _EPISODE_BYTES * count + 4 * rows * (spec.state_dim + spec.action_dim)
@@ -203,7 +206,7 @@ def decode_episodes(data: bytes) -> Episodes:
     seeds, lengths, domain, driver = (following(kind, count) for kind in ("u8", "u4", "u2", "u1"))
     state = following("f4", rows * spec.state_dim).reshape(rows, spec.state_dim)
     action = following("f4", rows * spec.action_dim).reshape(rows, spec.action_dim)
-    possible = count == 0 or (lengths.min() > 1 and domain.max() < len(domains) and driver.max() < len(DRIVERS))
+    possible = count == 0 or (lengths.min() > 1 and domain.max() < len(domains) and driver.max() < len(drivers))
     if lengths.sum() != rows or not possible or not (np.isfinite(state).all() and np.isfinite(action).all()):
         raise ValueError("not a run's episodes: its rows are not those of its episodes, or not finite")
     ends = np.cumsum(lengths, dtype=np.int64)
@@ -211,7 +214,7 @@ def decode_episodes(data: bytes) -> Episodes:
         Episode(
             seed=int(seeds[number]),
             domain=domains[domain[number]],
-            driver=DRIVERS[driver[number]],
+            driver=drivers[driver[number]],
             state=state[end - length : end],
             action=action[end - length : end],
         )

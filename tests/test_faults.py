@@ -33,7 +33,7 @@ def opened_replay(path: Path, url: str) -> ReplayStore:
 # --- everything killed ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [DEBUG, LOCAL], ids=["debug", "local"])
+@pytest.mark.parametrize("mode", [pytest.param(DEBUG, marks=pytest.mark.long), LOCAL], ids=["debug", "local"])
 def test_a_run_that_is_killed_goes_on_from_its_checkpoint_with_the_replay_it_had(
     mode: Sequence[str], tmp_path: Path
 ) -> None:

@@ -45,7 +45,7 @@ def assert_ratio_kept(run: Path) -> None:
         assert ASKED[name] <= report(run)["replay_ratios"][name] <= ASKED[name] + batch / asking
 
 
-@pytest.mark.parametrize("mode", ["local", "debug"])
+@pytest.mark.parametrize("mode", ["local", pytest.param("debug", marks=pytest.mark.long)])
 def test_a_pool_that_is_large_for_its_run_learns_from_what_its_policy_did(mode: str, tmp_path: Path) -> None:
     """36 environments for 600 steps: there is hardly more than one chunk for each of them."""
     run = tmp_path / "run"
@@ -63,7 +63,11 @@ def test_a_pool_that_is_large_for_its_run_learns_from_what_its_policy_did(mode: 
     assert all(row["step"] < config.training.env_steps for row in halfway)
 
 
-@pytest.mark.parametrize("seconds", [3600, 1], ids=["before its first checkpoint", "between two checkpoints"])
+@pytest.mark.parametrize(
+    "seconds",
+    [3600, pytest.param(1, marks=pytest.mark.long)],
+    ids=["before its first checkpoint", "between two checkpoints"],
+)
 def test_a_learner_that_is_killed_makes_the_updates_that_the_rows_ask_for(seconds: int, tmp_path: Path) -> None:
     run = tmp_path / "run"
     often = ("training.metrics_every_seconds=0.3", f"training.checkpoint_every_seconds={seconds}")
@@ -94,7 +98,7 @@ SMALL = (
 )
 
 
-@pytest.mark.parametrize("mode", ["local", "debug"])
+@pytest.mark.parametrize("mode", ["local", pytest.param("debug", marks=pytest.mark.long)])
 def test_a_server_that_refuses_writes_for_a_while_costs_nothing(
     given_server: Server, mode: str, tmp_path: Path
 ) -> None:

@@ -113,7 +113,12 @@ def assert_saved_at_this_moment(run: Path) -> str:
 
 @pytest.mark.parametrize(
     ("mode", "number"),
-    [(LOCAL, signal.SIGTERM), (DEBUG, signal.SIGINT), (DEBUG, signal.SIGHUP), (DEBUG, signal.SIGUSR1)],
+    [
+        (LOCAL, signal.SIGTERM),
+        (DEBUG, signal.SIGINT),
+        pytest.param(DEBUG, signal.SIGHUP, marks=pytest.mark.long),
+        pytest.param(DEBUG, signal.SIGUSR1, marks=pytest.mark.long),
+    ],
     ids=["local-SIGTERM", "debug-SIGINT", "debug-SIGHUP", "debug-SIGUSR1"],
 )
 def test_a_training_that_is_asked_to_end_saves_where_it_is_and_the_same_command_goes_on(
@@ -140,7 +145,11 @@ def test_a_training_that_is_asked_to_end_saves_where_it_is_and_the_same_command_
     assert all(found["updates"][loop] >= before[f"{loop}/updates"] for loop in ("teacher", "student"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(number, marks=pytest.mark.long) for number in (signal.SIGTERM, signal.SIGHUP))],
+    ids=lambda number: number.name,
+)
 def test_a_signal_to_the_whole_group_takes_neither_actors_nor_learner_nor_redis_away(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -228,7 +237,9 @@ def wait_for_one(running: Command, directory: Path) -> list[Path]:
     return list(directory.glob("*/run"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL], ids=lambda number: number.name
+)
 def test_the_runs_of_a_sweep_save_what_they_have_however_the_sweep_ends(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(SWEEP)
     run = tmp_path / "runs" / "default" / "reach-0"
@@ -266,7 +277,7 @@ def wait_for(condition: Callable[[], object], log: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("name", ["eval", "factors"])
+@pytest.mark.parametrize("name", ["eval", pytest.param("factors", marks=pytest.mark.long)])
 def test_an_evaluation_ends_at_once_in_one_line(name: str, finished: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     with Command(tmp_path, name, str(finished), "--episodes", "100000") as evaluating:

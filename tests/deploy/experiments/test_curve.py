@@ -232,7 +232,10 @@ SLOW_STUDENT = ("learner.student_samples_per_insert=0", "training.student_update
     "mode",
     [
         (*DEBUG, "training.snapshot_every_updates=10"),
-        (*LOCAL, "training.metrics_every_seconds=0.2", "training.snapshot_every_seconds=0.5"),
+        pytest.param(
+            (*LOCAL, "training.metrics_every_seconds=0.2", "training.snapshot_every_seconds=0.5"),
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["debug", "local"],
 )

@@ -222,7 +222,7 @@ def test_an_actor_that_fails_ends_the_run_in_one_line_with_a_checkpoint(tmp_path
     assert left == []
 
 
-@pytest.mark.parametrize("moment", ["training", "evaluation"])
+@pytest.mark.parametrize("moment", ["training", pytest.param("evaluation", marks=pytest.mark.long)])
 def test_nothing_is_left_of_a_driver_that_is_killed(tmp_path: Path, moment: str) -> None:
     run = tmp_path / "run"
     episodes = "evaluation.episodes=1000" if moment == "evaluation" else "training.env_steps=1000000"
