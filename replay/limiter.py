@@ -153,6 +153,7 @@ class SamplesPerInsert:
         self._waited_seconds = 0.0
         self._key = _key(store, plan.name)
         self._balance = Balance() if balance is None else balance
+        self._untold = False
         self._lock = threading.Lock()  # who reports is another thread than who samples
         self._look()
         self._tell()
@@ -225,6 +226,10 @@ class SamplesPerInsert:
     def _look(self) -> Balance:
         """How the loop stands now, or stood when Redis last answered."""
         with self._lock, self._until_redis_is_back():
+            # Who was refused while it told of its last samples, and may sample no more, must tell of them all the same:
+            # actors wait for it, and it for their rows.
+            if self._untold:
+                self._write()
             pipeline = self._store.client.pipeline(transaction=False)
             for shard in range(self._store.config.shards):
                 pipeline.hget(self._store.key("counters", shard), "inserted_rows")
@@ -244,9 +249,14 @@ class SamplesPerInsert:
 
     def _tell(self) -> None:
         """Put a copy of the counts where the driver looks."""
-        told: dict[Any, Any] = {name: repr(value) for name, value in self._balance.to_document(self._plan).items()}
         with self._until_redis_is_back():
-            self._store.client.hset(self._key, mapping=told)
+            self._write()
+
+    def _write(self) -> None:
+        told: dict[Any, Any] = {name: repr(value) for name, value in self._balance.to_document(self._plan).items()}
+        self._untold = True
+        self._store.client.hset(self._key, mapping=told)
+        self._untold = False
 
 
 def read_balances(store: ReplayStore, plans: Sequence[LimiterPlan]) -> list[Balance] | None:

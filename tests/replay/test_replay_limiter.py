@@ -223,6 +223,21 @@ def test_while_redis_is_away_the_rows_seen_last_hold_and_nothing_sampled_is_forg
     assert seen.sampled == limiter.stats()["sampled_rows"] == 43
 
 
+def test_what_a_server_refused_to_be_told_is_told_when_it_takes_it(store: ReplayStore, inserter: Inserter) -> None:
+    """By who may sample no more, too: actors, who go by what it has told, would wait for it, and it for their rows."""
+    limiter, plans = make_limiter(store), [LimiterPlan("teacher", 4.0, min_rows=50)]
+    inserter.insert(60)
+    store.client.config_set("maxmemory", 1)
+    limiter.record_sampled(41)
+    assert not limiter.may_sample()
+    assert "maxmemory" in limiter.refusal, "it reads, and is refused still"
+    assert [balance.sampled for balance in read_balances(store, plans) or []] == [0]
+    store.client.config_set("maxmemory", 0)
+    assert not limiter.may_sample()
+    assert limiter.refusal == ""
+    assert [balance.sampled for balance in read_balances(store, plans) or []] == [41]
+
+
 def kill(server: EmbeddedServer) -> None:
     """As the kernel does when memory is short; waits until it is gone."""
     os.kill(server.pid, signal.SIGKILL)
