@@ -37,7 +37,7 @@ help: ## what there is
 demo: .venv/installed ## install, train teacher and student on reach, and report
 	$(BIN)/twist train reach --run-dir $(RUN_DIR) --seed $(SEED)
 
-test: .venv/installed-dev ## everything that can be tested without a GPU or a cloud
+test: .venv/installed-dev ## what can be tested without a GPU or a cloud, but for test-long and the targets below
 	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 test-long: .venv/installed-dev ## whole runs that `make test` leaves out: the same faults in another mode, at another moment
@@ -45,7 +45,7 @@ test-long: .venv/installed-dev ## whole runs that `make test` leaves out: the sa
 
 test-cluster: .venv/installed-dev ## several hosts, faults, autoscaler, jobs, Redis Cluster, TLS; as root for all of it; minutes
 	$(BIN)/pytest -m cluster $(PYTEST_ARGS)
-	$(BIN)/pytest $(IN_PARALLEL) $(DISTRIBUTED) $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) -m "not cluster and not environments" $(DISTRIBUTED) $(PYTEST_ARGS)
 
 test-environments: .venv/installed-dev ## a bundle in fresh environments of every Python that is there; minutes
 	$(BIN)/pytest -m environments $(PYTEST_ARGS)
