@@ -63,7 +63,7 @@ class WorkerPlan:
         Raises:
             ValueError: the environment does not fit the store's spec.
         """
-        make = functools.partial(make_env, self.task, self.sim)
+        make = functools.partial(make_env, self.task, self.sim, quiet=True)
         policy_seed = int(entropy(self.seed, actor_id, incarnation, POLICY).generate_state(1)[0])
         return RolloutWorker(
             make,

@@ -41,6 +41,7 @@ def make_env(
     views: int | None = None,
     render_mode: str | None = None,
     state_errors: bool = False,
+    quiet: bool = False,
 ) -> gym.Env[Any, Any]:
     """Build a task's environment without Gymnasium's wrappers.
 
@@ -51,6 +52,7 @@ def make_env(
         views: Images per step, each its own visual draw; None: as in the config, 0: none.
         render_mode: None or "rgb_array".
         state_errors: Whether the state is as wrong as the randomisation says, or the truth.
+        quiet: Whether nothing is said while the renderer is compiled, as in a worker whose driver has said it.
 
     Raises:
         ValueError: An unknown task, domain or render mode.
@@ -60,6 +62,8 @@ def make_env(
         from sim.counting import CountingEnv
 
         return CountingEnv(config, domain, views, render_mode)
+    from sim.backends import renderer_maker
     from sim.environment import PandaEnv
 
-    return PandaEnv(task, config, domain, views, render_mode, state_errors)
+    make_renderer = renderer_maker(config.renderer, quiet)
+    return PandaEnv(task, config, domain, views, render_mode, state_errors, make_renderer=make_renderer)

@@ -1,4 +1,4 @@
-"""The files that an engine loads, made once per machine: the Panda with light meshes, the scene's shapes, textures.
+"""What is made once per machine: the Panda's description for an engine, its light meshes for a renderer.
 
 They lie in `$TWIST_CACHE`, else `$XDG_CACHE_HOME/twist`, else `~/.cache/twist`. A directory there appears complete or
 not at all, so any number of processes may need it first at the same time.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pybullet_data
 
-from sim import meshes, textures
+from sim import light_meshes, meshes, panda_parts
 
 GOAL_RADIUS_M = 0.04
 DISC_RADIUS_M = 0.05
@@ -28,8 +28,7 @@ TABLE_HALF_EXTENTS_M = (0.30, 0.34, 0.02)
 TABLE_CENTRE_M = (0.50, 0.0, -0.02)
 FLOOR_HEIGHT_M = -0.60
 
-_TRIANGLES = {"hand": 220, "finger": 90, "link6": 200, "link7": 150}
-_TRIANGLES_OF_OTHER_LINKS = 160
+STOCK_PANDA = Path(pybullet_data.getDataPath()) / "franka_panda"
 
 # Boxes instead of the stock convex hulls: hand and fingers are all that can touch anything in the workspace.
 _COLLISION_BOXES = {
@@ -48,14 +47,14 @@ def cache_directory() -> Path:
 
 
 def assets_directory() -> Path:
-    """Return the directory with `panda.urdf`, the scene's `*.obj` and `textures/*.png`; make it when it is missing.
+    """Return the directory with `panda.urdf` and the meshes that it names; make it when it is missing.
 
     Raises:
         OSError: The cache directory cannot be written; the message names `TWIST_CACHE`.
     """
-    source = Path(pybullet_data.getDataPath()) / "franka_panda"
-    recipe = b"".join(Path(module.__file__).read_bytes() for module in (meshes, textures) if module.__file__)
-    recipe += Path(__file__).read_bytes() + (source / "panda.urdf").read_bytes()
+    modules = (light_meshes, meshes, panda_parts)
+    recipe = b"".join(Path(module.__file__).read_bytes() for module in modules if module.__file__)
+    recipe += Path(__file__).read_bytes() + (STOCK_PANDA / "panda.urdf").read_bytes()
     target = cache_directory() / f"sim-assets-{hashlib.sha256(recipe).hexdigest()[:12]}"
     if target.is_dir():
         return target
@@ -66,8 +65,9 @@ def assets_directory() -> Path:
         reason = f"cannot write to {target.parent} ({error.strerror}): set TWIST_CACHE to another directory"
         raise OSError(reason) from error
     try:
-        print(f"Making light meshes and textures in {target} (once, about a second)", file=sys.stderr, flush=True)
-        _make(source, scratch)
+        print(f"Making light meshes in {target} (once, a few seconds)", file=sys.stderr, flush=True)
+        scratch.chmod(0o755)
+        _make_panda(STOCK_PANDA, scratch)
         try:
             scratch.rename(target)
         except OSError:
@@ -78,22 +78,11 @@ def assets_directory() -> Path:
     return target
 
 
-def _make(source: Path, target: Path) -> None:
-    target.chmod(0o755)
-    _make_panda(source, target)
-    for name, mesh in scene_meshes().items():
-        mesh.write(target / f"{name}.obj")
-    (target / "textures").mkdir()
-    for domain in textures.FAMILIES:
-        for name in textures.texture_names(domain):
-            textures.write_png(target / "textures" / f"{name}.png", textures.make_texture(name))
-
-
 def scene_meshes() -> dict[str, meshes.Mesh]:
     """Return the scene's shapes by name, each in the coordinates of the body that shows it."""
     x, y, z = TABLE_HALF_EXTENTS_M
     return {
-        "table": meshes.grid(np.array([-x, -y, z]), np.array([2 * x, 0, 0]), np.array([0, 2 * y, 0]), 8, 3.0),
+        "table": meshes.grid(np.array([-x, -y, z]), np.array([2 * x, 0, 0]), np.array([0, 2 * y, 0]), 1, 3.0),
         "floor": _floor(),
         "background": meshes.wall(0.9, -0.6, 0.2, 185.0, 360.0, 6, 4.0),
         "ball": meshes.join([meshes.ball(GOAL_RADIUS_M), _mat()]),
@@ -113,22 +102,21 @@ def _floor() -> meshes.Mesh:
     rectangles = [(-0.9, -0.9, -0.2, 0.3), (0.55, -0.9, 0.95, 0.3), (-0.2, -0.15, 0.55, 0.3)]
     return meshes.join(
         [
-            meshes.grid(np.array([x0, y0, 0]), np.array([x1 - x0, 0, 0]), np.array([0, y1 - y0, 0]), 2, 2.0)
+            meshes.grid(np.array([x0, y0, 0]), np.array([x1 - x0, 0, 0]), np.array([0, y1 - y0, 0]), 1, 2.0)
             for x0, y0, x1, y1 in rectangles
         ]
     )
 
 
 def _make_panda(source: Path, target: Path) -> None:
-    """Write `panda.urdf`: the stock robot with decimated visual meshes and three collision boxes."""
+    """Write `panda.urdf`: the stock robot with light visual meshes and three collision boxes."""
     description = (source / "panda.urdf").read_text()
     description = re.sub(r"<collision>.*?</collision>", "", description, flags=re.DOTALL)
     for link, (centre, size) in _COLLISION_BOXES.items():
         box = f'<collision><origin xyz="{centre}"/><geometry><box size="{size}"/></geometry></collision>'
         description = re.sub(rf'(<link name="{link}">)', rf"\1{box}", description)
-    for name in sorted(set(re.findall(r"package://([^\"]+)", description))):
-        path = source / name
-        most = _TRIANGLES.get(path.stem, _TRIANGLES_OF_OTHER_LINKS)
-        meshes.decimate(*meshes.read_obj(path), most).write(target / path.name)
-        description = description.replace(f"package://{name}", path.name)
+    names = panda_parts.visual_meshes(description)
+    panda_parts.make_parts(source, target, names)
+    for name in names:
+        description = description.replace(f"package://{name}", Path(name).name)
     (target / "panda.urdf").write_text(description)

@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine import CameraPose, Image, Vector
+from sim.engine import Image, Vector
+from sim.scenery import Camera, CameraPose
 
 # In front of the robot and to its left, so that height and distance of the gripper look different, and as close as the
 # workspace allows: `tests/sim/test_sim_framing.py` proves that nothing leaves the image.
@@ -78,13 +79,18 @@ def _blur(values: NDArray[np.float32], deviation_px: float, axis: int) -> NDArra
     return np.moveaxis(blurred, 0, axis)
 
 
-def project(camera: CameraPose, point: Vector, size: int) -> tuple[float, float]:
-    """Return the column and row (pixels, from the upper left corner) at which the camera sees a point (metres)."""
-    eye, aim = np.array(camera.eye), np.array(camera.aim)
+def project(camera: Camera, point: Vector) -> tuple[float, float]:
+    """Return the column and row (pixels, from the upper left corner) at which a camera sees a point (metres)."""
+    pose = camera.pose
+    eye, aim = np.array(pose.eye), np.array(pose.aim)
     forward = (aim - eye) / np.linalg.norm(aim - eye)
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)
-    up = np.cross(right, forward)
+    down = np.cross(forward, right)
+    roll = np.radians(pose.roll_deg)
     offset = np.array(point) - eye
-    scale = (size / 2) / np.tan(np.radians(camera.field_of_view_deg) / 2) / (offset @ forward)
-    return float(size / 2 + scale * (offset @ right)), float(size / 2 - scale * (offset @ up))
+    across, along = offset @ right, offset @ down
+    across, along = np.cos(roll) * across + np.sin(roll) * along, np.cos(roll) * along - np.sin(roll) * across
+    scale = (camera.height_px / 2) / np.tan(np.radians(pose.field_of_view_deg) / 2) / (offset @ forward)
+    middle = pose.principal_point[0] * camera.width_px, pose.principal_point[1] * camera.height_px
+    return float(middle[0] + scale * across), float(middle[1] + scale * along)

@@ -10,7 +10,7 @@ switch of its own; a factor that is off takes its nominal value, and the other f
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from annotated_types import Ge, Le, doc
 from pydantic import AfterValidator, ConfigDict
@@ -241,6 +241,8 @@ class SimConfig:
 
     image_size: Annotated[int, Ge(16), Le(512)] = 64
     """Height and width of the camera image, pixels."""
+    renderer: Literal["rasteriser", "pybullet"] = "rasteriser"
+    """What draws: ours, or PyBullet's own, which takes several times longer."""
     views: Annotated[int, Ge(0), Le(16)] = 1
     """Images per step, each its own visual draw; 0 renders nothing."""
     control_hz: Annotated[int, Ge(1), Le(60)] = 10

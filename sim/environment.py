@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -10,10 +11,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sim.assets import assets_directory
-from sim.bullet_engine import BulletEngine
+from sim.backends import make_engine, renderer_maker
 from sim.config import SimConfig
 from sim.domains import held_out_factors
-from sim.engine import Image
+from sim.engine import Engine, Image
+from sim.looks import look_of
 from sim.randomisation import (
     EpisodeDraw,
     SensingDraw,
@@ -23,7 +25,10 @@ from sim.randomisation import (
     draw_visual,
     generator,
 )
+from sim.renderer import Renderer
+from sim.robot import GripperState
 from sim.scene import Scene
+from sim.scenery import Camera, Look, Scenery
 from sim.seeds import training_seed
 from sim.tasks import TASKS, Start, Task
 
@@ -56,6 +61,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         views: int | None = None,
         render_mode: str | None = None,
         state_errors: bool = False,
+        engine: Engine | None = None,
+        make_renderer: Callable[[Scenery], Renderer] | None = None,
     ) -> None:
         """Build the world.
 
@@ -67,6 +74,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             render_mode: None or "rgb_array".
             state_errors: Whether the state is as wrong as `config.randomisation.sensing` says; reward and success are
                 always the truth's.
+            engine: An empty engine of `config.physics_hz`; None: PyBullet's.
+            make_renderer: Builds what draws a scenery; None: what `config.renderer` names.
 
         Raises:
             ValueError: An argument has a value that is not allowed.
@@ -83,18 +92,42 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             raise ValueError(f"views is {self.views}, allowed: at least 0")
         self._domain = _checked_domain(domain)
         self._state_errors = state_errors
-        self.engine = BulletEngine(self.config.physics_hz)
+        self.engine = engine or make_engine(self.config.physics_hz)
         self.scene = Scene(self.engine, assets_directory())
         self.task: Task = TASKS[task](self.scene)
         self.engine.save()
+        self.scenery = self.scene.scenery()
+        self._make_renderer = make_renderer or renderer_maker(self.config.renderer)
+        self._renderer: Renderer | None = None
+        self.looks: list[Look] = []
         self.episode_steps = self.config.episode_steps or self.task.episode_steps
         self.state_names = tuple(entry.name for entry in self.task.fields)
         self._low = np.array([entry.low for entry in self.task.fields], np.float32)
         self._high = np.array([entry.high for entry in self.task.fields], np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_size,), np.float32)
         self.observation_space = self._observation_space()
+        if self.views or render_mode is not None:
+            self.renderer  # noqa: B018 - built now, so that what it takes to build it falls into no episode
         self._substeps = self.config.physics_hz // self.config.control_hz
         self.draw: EpisodeDraw | None = None
+
+    @property
+    def renderer(self) -> Renderer:
+        """What draws; built when it is first needed, which is never where nothing is drawn."""
+        if self._renderer is None:
+            self._renderer = self._make_renderer(self.scenery)
+        return self._renderer
+
+    def camera(self, view: int = 0, size_px: int | None = None) -> Camera:
+        """Return a view's camera of this episode; None: with the image size of observations."""
+        assert self.draw is not None, "reset() comes before camera()"
+        size = size_px or self.config.image_size
+        return Camera(self.draw.visual[view].camera, size, size)
+
+    def segment(self, view: int = 0, size_px: int | None = None) -> NDArray[np.int32]:
+        """Return which item of `scenery` each pixel of a view shows at present, -1 for none, [S, S]."""
+        self.renderer.place(self.scene.poses())
+        return self.renderer.segment(self.looks[view], self.camera(view, size_px))
 
     def _observation_space(self) -> spaces.Dict:
         parts: dict[str, spaces.Space[Any]] = {"state": spaces.Box(self._low, self._high, dtype=np.float32)}
@@ -132,6 +165,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             draw_timing(randomisation.timing, self._seed, domain, longest_s=1.0 / self.config.control_hz),
             draw_sensing(randomisation.sensing, self._seed) if self._state_errors else SensingDraw(),
         )
+        self.looks = [look_of(visual, self.scenery) for visual in self.draw.visual]
         self._errors = np.array([self.draw.sensing.of(name) for name in self.state_names], np.float32)
         self.engine.restore()
         self.scene.set_dynamics(self.draw.dynamics)
@@ -145,11 +179,11 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             "seed": self._seed,
             "domain": domain,
             "randomisation": self.draw.as_json(),
-            "renderer": self.engine.renderer,
+            "renderer": self.renderer.name if self.views else "none",
             "is_success": self._is_success(),
         }
         self._photograph()
-        return self._observe(), info | self._exposure()
+        return self._observe(self.scene.robot.state()), info | self._exposure()
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Apply one action; episodes end by truncation only.
@@ -170,19 +204,20 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self._steps += 1
         gripper = self.scene.robot.state()
         info = {"is_success": self.task.is_success(gripper), **self._exposure()}
-        return self._observe(), self.task.reward(gripper), False, self._steps >= self.episode_steps, info
+        return self._observe(gripper), self.task.reward(gripper), False, self._steps >= self.episode_steps, info
 
     def render(self) -> Image | None:
         """Return a larger picture [S, S, 3] of the world from the first view's camera, without the sensor's flaws."""
         if self.render_mode is None or self.draw is None:
             return None
-        visual = self.draw.visual[0]
-        self.scene.paint(visual.surfaces)
-        return self.engine.render(visual.camera, visual.light, max(_PICTURE_PX, self.config.image_size))
+        self.renderer.place(self.scene.poses())
+        return self.renderer.render(self.looks[0], self.camera(0, max(_PICTURE_PX, self.config.image_size)))
 
     def close(self) -> None:
-        """Free the engine."""
+        """Free engine and renderer."""
         self.engine.close()
+        if self._renderer is not None:
+            self._renderer.close()
 
     def __reduce__(self) -> NoReturn:
         """Refuse `copy` and `pickle`: two environments would step the one world.
@@ -204,41 +239,42 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         action_delay = min(round(timing.action_delay_s * self.config.physics_hz), self._substeps)
         exposure = self._substeps - min(round(timing.camera_delay_s * self.config.physics_hz), self._substeps)
         held = self._held.uniform() < timing.held_frame_probability
-        for substep in range(self._substeps):
+        for substep, targets in enumerate(self._joint_targets(action_delay)):
             if substep == exposure and not held:
                 self._photograph()
-            self.scene.robot.drive(self._joint_targets(substep + 1 - action_delay))
+            self.scene.robot.drive(targets)
             self.engine.step()
         if exposure == self._substeps and not held:
             self._photograph()
 
-    def _joint_targets(self, substep: int) -> list[float]:
-        """Return where the joints shall be a number of physics steps after the latest action reached the motors.
+    def _joint_targets(self, action_delay: int) -> list[list[float]]:
+        """Return where the joints shall be after each physics step of a control step, [substeps, joints].
 
-        A number of zero or less lies on the way of the action before.
+        The first `action_delay` of them lie on the way of the action before.
         """
         before, start, end = self._joints
-        if substep <= 0:
-            start, end, substep = before, start, substep + self._substeps
-        share = min(1.0, substep / (_RAMP_SHARE * self._substeps))
-        targets: list[float] = (start + share * (end - start)).tolist()
-        return targets
+        steps = np.arange(1, self._substeps + 1) - action_delay
+        late = steps <= 0
+        shares = np.minimum(1.0, (steps + late * self._substeps) / (_RAMP_SHARE * self._substeps))[:, None]
+        targets = np.where(late[:, None], before + shares * (start - before), start + shares * (end - start))
+        rows: list[list[float]] = targets.tolist()
+        return rows
 
     def _photograph(self) -> None:
         """Expose one image per view, and note the state that they show."""
         if not self.views:
             return
         assert self.draw is not None
+        self.renderer.place(self.scene.poses())
         images = []
-        for visual, noise in zip(self.draw.visual, self._noise, strict=True):
-            self.scene.paint(visual.surfaces)
-            picture = self.engine.render(visual.camera, visual.light, self.config.image_size)
+        for view, (visual, noise) in enumerate(zip(self.draw.visual, self._noise, strict=True)):
+            picture = self.renderer.render(self.looks[view], self.camera(view))
             images.append(visual.sensor.expose(picture, noise))
         self._image = images[0] if self.views == 1 else np.stack(images)
-        self._state_at_exposure = np.clip(self._measure(), self._low, self._high)
+        self._state_at_exposure = np.clip(self._measure(self.scene.robot.state()), self._low, self._high)
 
-    def _observe(self) -> Observation:
-        observation: Observation = {"state": np.clip(self._measure() + self._errors, self._low, self._high)}
+    def _observe(self, gripper: GripperState) -> Observation:
+        observation: Observation = {"state": np.clip(self._measure(gripper) + self._errors, self._low, self._high)}
         if self.views:
             observation["image"] = self._image.copy()
         return observation
@@ -246,9 +282,9 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
     def _exposure(self) -> dict[str, Any]:
         return {"state_at_exposure": self._state_at_exposure.copy()} if self.views else {}
 
-    def _measure(self) -> NDArray[np.float32]:
+    def _measure(self, gripper: GripperState) -> NDArray[np.float32]:
         """Return the true state of this moment, [S]."""
-        return np.array(self.task.observe(self.scene.robot.state()), np.float32)
+        return np.array(self.task.observe(gripper), np.float32)
 
     def _is_success(self) -> bool:
         return self.task.is_success(self.scene.robot.state())

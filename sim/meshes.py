@@ -1,16 +1,11 @@
-"""Triangle meshes: reading, decimating and writing OBJ files, and the plain shapes of the scene.
-
-PyBullet's software renderer takes time per triangle, and the Panda's stock visual meshes have 100,000 of them where
-an image of 64 x 64 pixels shows 4,096 pixels. So they are decimated once (see `sim.assets`).
-"""
+"""Triangle meshes: reading and writing OBJ files, and the plain shapes of the scene."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,65 +29,47 @@ class Mesh:
     texture_coordinates: Floats
     triangles: Indices
 
-    def write(self, path: Path) -> None:
-        """Write the mesh as an OBJ file."""
-        lines = [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in self.vertices]
-        lines += [f"vt {u:.4f} {v:.4f}" for u, v in self.texture_coordinates]
-        lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in self.normals]
-        lines += ["f " + " ".join(f"{i}/{i}/{i}" for i in triangle) for triangle in self.triangles + 1]
-        path.write_text("\n".join(lines) + "\n")
+
+def write_parts(path: Path, parts: Mapping[str, Mesh]) -> None:
+    """Write meshes as an OBJ file, each with the material of its name."""
+    lines: list[str] = []
+    first = 1
+    for name, mesh in parts.items():
+        lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.vertices]
+        lines += [f"vt {u:.4f} {v:.4f}" for u, v in mesh.texture_coordinates]
+        lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in mesh.normals]
+        lines.append(f"usemtl {name}")
+        lines += ["f " + " ".join(f"{i}/{i}/{i}" for i in triangle) for triangle in mesh.triangles + first]
+        first += len(mesh.vertices)
+    path.write_text("\n".join(lines) + "\n")
 
 
-def read_obj(path: Path) -> tuple[Floats, Indices]:
-    """Read vertices [V, 3] and triangles [F, 3] of an OBJ file; materials and normals are left out."""
-    vertices: list[list[float]] = []
-    triangles: list[list[int]] = []
-    for line in path.read_text(errors="replace").splitlines():
-        words = line.split()
-        if not words:
-            continue
-        if words[0] == "v":
-            vertices.append([float(word) for word in words[1:4]])
-        elif words[0] == "f":
-            corners = [int(word.split("/")[0]) - 1 for word in words[1:]]
-            triangles += [[corners[0], corners[k], corners[k + 1]] for k in range(1, len(corners) - 1)]
-    return np.array(vertices), np.array(triangles)
-
-
-def decimate(vertices: Floats, triangles: Indices, most_triangles: int) -> Mesh:
-    """Reduce a mesh to about `most_triangles` triangles with smooth normals.
-
-    Texture coordinates go around the mesh's z axis, for it is a robot's link: seams do not matter at this size.
-    """
-    merged, index = np.unique(vertices.round(5), axis=0, return_inverse=True)
-    faces = index.reshape(-1)[triangles]
-    distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
-    faces = faces[distinct]
-    if len(faces) > most_triangles:
-        points, corners = fast_simplification.simplify(
-            merged.astype(np.float32), faces.astype(np.int32), target_reduction=1 - most_triangles / len(faces)
-        )
-        merged, faces = points.astype(np.float64), corners.astype(np.int64)
-    around = np.arctan2(merged[:, 1], merged[:, 0]) / (2 * np.pi)
-    coordinates = np.stack([around, 4.0 * merged[:, 2]], axis=1)
-    return Mesh(merged, smooth_normals(merged, faces), coordinates % 1.0, faces)
-
-
-def smooth_normals(vertices: Floats, triangles: Indices) -> Floats:
-    """Return vertex normals [V, 3]: the mean of the neighbouring triangles' normals, weighted by their areas."""
-    first, second, third = (vertices[triangles[:, k]] for k in range(3))
-    face_normals = np.cross(second - first, third - first)
-    normals = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], face_normals)
-    return np.asarray(normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12))
+def read_parts(path: Path) -> dict[str, Mesh]:
+    """Read what `write_parts` wrote."""
+    rows: dict[str, list[list[float]]] = {"v": [], "vt": [], "vn": []}
+    faces: dict[str, list[list[int]]] = {}
+    starts: list[int] = [0]
+    name = ""
+    for line in path.read_text().splitlines():
+        word, *rest = line.split()
+        if word == "usemtl":
+            name = rest[0]
+            starts.append(len(rows["v"]))
+        elif word == "f":
+            faces.setdefault(name, []).append([int(corner.split("/")[0]) - 1 for corner in rest])
+        else:
+            rows[word].append([float(number) for number in rest])
+    vertices, coordinates, normals = (np.array(rows[word]) for word in ("v", "vt", "vn"))
+    return {
+        name: Mesh(vertices[first:last], normals[first:last], coordinates[first:last], np.array(faces[name]) - first)
+        for name, first, last in zip(faces, starts[:-1], starts[1:], strict=True)
+    }
 
 
 def grid(corner: Floats, side_u: Floats, side_v: Floats, cells: int, repeats: float) -> Mesh:
     """Return a flat rectangle that faces `side_u x side_v`.
 
-    It has `cells` x `cells` squares: the renderer looks at every pixel of each triangle's bounding box, so that two
-    large triangles cost more than many small ones.
+    It has `cells` x `cells` squares.
 
     Args:
         corner: Metres, [3].
@@ -117,16 +94,16 @@ def _lattice_triangles(columns: int, rows: int) -> Indices:
 
 
 def wall(
-    radius: float, bottom: float, top: float, start_deg: float, end_deg: float, cells: int, repeats: float
+    radius: float, bottom: float, top: float, start_deg: float, end_deg: float, columns: int, repeats: float
 ) -> Mesh:
     """Return a part of a cylinder around the z axis, seen from inside (metres; degrees from the x axis)."""
-    steps = np.linspace(0.0, 1.0, cells + 1)
-    height, along = (values.ravel() for values in np.meshgrid(steps, steps, indexing="ij"))
+    steps = np.linspace(0.0, 1.0, columns + 1)
+    height, along = (values.ravel() for values in np.meshgrid((0.0, 1.0), steps, indexing="ij"))
     angle = np.radians(start_deg + (end_deg - start_deg) * along)
     outward = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
     vertices = radius * outward
     vertices[:, 2] = bottom + (top - bottom) * height
-    triangles = _lattice_triangles(cells, cells)[:, ::-1]
+    triangles = _lattice_triangles(columns, 1)[:, ::-1]
     return Mesh(vertices, -outward, np.stack([along, height], axis=1) * repeats, triangles)
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from sim.camera import NOMINAL_CAMERA, Sensor
 from sim.config import DynamicsConfig, Range, SensingConfig, TimingConfig, VisualConfig
 from sim.domains import held_out_factors
-from sim.engine import CameraPose, Light, Vector
+from sim.engine import Vector
+from sim.scenery import CameraPose, Light
 from sim.textures import texture_names
 
 HUE_BANDS_DEG: dict[str, tuple[Range, ...]] = {

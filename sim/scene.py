@@ -1,14 +1,19 @@
-"""The world that all tasks share: robot, table, floor and wall, and how the draws of randomisation reach them."""
+"""The world that all tasks share: robot, table, floor and wall, in an engine and as what a renderer may draw."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sim.assets import CUBE_HALF_EDGE_M, FLOOR_HEIGHT_M, TABLE_CENTRE_M, TABLE_HALF_EXTENTS_M
-from sim.engine import BASE, Body, Engine, Texture, Vector
-from sim.randomisation import DynamicsDraw, Surface
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.assets import CUBE_HALF_EDGE_M, FLOOR_HEIGHT_M, TABLE_CENTRE_M, TABLE_HALF_EXTENTS_M, scene_meshes
+from sim.engine import BASE, Body, Engine, Frame, Vector
+from sim.panda_parts import panda_items
+from sim.randomisation import DynamicsDraw
 from sim.robot import Panda
-from sim.textures import FAMILIES, texture_names
+from sim.scenery import Item, Part, Pose, Scenery
+from sim.textures import texture_pictures
 
 _TABLE_FRICTION = 0.6
 _CUBE_FRICTION = 0.8
@@ -16,11 +21,18 @@ _CUBE_MASS_KG = 0.10
 # Where the cube is in the saved state: it touches nothing there, so that no contact outlives its episode.
 _PARKED: Vector = (0.0, 0.0, 5.0)
 
+# What stands still around the robot, and where.
+STANDING: dict[str, Pose] = {
+    "table": Pose(TABLE_CENTRE_M),
+    "floor": Pose((0.0, 0.0, FLOOR_HEIGHT_M)),
+    "background": Pose(),
+}
+
 
 class Scene:
-    """A robot at a table in an engine, with named surfaces that can be painted.
+    """A robot at a table in an engine, and the scenery of it.
 
-    Everything is loaded once. PyBullet would leak memory if textures or bodies were loaded anew per episode.
+    Everything is loaded once: tasks add what they need while they are built, and then the scene is complete.
     """
 
     def __init__(self, engine: Engine, assets: Path) -> None:
@@ -31,60 +43,45 @@ class Scene:
             assets: The directory from `sim.assets.assets_directory`.
         """
         self.engine = engine
-        self._assets = assets
         self.robot = Panda(engine, assets / "panda.urdf")
-        self._table = engine.add_body(
-            visual=assets / "table.obj", collision_half_extents=TABLE_HALF_EXTENTS_M, position=TABLE_CENTRE_M
-        )
-        floor = engine.add_body(visual=assets / "floor.obj", position=(0.0, 0.0, FLOOR_HEIGHT_M))
-        background = engine.add_body(visual=assets / "background.obj")
+        self._table = engine.add_body(collision_half_extents=TABLE_HALF_EXTENTS_M, position=TABLE_CENTRE_M)
         self._cube: Body | None = None
-        self._surfaces: dict[str, list[tuple[Body, int]]] = {
-            "table": [(self._table, BASE)],
-            "floor": [(floor, BASE)],
-            "background": [(background, BASE)],
-        }
-        for name, links in self.robot.painted_links.items():
-            self._surfaces[name] = [(self.robot.body, link) for link in links]
-        self._textures: dict[str, Texture] = {
-            name: engine.load_texture(assets / "textures" / f"{name}.png")
-            for domain in FAMILIES
-            for name in texture_names(domain)
-        }
-        self._painted: dict[str, Surface] = {}
+        self._shapes = scene_meshes()
+        self._items = [self._shape(name, casts_shadow=False) for name in STANDING]
+        self.frames: dict[str, Frame] = {}  # of what the engine moves, by the name of its item
+        links = engine.links(self.robot.body)
+        for item in panda_items(assets):
+            self._items.append(item)
+            self.frames[item.name] = (self.robot.body, links[item.name])
+
+    def _shape(self, name: str, slot: str = "", *, casts_shadow: bool = True) -> Item:
+        """Return one of the plain shapes, in the slot of its own name unless another is given."""
+        return Item(slot or name, (Part(self._shapes[name], slot or name),), casts_shadow)
 
     def add_goal(self, shape: str) -> Body:
         """Add the task's goal, a visible mark that nothing collides with: "ball" or "disc"."""
-        goal = self.engine.add_body(visual=self._assets / f"{shape}.obj")
-        self._surfaces["goal"] = [(goal, BASE)]
+        goal = self.engine.add_body()
+        self._items.append(self._shape(shape, "goal", casts_shadow=shape == "ball"))
+        self.frames["goal"] = (goal, BASE)
         return goal
 
     def add_cube(self) -> Body:
         """Add the cube that a task pushes or lifts."""
         half = CUBE_HALF_EDGE_M
         self._cube = self.engine.add_body(
-            visual=self._assets / "cube.obj",
-            collision_half_extents=(half, half, half),
-            position=_PARKED,
-            mass=_CUBE_MASS_KG,
+            collision_half_extents=(half, half, half), position=_PARKED, mass=_CUBE_MASS_KG
         )
-        self._surfaces["cube"] = [(self._cube, BASE)]
+        self._items.append(self._shape("cube"))
+        self.frames["cube"] = (self._cube, BASE)
         return self._cube
 
-    def bodies(self, surface: str) -> set[Body]:
-        """Return the bodies that carry a surface, such as "goal"."""
-        return {body for body, _ in self._surfaces.get(surface, [])}
+    def scenery(self) -> Scenery:
+        """Return everything that may be seen; what the engine moves is the robot, the goal and the cube."""
+        return Scenery(tuple(self._items), tuple(self.frames), texture_pictures())
 
-    def paint(self, surfaces: dict[str, Surface]) -> None:
-        """Give every surface of this scene its drawn look; surfaces that the scene does not have are left out."""
-        for name, parts in self._surfaces.items():
-            surface = surfaces[name]
-            if self._painted.get(name) == surface:
-                continue
-            texture = None if surface.texture is None else self._textures[surface.texture]
-            for body, link in parts:
-                self.engine.paint(body, link, surface.colour, texture)
-            self._painted[name] = surface
+    def poses(self) -> NDArray[np.float64]:
+        """Return where the engine has the scenery's moving items, in their order, [N, 7]."""
+        return self.engine.poses(tuple(self.frames.values()))
 
     def set_dynamics(self, draw: DynamicsDraw) -> None:
         """Give robot, table and cube their drawn dynamics."""

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from sim.assets import CUBE_HALF_EDGE_M, GOAL_RADIUS_M
 from sim.camera import NOMINAL_CAMERA, TABLE_CAMERA
-from sim.engine import CameraPose, Vector
+from sim.engine import Vector
 from sim.robot import MAX_OPENING_M, GripperState
 from sim.scene import Scene
+from sim.scenery import CameraPose
 
 SUCCESS_DISTANCE_M = 0.05
 SUCCESS_LIFT_M = 0.10

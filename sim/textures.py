@@ -104,11 +104,16 @@ def make_texture(name: str) -> NDArray[np.uint8]:
     return np.asarray(255 * (darkest + (1 - darkest) * pattern(rng))).astype(np.uint8)
 
 
-def write_png(path: Path, grey: NDArray[np.uint8]) -> None:
-    """Write a grey image [H, W] as an RGB PNG file."""
-    height, width = grey.shape
-    rows = np.repeat(grey, 3, axis=1)
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+def texture_pictures() -> dict[str, NDArray[np.uint8]]:
+    """Return all textures of all domains by name, as grey RGB pictures [SIZE_PX, SIZE_PX, 3]."""
+    names = [name for domain in FAMILIES for name in texture_names(domain)]
+    return {name: np.repeat(make_texture(name)[..., None], 3, axis=2) for name in names}
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write an image [H, W, 3] as a PNG file."""
+    height, width, _ = picture.shape
+    raw = b"".join(b"\0" + row.tobytes() for row in picture)
 
     def part(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -9,7 +9,7 @@ import pytest
 
 from sim import DOMAINS
 from sim.assets import assets_directory, cache_directory, scene_meshes
-from sim.meshes import decimate, read_obj
+from sim.meshes import read_parts, write_parts
 from sim.textures import FAMILIES, make_texture, texture_names
 
 ROOT = Path(__file__).parents[2]
@@ -64,28 +64,12 @@ def test_a_cache_that_cannot_be_written_is_reported_with_what_to_set(
         assets_directory()
 
 
-def test_the_robot_is_light_enough_to_render_fast() -> None:
+def test_the_description_names_meshes_that_are_there_and_no_stock_ones() -> None:
     directory = assets_directory()
     description = (directory / "panda.urdf").read_text()
     assert "package://" not in description
-    triangles = [len(read_obj(path)[1]) for path in directory.glob("*.obj") if path.name in description]
-    assert 1000 < sum(triangles) < 2500, "the stock robot has 100,000"
-
-
-def test_decimation_keeps_a_mesh_in_its_place() -> None:
-    steps = np.linspace(0.0, 1.0, 21)
-    x, y = (values.ravel() for values in np.meshgrid(steps, steps))
-    vertices = np.stack([x, y, 0.2 * np.sin(3 * x)], axis=1)
-    row, column = (values.ravel() for values in np.meshgrid(np.arange(20), np.arange(20)))
-    corner = 21 * row + column
-    triangles = np.concatenate(
-        [np.stack([corner, corner + 1, corner + 22], 1), np.stack([corner, corner + 22, corner + 21], 1)]
-    )
-    mesh = decimate(vertices, triangles, 100)
-    assert 50 <= len(mesh.triangles) <= 110
-    assert mesh.vertices.min(axis=0) == pytest.approx(vertices.min(axis=0), abs=0.03)
-    assert mesh.vertices.max(axis=0) == pytest.approx(vertices.max(axis=0), abs=0.03)
-    assert np.linalg.norm(mesh.normals, axis=1) == pytest.approx(np.ones(len(mesh.normals)), abs=1e-6)
+    named = {line.split('"')[1] for line in description.splitlines() if "<mesh" in line}
+    assert named == {path.name for path in directory.glob("*.obj")}
 
 
 @pytest.mark.parametrize("name", ["ball", "cube", "disc", "table"])
@@ -99,12 +83,16 @@ def test_shapes_face_outwards(name: str) -> None:
     assert mesh.triangles.max() == len(mesh.vertices) - 1
 
 
-def test_an_obj_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    mesh = scene_meshes()["cube"]
-    mesh.write(tmp_path / "cube.obj")
-    vertices, triangles = read_obj(tmp_path / "cube.obj")
-    assert vertices == pytest.approx(mesh.vertices)
-    assert np.array_equal(triangles, mesh.triangles)
+def test_parts_read_back_as_they_were_written(tmp_path: Path) -> None:
+    parts = {"white": scene_meshes()["cube"], "black": scene_meshes()["ball"]}
+    write_parts(tmp_path / "thing.obj", parts)
+    read = read_parts(tmp_path / "thing.obj")
+    assert list(read) == ["white", "black"]
+    for name, mesh in parts.items():
+        assert read[name].vertices == pytest.approx(mesh.vertices, abs=1e-5)
+        assert read[name].normals == pytest.approx(mesh.normals, abs=1e-4)
+        assert read[name].texture_coordinates == pytest.approx(mesh.texture_coordinates, abs=1e-4)
+        assert np.array_equal(read[name].triangles, mesh.triangles)
 
 
 def test_textures_are_grey_patterns_with_contrast_and_always_the_same() -> None:

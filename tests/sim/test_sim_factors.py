@@ -75,6 +75,11 @@ def test_both_domains_draw_what_they_drew_before_factors_had_names(domain: str, 
     drawn = hashlib.sha256()
     for seed in range(40):
         seen = {key: value for key, value in draw(domain, seed).as_json().items() if key != "sensing"}
+        for view in seen["visual"]:
+            for later in ("softness_m", "sky", "ground", "second"):
+                del view["light"][later]
+            for later in ("roll_deg", "principal_point"):
+                del view["camera"][later]
         drawn.update(json.dumps(seen, sort_keys=True).encode())
     assert drawn.hexdigest()[:16] == digest
 

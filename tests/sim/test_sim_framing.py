@@ -10,8 +10,9 @@ import pytest
 from sim import DOMAINS, TASKS, SimConfig, VisualConfig, make_env
 from sim.assets import CUBE_HALF_EDGE_M, DISC_RADIUS_M, GOAL_RADIUS_M
 from sim.camera import project
-from sim.engine import CameraPose, Vector
+from sim.engine import Vector
 from sim.randomisation import draw_visual
+from sim.scenery import Camera, CameraPose
 from sim.scripted import scripted_policy
 from sim.tasks import TASKS as TASK_CLASSES
 
@@ -28,12 +29,18 @@ def cameras(task: str, domain: str) -> Iterator[CameraPose]:
         yield draw_visual(VisualConfig(), domain, seed, 0, nominal).camera
 
 
+def shows(env: Any, name: str) -> Any:
+    """Which pixels of the first view show an item, [SIZE, SIZE]."""
+    index = [item.name for item in env.scenery.items].index(name)
+    return env.segment(size_px=SIZE) == index
+
+
 def box(low: Vector, high: Vector) -> list[Any]:
     return list(itertools.product(*zip(low, high, strict=True)))
 
 
 def is_in_view(camera: CameraPose, point: Vector) -> bool:
-    column, row = project(camera, point, SIZE)
+    column, row = project(Camera(camera, SIZE, SIZE), point)
     return 0 <= column <= SIZE and 0 <= row <= SIZE
 
 
@@ -78,13 +85,12 @@ def test_a_projected_point_is_where_the_renderer_shows_it() -> None:
     for seed in range(20):
         state = env.reset(seed=seed)[0]["state"]
         camera = env.draw.visual[0].camera
-        mask = np.isin(env.engine.segment(camera, SIZE), list(env.scene.bodies("cube")))
+        mask = shows(env, "cube")
         if mask.sum() < 32:
             continue  # half hidden: its visible part is not its middle
         rows, columns = np.nonzero(mask)
-        column, row = project(camera, tuple(state[cube].tolist()), SIZE)
-        # This renderer samples a pixel at its lower left corner, not in its middle.
-        distances.append(np.hypot(columns.mean() - column, rows.mean() + 1.0 - row))
+        column, row = project(Camera(camera, SIZE, SIZE), tuple(state[cube].tolist()))
+        distances.append(np.hypot(columns.mean() + 0.5 - column, rows.mean() + 0.5 - row))
     assert len(distances) >= 10
     assert max(distances) < 0.4
     env.close()
@@ -98,10 +104,9 @@ def test_goal_and_cube_keep_visible_pixels_in_nearly_all_poses_on_the_way(task: 
     for seed in range(24):
         observation, _ = env.reset(seed=seed, options={"domain": DOMAINS[seed % 2]})
         for _ in range(10):
-            mask = env.engine.segment(env.draw.visual[0].camera, SIZE)
-            for surface in ("goal", "cube"):
-                if bodies := env.scene.bodies(surface):
-                    visible.setdefault(surface, []).append(int(np.isin(mask, list(bodies)).sum()))
+            for name in ("goal", "cube"):
+                if any(item.name == name for item in env.scenery.items):
+                    visible.setdefault(name, []).append(int(shows(env, name).sum()))
             observation = env.step(policy(observation["state"]))[0]
     env.close()
     for counts in visible.values():
@@ -113,5 +118,5 @@ def test_no_pixel_is_empty() -> None:
     env: Any = make_env("reach", SimConfig(), views=0)
     for seed in range(40):
         env.reset(seed=seed, options={"domain": DOMAINS[seed % 2]})
-        assert env.engine.segment(env.draw.visual[0].camera, SIZE).min() >= 0
+        assert env.segment(size_px=SIZE).min() >= 0
     env.close()

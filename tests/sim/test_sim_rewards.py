@@ -17,7 +17,7 @@ def reward() -> Iterator[Callable[..., float]]:
     world = env.unwrapped
     state = env.reset(seed=0)[0]["state"]
     goal_x, goal_y = (float(state[world.state_names.index(f"goal_{axis}_m")]) for axis in "xy")
-    (cube,) = world.scene.bodies("cube")
+    cube, _ = world.scene.frames["cube"]
 
     def of(from_cube: Vector, to_goal: float, velocity: Vector = (0.0, 0.0, 0.0)) -> float:
         x, y = goal_x + to_goal, goal_y

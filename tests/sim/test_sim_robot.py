@@ -10,7 +10,7 @@ from sim import DynamicsConfig
 from sim.assets import assets_directory
 from sim.bullet_engine import BulletEngine
 from sim.engine import Vector
-from sim.randomisation import NOMINAL_LIGHT, draw_dynamics
+from sim.randomisation import draw_dynamics
 from sim.robot import MAX_OPENING_M, Panda, inverse_kinematics
 from sim.scene import Scene
 from sim.tasks import TASKS
@@ -108,20 +108,9 @@ def test_the_same_future_follows_from_a_restored_state_after_contacts(engine: Bu
     assert other != first
 
 
-def test_masses_and_colours_are_set(engine: BulletEngine) -> None:
+def test_masses_are_set(engine: BulletEngine) -> None:
     scene = Scene(engine, assets_directory())
     cube = scene.add_cube()
     scene.set_dynamics(draw_dynamics(DynamicsConfig(mass_factor=(2.0, 2.0)), 0))
     assert engine.mass(cube) == pytest.approx(0.2)
     assert engine.mass(scene.robot.body, engine.links(scene.robot.body)["panda_hand"]) == pytest.approx(1.62)
-
-
-def test_a_light_that_is_off_leaves_the_picture_dark(engine: BulletEngine) -> None:
-    from dataclasses import replace
-
-    from sim.camera import NOMINAL_CAMERA
-
-    Scene(engine, assets_directory())
-    bright = engine.render(NOMINAL_CAMERA, NOMINAL_LIGHT, 32)
-    dark = engine.render(NOMINAL_CAMERA, replace(NOMINAL_LIGHT, ambient=0.1, diffuse=0.0, specular=0.0), 32)
-    assert dark.mean() < 0.3 * bright.mean()

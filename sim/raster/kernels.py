@@ -1,0 +1,33 @@
+"""What Python calls of the kernels. Import this through `compiling.load`, which knows where compiled code lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from sim.raster.blank import blank_canvas, blank_geometry, blank_paint, blank_world
+from sim.raster.shading import develop, gather, shade
+from sim.raster.shadows import cast
+from sim.raster.transforms import move
+from sim.raster.visibility import see
+
+__all__ = ["cast", "compile_all", "develop", "gather", "move", "see", "shade"]
+
+
+def compile_all() -> None:
+    """Compile what Python calls, and what that calls, for the arrays there will be."""
+    geometry = blank_geometry(vertices=1, triangles=1, parts=1, texels=1)
+    world, canvas = blank_world(geometry, frames=1), blank_canvas(geometry, height=1, width=1, shadow_px=1)
+    rows = np.zeros((3, 4), np.float32)
+    calls: list[tuple[Any, tuple[Any, ...]]] = [
+        (move, (geometry, world, 0, 1)),
+        (see, (geometry, world, canvas, rows)),
+        (cast, (geometry, world, canvas, rows)),
+        (gather, (geometry, world, canvas, blank_paint(materials=1))),
+        (shade, (geometry, canvas, blank_paint(materials=1))),
+        (develop, (np.zeros(1, np.float32), np.zeros(1, np.uint8))),
+    ]
+    for function, arguments in calls:
+        function.compile(tuple(numba.typeof(argument) for argument in arguments))
