@@ -99,7 +99,7 @@ class VisualConfig:
     light_tint: Annotated[float, Ge(0), Le(0.3)] = 0.06
     """Largest change of one colour channel of the light."""
     shadows: bool = False
-    """Cast shadows (rendering takes about twice as long)."""
+    """Cast shadows."""
 
     # The defaults are the most that is allowed: up to here nothing that matters leaves the image (test_sim_framing.py).
     camera_position: bool = True

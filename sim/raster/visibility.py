@@ -131,7 +131,7 @@ def _fill(near: Floats, seen: Integers, planes: Floats, t: int, left: int, right
         low, high = span(a2, per2, q2 - EDGE, low, high)
         q = q0 + q1 + q2 + HALF * a
         for x in range(np.uint64(whole_from(low - HALF)), np.uint64(max(0, whole_to(high - HALF) + 1))):
-            # No branch: a processor would guess it wrong at every edge.
             z = a * F(np.int32(x)) + q
-            seen[y, x] = np.int32(t) if z > near[y, x] else seen[y, x]
-            near[y, x] = max(near[y, x], z)
+            if z > near[y, x]:
+                near[y, x] = z
+                seen[y, x] = np.int32(t)

@@ -53,8 +53,8 @@ def test_renderers_differ_in_pictures_and_in_nothing_else() -> None:
 
 
 def test_a_renderer_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"SimConfig\.renderer is 'opengl', allowed: rasteriser, pybullet"):
-        SimConfig(renderer="opengl")
+    with pytest.raises(ValueError, match="'rasteriser' or 'pybullet'"):
+        SimConfig(renderer="opengl")  # type: ignore[arg-type]
 
 
 class Painter:
