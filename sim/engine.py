@@ -78,7 +78,11 @@ class Engine(Protocol):
         gains: Sequence[float],
         forces: Sequence[float],
     ) -> None:
-        """Set position motors: targets (radians or metres), gain (share of the error per step), limits (N m or N)."""
+        """Set position motors: targets (radians or metres), gain (share of the error per step), limits (N m or N).
+
+        The error of the step's beginning gives one velocity, which is held through the step; gravity counts against the
+        limits. Motors keep their targets until they are given others, also over `restore`.
+        """
 
     def set_pose(self, body: Body, position: Vector, orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)) -> None:
         """Put a body in place at rest."""
@@ -98,7 +102,10 @@ class Engine(Protocol):
         friction: float | None = None,
         joint_damping: float | None = None,
     ) -> None:
-        """Change mass (kg), friction coefficient, or damping of the joint above the link (N m s / rad)."""
+        """Change mass (kg), friction coefficient, or damping of the joint above the link (N m s / rad).
+
+        What two bodies' friction is together is the product of theirs. The scene calls this also while it is built.
+        """
 
     def mass(self, body: Body, link: int = BASE) -> float:
         """Return the mass of a body or link, kilograms."""
