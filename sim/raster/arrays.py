@@ -50,7 +50,7 @@ class Geometry(NamedTuple):
         uv: Texture coordinates, [V, 2].
         triangles: Indices of vertices, [T, 3].
         material_of: Of each triangle, [T].
-        item_of: Of each triangle, [T].
+        part_of: Of each triangle, [T].
         parts: First and last triangle and vertex, frame, whether it casts a shadow, whether it has two sides, [P, 7].
         spheres: Middle and radius of a ball around each part, [P, 4].
         texels: Linear light, all levels of all textures one after another, [N, 3].
@@ -61,7 +61,7 @@ class Geometry(NamedTuple):
     uv: Floats
     triangles: Integers
     material_of: Integers
-    item_of: Integers
+    part_of: Integers
     parts: Integers
     spheres: Floats
     texels: Floats

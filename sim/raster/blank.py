@@ -25,7 +25,7 @@ def blank_geometry(vertices: int, triangles: int, parts: int, texels: int) -> Ge
         uv=np.zeros((vertices, 2), np.float32),
         triangles=np.zeros((triangles, 3), np.int32),
         material_of=np.zeros(triangles, np.int32),
-        item_of=np.zeros(triangles, np.int32),
+        part_of=np.zeros(triangles, np.int32),
         parts=np.zeros((parts, PART_COLUMNS), np.int32),
         spheres=np.zeros((parts, 4), np.float32),
         texels=np.zeros((texels, 3), np.float32),

@@ -76,7 +76,7 @@ def _copy(geometry: Geometry, row: int, part: Part, slot: int, vertex: int, tria
     geometry.uv[vertex:last_vertex] = mesh.texture_coordinates
     geometry.triangles[triangle:last_triangle] = mesh.triangles + vertex
     geometry.material_of[triangle:last_triangle] = slot
-    geometry.item_of[triangle:last_triangle] = entry[FRAME]
+    geometry.part_of[triangle:last_triangle] = row
     middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
     geometry.spheres[row, :3] = middle
     geometry.spheres[row, 3] = np.linalg.norm(mesh.vertices - middle, axis=1).max() + _SPHERE_MARGIN_M

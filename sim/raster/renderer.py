@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine import Image
-from sim.raster.arrays import TAPS, Canvas, Paint
+from sim.raster.arrays import FRAME, TAPS, Canvas, Paint
 from sim.raster.blank import blank_canvas, blank_world
 from sim.raster.compiling import load
 from sim.raster.packing import pack
@@ -77,8 +77,9 @@ class RasterRenderer:
     def segment(self, look: Look, camera: Camera) -> NDArray[np.int32]:
         """See `Renderer.segment`."""
         seen = self._see(look, camera).seen
-        item_of = self._packed.geometry.item_of
-        return np.where(seen < 0, np.int32(NOTHING), item_of[np.maximum(seen, 0)])
+        geometry = self._packed.geometry
+        items = geometry.parts[geometry.part_of[np.maximum(seen, 0)], FRAME]
+        return np.where(seen < 0, np.int32(NOTHING), items)
 
     def depth(self, look: Look, camera: Camera) -> NDArray[np.float32]:
         """See `Renderer.depth`."""

@@ -142,7 +142,7 @@ def shade(geometry: Geometry, canvas: Canvas, paint: Paint) -> None:
 
     A surface is shaded once in a pixel, in the middle of the samples that show it.
     """
-    material_of, texels, linear = geometry.material_of, geometry.texels, canvas.linear
+    material_of, part_of, texels, linear = geometry.material_of, geometry.part_of, geometry.texels, canvas.linear
     seen, values, flat, shadow = canvas.seen, canvas.values, canvas.flat, canvas.shadow
     colours, textures, lights, penumbra = paint.colours, paint.textures, paint.lights, paint.penumbra
     back_r, back_g, back_b = paint.backdrop[0], paint.backdrop[1], paint.backdrop[2]
@@ -151,6 +151,10 @@ def shade(geometry: Geometry, canvas: Canvas, paint: Paint) -> None:
             y, x = 2 * row, 2 * column
             a, b, c, d = seen[y, x], seen[y, x + 1], seen[y + 1, x], seen[y + 1, x + 1]
             whole = a == b and a == c and a == d
+            if not whole and min(a, b, c, d) >= 0:
+                # Inside a smooth surface its triangles' edges are none.
+                smooth = flat[a] == 1 and flat[b] == 1 and flat[c] == 1 and flat[d] == 1
+                whole = smooth and part_of[a] == part_of[b] and part_of[a] == part_of[c] and part_of[a] == part_of[d]
             red = green = blue = ZERO
             for sample in range(1 if whole else 4):
                 t, weight, across, down = a, ONE, HALF, HALF

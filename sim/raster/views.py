@@ -31,7 +31,7 @@ from sim.raster.packing import Packed, linear
 from sim.scenery import Camera, CameraPose, Light, Look, Scenery
 
 # Texels of the shadow map's edge.
-SHADOW_PX = 192
+SHADOW_PX = 160
 # How far outwards from its surface a point is when it asks for its shadow: light meshes would shade themselves else.
 _OUTWARDS_M = 0.004
 # Distance between two questions to the shadow map, texels, and the most questions per axis.
