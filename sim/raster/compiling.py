@@ -29,9 +29,9 @@ from sim.assets import cache_directory
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Multiplications and additions are not fused and sums not reordered: every processor rounds alike. No kernel makes an
+# No fast maths: nothing is fused or reordered, and every processor rounds alike. No kernel makes an
 # array, so that none needs numba's counting of references, which would take most of the time.
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"nnan", "ninf", "nsz"}, "nogil": True, "_nrt": False}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 
 # Where `kernel` keeps compiled code; None: nowhere. `load` sets it before it imports the kernels.
 _directory: Path | None = None

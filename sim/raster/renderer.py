@@ -55,7 +55,14 @@ class RasterRenderer:
         self._shadow = np.zeros((SHADOW_PX, SHADOW_PX), np.float32)
 
     def place(self, poses: NDArray[np.float64]) -> None:
-        """See `Renderer.place`."""
+        """See `Renderer.place`.
+
+        Raises:
+            ValueError: A pose is not finite, as when a simulation has blown up.
+        """
+        if not np.isfinite(poses).all():
+            lost = [name for name, pose in zip(self._scenery.moving, poses, strict=True) if not np.isfinite(pose).all()]
+            raise ValueError(f"the pose of {', '.join(lost)} is not finite")
         self._world.poses[self._moving] = poses
         self._kernels.move(self._packed.geometry, self._world, 0, self._packed.moving_parts)
 
@@ -79,7 +86,7 @@ class RasterRenderer:
         seen = self._see(look, camera).seen
         geometry = self._packed.geometry
         items = geometry.parts[geometry.part_of[np.maximum(seen, 0)], FRAME]
-        return np.where(seen < 0, np.int32(NOTHING), items)
+        return np.asarray(np.where(seen < 0, NOTHING, items), np.int32)
 
     def depth(self, look: Look, camera: Camera) -> NDArray[np.float32]:
         """See `Renderer.depth`."""

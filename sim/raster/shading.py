@@ -140,7 +140,8 @@ def light_up(n0: Any, n1: Any, n2: Any, lights: Floats) -> Any:
 def shade(geometry: Geometry, canvas: Canvas, paint: Paint) -> None:
     """Write the linear light of every pixel, from its 2 x 2 samples, into `canvas.linear`.
 
-    A surface is shaded once in a pixel, in the middle of the samples that show it.
+    A surface is shaded once in a pixel, in the middle of the samples that show it: never beyond its edge, where what is
+    interpolated may be anything. Inside a smooth part one of its triangles speaks for the others.
     """
     material_of, part_of, texels, linear = geometry.material_of, geometry.part_of, geometry.texels, canvas.linear
     seen, values, flat, shadow = canvas.seen, canvas.values, canvas.flat, canvas.shadow
@@ -151,12 +152,11 @@ def shade(geometry: Geometry, canvas: Canvas, paint: Paint) -> None:
             y, x = 2 * row, 2 * column
             a, b, c, d = seen[y, x], seen[y, x + 1], seen[y + 1, x], seen[y + 1, x + 1]
             whole = a == b and a == c and a == d
-            if not whole and min(a, b, c, d) >= 0:
-                # Inside a smooth surface its triangles' edges are none.
-                smooth = flat[a] == 1 and flat[b] == 1 and flat[c] == 1 and flat[d] == 1
-                whole = smooth and part_of[a] == part_of[b] and part_of[a] == part_of[c] and part_of[a] == part_of[d]
+            smooth = False
+            if not whole and min(a, b, c, d) >= 0 and flat[a] == 1 and flat[b] == 1 and flat[c] == 1 and flat[d] == 1:
+                smooth = part_of[a] == part_of[b] and part_of[a] == part_of[c] and part_of[a] == part_of[d]
             red = green = blue = ZERO
-            for sample in range(1 if whole else 4):
+            for sample in range(1 if whole or smooth else 4):
                 t, weight, across, down = a, ONE, HALF, HALF
                 if not whole:
                     t = a if sample == 0 else b if sample == 1 else c if sample == 2 else d
@@ -164,7 +164,9 @@ def shade(geometry: Geometry, canvas: Canvas, paint: Paint) -> None:
                         continue
                     in_b, in_c, in_d = F(t == b), F(t == c), F(t == d)
                     count = F(t == a) + in_b + in_c + in_d
-                    weight, across, down = QUARTER * count, (in_b + in_d) / count, (in_c + in_d) / count
+                    across, down = (in_b + in_d) / count, (in_c + in_d) / count
+                    if not smooth:
+                        weight = QUARTER * count
                 r, g, b_ = back_r, back_g, back_b
                 if t >= 0:
                     r, g, b_ = _shade_surface(
