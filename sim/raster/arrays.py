@@ -35,9 +35,10 @@ VALUE_COLUMNS = 33
 TOWARDS, HALF_WAY, KEY, SKY, GROUND, SECOND_TOWARDS, SECOND = range(7)
 LIGHT_ROWS = 7
 
-# Entries of `Paint.penumbra`: how many places per axis shading asks the shadow map about (0: no shadows), how far apart
-# they are (texels), and how far from its surface, outwards and towards the light (metres), a point is when it asks.
-TAPS, SPACING, OUTWARDS, TOWARDS_LIGHT = range(4)
+# Entries of `Paint.penumbra`: how many texels of the shadow map per axis a point asks (0: no shadows), the window that
+# lies among them (texels), and how far from its surface, outwards and towards the light (metres), a point is when it
+# asks.
+TEXELS, WIDTH, OUTWARDS, TOWARDS_LIGHT = range(4)
 PENUMBRA_ENTRIES = 4
 
 

@@ -115,12 +115,14 @@ def load(quiet: bool) -> ModuleType:
 
 
 def _recipe() -> str:
-    """Return a name for everything that compiled code depends on: sources, versions, processor."""
+    """Return a name for everything that compiled code depends on: sources, versions, processor, numba's settings."""
     recipe = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         recipe.update(source.read_bytes())
     versions = (numba.__version__, np.__version__, sys.version, cpu_target.target_context.codegen().magic_tuple())
-    recipe.update(repr(versions).encode())
+    settings: Any = numba.config
+    switches = bool(settings.BOUNDSCHECK), str(settings.OPT), settings.LOOP_VECTORIZE, settings.SLP_VECTORIZE
+    recipe.update(repr((versions, switches, settings.DEBUGINFO_DEFAULT)).encode())
     return recipe.hexdigest()[:12]
 
 

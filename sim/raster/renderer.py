@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine import Image
-from sim.raster.arrays import FRAME, TAPS, Canvas, Paint
+from sim.raster.arrays import FRAME, TEXELS, Canvas, Paint
 from sim.raster.blank import blank_canvas, blank_world
 from sim.raster.compiling import load
 from sim.raster.packing import pack
@@ -73,7 +73,7 @@ class RasterRenderer:
         image = np.empty((camera.height_px, camera.width_px, 3), np.uint8)
         canvas = self._canvas(camera, _SAMPLES)
         geometry, world, kernels = self._packed.geometry, self._world, self._kernels
-        if paint.penumbra[TAPS]:
+        if paint.penumbra[TEXELS]:
             kernels.cast(geometry, world, canvas, paint.shadow)
         kernels.see(geometry, world, canvas, camera_rows(camera, _SAMPLES))
         kernels.gather(geometry, world, canvas, paint)

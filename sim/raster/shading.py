@@ -20,12 +20,12 @@ from sim.raster.arrays import (
     SECOND_TOWARDS,
     SIDE,
     SKY,
-    SPACING,
     SPOT,
-    TAPS,
+    TEXELS,
     TOWARDS,
     TOWARDS_LIGHT,
     UV,
+    WIDTH,
     Bytes,
     Canvas,
     Floats,
@@ -35,7 +35,7 @@ from sim.raster.arrays import (
     World,
 )
 from sim.raster.compiling import inlined, kernel
-from sim.raster.transforms import seen_by, whole_to
+from sim.raster.transforms import seen_by, whole_to, within
 
 F = np.float32
 ZERO, QUARTER, HALF, ONE, TWO, FOUR, WHITE = F(0), F(0.25), F(0.5), F(1), F(2), F(4), F(255)
@@ -91,8 +91,8 @@ def _add_corner(
     out = penumbra[OUTWARDS]
     n0, n1, n2 = side * normals[v, 0], side * normals[v, 1], side * normals[v, 2]
     s0, s1, s2 = seen_by(rows, points, v)
-    s0 += out * (rows[0, 0] * n0 + rows[0, 1] * n1 + rows[0, 2] * n2) - HALF
-    s1 += out * (rows[1, 0] * n0 + rows[1, 1] * n1 + rows[1, 2] * n2) - HALF
+    s0 += out * (rows[0, 0] * n0 + rows[0, 1] * n1 + rows[0, 2] * n2)
+    s1 += out * (rows[1, 0] * n0 + rows[1, 1] * n1 + rows[1, 2] * n2)
     s2 += out * (rows[2, 0] * n0 + rows[2, 1] * n1 + rows[2, 2] * n2) + penumbra[TOWARDS_LIGHT]
     across, along = uv[v, 0], uv[v, 1]
     for entry in range(3):
@@ -186,7 +186,7 @@ def develop(linear: Floats, image: Bytes) -> None:
     sRGB's curve is taken as a square root, which every processor rounds alike.
     """
     for k in range(image.size):
-        image[k] = np.uint8(np.int32(WHITE * math.sqrt(min(linear[k], ONE)) + HALF))
+        image[k] = np.uint8(np.int32(WHITE * math.sqrt(within(linear[k], ONE)) + HALF))
 
 
 @inlined
@@ -209,7 +209,7 @@ def _shade_surface(
             lights,
         )
     shine *= colours[m, 3]
-    if penumbra[TAPS] > ZERO and key > ZERO:
+    if penumbra[TEXELS] > ZERO and key > ZERO:
         u = values[t, SPOT] * x + values[t, SPOT + 1] * y + values[t, SPOT + 2] * distance
         v = values[t, SPOT + 3] * x + values[t, SPOT + 4] * y + values[t, SPOT + 5] * distance
         z = values[t, SPOT + 6] * x + values[t, SPOT + 7] * y + values[t, SPOT + 8] * distance
@@ -231,34 +231,44 @@ def _shade_surface(
 
 @inlined
 def _lit(shadow: Floats, u: Any, v: Any, z: Any, penumbra: Floats) -> Any:
-    """Return how much of the light, 0 to 1, reaches a point of the shadow map (texels; metres towards the light)."""
-    taps, spacing = np.int32(penumbra[TAPS]), penumbra[SPACING]
-    lit = ZERO
-    if taps == 1:
-        lit = _lit_at(shadow, u, v, z)
-    else:
-        start = HALF * spacing * F(taps - 1)
-        for row in range(taps):
-            for column in range(taps):
-                lit += _lit_at(shadow, u - start + F(column) * spacing, v - start + F(row) * spacing, z)
-        lit /= F(taps * taps)
-    return lit
+    """Return how much of the light, 0 to 1, reaches a point of the shadow map (texels; metres towards the light).
 
-
-@inlined
-def _lit_at(shadow: Floats, u: Any, v: Any, z: Any) -> Any:
-    last = F(shadow.shape[0] - 2)
-    u, v = min(max(u, ZERO), last), min(max(v, ZERO), last)  # nothing is drawn on the map's rim: what is beyond is lit
+    That is the share of a square window around it that the light passes; a texel at its rim counts as far as it is in.
+    """
+    texels, width = np.int32(penumbra[TEXELS]), penumbra[WIDTH]
+    last = F(np.int32(shadow.shape[0]) - max(texels, np.int32(4)))
+    # Nothing is drawn on the map's rim: what is beyond is lit.
+    u, v = within(u - HALF * width, last), within(v - HALF * width, last)
     i, j = np.uint32(np.int32(u)), np.uint32(np.int32(v))
-    u, v = u - F(np.int32(u)), v - F(np.int32(v))
-    one = np.uint32(1)
-    a = ONE if z >= shadow[j, i] else ZERO
-    b = ONE if z >= shadow[j, i + one] else ZERO
-    c = ONE if z >= shadow[j + one, i] else ZERO
-    d = ONE if z >= shadow[j + one, i + one] else ZERO
-    a += u * (b - a)
-    c += u * (d - c)
-    return a + v * (c - a)
+    first = ONE - (u - F(np.int32(u)))
+    down = ONE - (v - F(np.int32(v)))
+    rest_down = width - down
+    lit = ZERO
+    if texels <= 4:
+        rest = width - first
+        second = min(rest, ONE)
+        rest -= second
+        third = min(rest, ONE)
+        fourth = rest - third
+        for row in range(np.uint32(texels)):
+            a = first if z >= shadow[j + row, i] else ZERO
+            b = second if z >= shadow[j + row, i + np.uint32(1)] else ZERO
+            c = third if z >= shadow[j + row, i + np.uint32(2)] else ZERO
+            d = fourth if z >= shadow[j + row, i + np.uint32(3)] else ZERO
+            lit += down * ((a + b) + (c + d))
+            down = min(rest_down, ONE)
+            rest_down -= down
+    else:
+        for row in range(np.uint32(texels)):
+            across, rest, line = first, width - first, ZERO
+            for column in range(np.uint32(texels)):
+                line += across if z >= shadow[j + row, i + column] else ZERO
+                across = min(rest, ONE)
+                rest -= across
+            lit += down * line
+            down = min(rest_down, ONE)
+            rest_down -= down
+    return lit / (width * width)
 
 
 @inlined
@@ -273,21 +283,24 @@ def _texel(texels: Floats, start: int, edge: int, u: Any, v: Any, density: Any) 
         v: Upwards.
         density: Area of a sample in texture coordinates.
     """
-    area = FOUR * density * F(edge) * F(edge)
-    while area > TOO_FINE and edge > 1:
+    size = np.int32(edge)
+    begin = np.int32(start)
+    area = FOUR * density * F(size) * F(size)
+    while area > TOO_FINE and size > 1:
         area *= QUARTER
-        start += edge * edge
-        edge >>= 1
-    mask = np.int32(edge - 1)
-    u, v = u * F(edge) - HALF, v * F(edge) - HALF
-    i, j = np.int32(whole_to(u)), np.int32(whole_to(v))
+        begin += size * size
+        size >>= np.int32(1)
+    mask = size - np.int32(1)
+    u, v = (u - F(whole_to(u))) * F(size) + (F(size) - HALF), (v - F(whole_to(v))) * F(size) + (F(size) - HALF)
+    i, j = np.int32(u), np.int32(v)
     u, v = u - F(i), v - F(j)
     right, below = (i + np.int32(1)) & mask, (j + np.int32(1)) & mask
     i, j = i & mask, j & mask
-    a, b = np.uint32(start + j * edge + i), np.uint32(start + j * edge + right)
-    c, d = np.uint32(start + below * edge + i), np.uint32(start + below * edge + right)
-    wb, wc, wd = u * (ONE - v), (ONE - u) * v, u * v
-    wa = (ONE - u) * (ONE - v)
+    row, next_row = begin + j * size, begin + below * size
+    a, b, c, d = np.uint32(row + i), np.uint32(row + right), np.uint32(next_row + i), np.uint32(next_row + right)
+    wd = u * v
+    wb, wc = u - wd, v - wd
+    wa = ONE - u - wc
     return (
         wa * texels[a, 0] + wb * texels[b, 0] + wc * texels[c, 0] + wd * texels[d, 0],
         wa * texels[a, 1] + wb * texels[b, 1] + wc * texels[c, 1] + wd * texels[d, 1],

@@ -18,7 +18,7 @@ from sim.raster.arrays import (
     World,
 )
 from sim.raster.compiling import inlined, kernel
-from sim.raster.transforms import is_outside, seen_by, whole_from, whole_to
+from sim.raster.transforms import is_outside, seen_by, whole_from, whole_to, within
 
 F = np.float32
 ZERO, HALF, ONE, TWO = F(0), F(0.5), F(1), F(2)
@@ -59,17 +59,21 @@ def _draw(spot: Floats, i: int, j: int, k: int, two_sided: int, depth: Floats) -
     area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
     if area > ZERO or (area < ZERO and two_sided):
         # The rim stays empty, so that what lies beyond the map has light.
-        low, high = ONE + HALF, F(depth.shape[0]) - TWO - HALF
-        left, right = whole_from(max(min(x0, x1, x2), low) - HALF), whole_to(min(max(x0, x1, x2), high) - HALF)
-        top, bottom = whole_from(max(min(y0, y1, y2), low) - HALF), whole_to(min(max(y0, y1, y2), high) - HALF)
+        low, most = ONE + HALF, F(depth.shape[0]) - TWO - TWO
+        left = whole_from(ONE + within(min(x0, x1, x2) - low, most + ONE))
+        top = whole_from(ONE + within(min(y0, y1, y2) - low, most + ONE))
+        right, bottom = (
+            whole_to(within(max(x0, x1, x2) - HALF, ONE + most)),
+            whole_to(within(max(y0, y1, y2) - HALF, ONE + most)),
+        )
         inverse = ONE / area
         a1, b1 = (y2 - y0) * inverse, (x0 - x2) * inverse
         a2, b2 = (y0 - y1) * inverse, (x1 - x0) * inverse
         z0 = spot[i, 2]
         d1, d2 = spot[j, 2] - z0, spot[k, 2] - z0
-        for y in range(np.uint64(top), np.uint64(max(0, bottom + 1))):
+        for y in range(np.uint64(top), np.uint64(bottom + 1)):
             down = F(np.int32(y)) + HALF - y0
-            for x in range(np.uint64(left), np.uint64(max(0, right + 1))):
+            for x in range(np.uint64(left), np.uint64(right + 1)):
                 across = F(np.int32(x)) + HALF - x0
                 u, w = a1 * across + b1 * down, a2 * across + b2 * down
                 inside = min(u, w, ONE - u - w) >= EDGE

@@ -92,6 +92,16 @@ def whole_to(x: Any) -> Any:
 
 
 @inlined
+def within(x: Any, most: Any) -> Any:
+    """Return x where it lies between 0 and `most`, else the nearer of them, and 0 for what is no number.
+
+    Whatever becomes an index passes through here: compiled code writes wherever a wrong one leads. The order of the
+    comparisons matters, as none with NaN is true; `min` and `max` let it through.
+    """
+    return (x if x < most else most) if x > ZERO else ZERO
+
+
+@inlined
 def reciprocal(a: Any) -> Any:
     """Return 1 / a, and 0 for 0."""
     return ONE / a if a != ZERO else ZERO

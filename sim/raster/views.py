@@ -19,10 +19,10 @@ from sim.raster.arrays import (
     SECOND,
     SECOND_TOWARDS,
     SKY,
-    SPACING,
-    TAPS,
+    TEXELS,
     TOWARDS,
     TOWARDS_LIGHT,
+    WIDTH,
     Floats,
     Paint,
 )
@@ -34,9 +34,8 @@ from sim.scenery import Camera, CameraPose, Light, Look, Scenery
 SHADOW_PX = 160
 # How far outwards from its surface a point is when it asks for its shadow: light meshes would shade themselves else.
 _OUTWARDS_M = 0.004
-# Distance between two questions to the shadow map, texels, and the most questions per axis.
-_FINEST_SPACING = 1.0
-_MOST_TAPS = 5
+# The widest window of the shadow map that a point asks, texels.
+_WIDEST = 8.0
 
 
 def unit(vector: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
@@ -90,14 +89,13 @@ def light_rows(light: Light, pose: CameraPose) -> Floats:
 
 
 def penumbra(light: Light, radius_m: float) -> Floats:
-    """Return how shading asks the shadow map, see `arrays`; the map itself blurs an edge by one texel."""
+    """Return how shading asks the shadow map, see `arrays`; an edge is never sharper than one texel of the map."""
     texel_m = 2 * radius_m / SHADOW_PX
     reach = light.softness_m / texel_m
     entries = np.zeros(4, np.float32)
     if light.shadows and light.diffuse > 0:
-        taps = min(_MOST_TAPS, 1 + math.ceil(max(0.0, reach - 0.5) / _FINEST_SPACING))
-        entries[TAPS] = taps
-        entries[SPACING] = 2 * max(0.0, reach - 0.5) / (taps - 1) if taps > 1 else 0.0
+        entries[WIDTH] = min(max(1.0, 2 * reach), _WIDEST)
+        entries[TEXELS] = math.ceil(entries[WIDTH]) + 1
         entries[OUTWARDS] = _OUTWARDS_M
         entries[TOWARDS_LIGHT] = texel_m * (1 + reach)
     return entries
