@@ -133,11 +133,15 @@ class Material:
         colour: RGB, which multiplies the texture.
         texture: Of the scenery; None: plain.
         gloss: Strength of its highlights: 0 is chalk, 1 a light's own specular strength.
+        scale: How much larger than its mesh says the texture is drawn.
+        turn_deg: By how much the texture is turned on its mesh.
     """
 
     colour: Vector
     texture: str | None = None
     gloss: float = 1.0
+    scale: float = 1.0
+    turn_deg: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ class Paint(NamedTuple):
     Attributes:
         colours: Linear RGB and gloss of each material, [M, 4].
         textures: Where each material's texture begins in `texels`, and its width (0: plain), [M, 2].
+        mapping: What leads from a mesh's texture coordinates to the texture's, by rows, [M, 4].
         lights: See `shading.light_up`, [7, 3].
         shadow: World to texels of the shadow map and to metres towards the light, [3, 4].
         penumbra: See the names of its entries, [4].
@@ -100,6 +101,7 @@ class Paint(NamedTuple):
 
     colours: Floats
     textures: Integers
+    mapping: Floats
     lights: Floats
     shadow: Floats
     penumbra: Floats

@@ -40,7 +40,7 @@ def pack(scenery: Scenery) -> Packed:
     slots = {slot: index for index, slot in enumerate(scenery.slots)}
     ordered = sorted(scenery.items, key=lambda item: item.name not in scenery.moving)
     parts = [(item, part) for item in ordered for part in item.parts]
-    pyramids = {name: linear_pyramid(picture) for name, picture in scenery.textures.items()}
+    pyramids = {name: pyramid_of(picture) for name, picture in scenery.textures.items()}
     starts = np.cumsum([0, *(len(pyramid) for pyramid in pyramids.values())]).tolist()
     geometry = blank_geometry(
         vertices=sum(len(part.mesh.vertices) for _, part in parts),
@@ -82,10 +82,11 @@ def _copy(geometry: Geometry, row: int, part: Part, slot: int, vertex: int, tria
     geometry.spheres[row, 3] = np.linalg.norm(mesh.vertices - middle, axis=1).max() + _SPHERE_MARGIN_M
 
 
-def linear_pyramid(picture: Picture) -> Floats:
+def pyramid_of(picture: Picture) -> Floats:
     """Return a picture [S, S, 3] and its halvings down to one texel as linear light, one after another, [N, 3].
 
-    The first row of texels is the picture's last: texture coordinates run upwards.
+    Each has half the width and the mean light of the one before. The first row of texels is the picture's last: texture
+    coordinates run upwards.
     """
     level = linear(picture[::-1].astype(np.float32) / 255)
     levels = [level.reshape(-1, 3)]

@@ -51,7 +51,8 @@ def gather(geometry: Geometry, world: World, canvas: Canvas, paint: Paint) -> No
     """Write into `canvas.values` of every triangle in sight what shading interpolates."""
     triangles, uv, points, normals = geometry.triangles, geometry.uv, world.vertices, world.normals
     seen, flat, planes, values = canvas.seen, canvas.flat, canvas.planes, canvas.values
-    shadow_rows, penumbra, lights = paint.shadow, paint.penumbra, paint.lights
+    shadow_rows, penumbra, lights, mapping = paint.shadow, paint.penumbra, paint.lights, paint.mapping
+    material_of = geometry.material_of
     flat[:] = 0
     for y in range(seen.shape[0]):
         for x in range(seen.shape[1]):
@@ -60,12 +61,14 @@ def gather(geometry: Geometry, world: World, canvas: Canvas, paint: Paint) -> No
     for t in range(triangles.shape[0]):
         if not flat[t]:
             continue
-        side = planes[t, SIDE]
+        side, m = planes[t, SIDE], material_of[t]
         for entry in range(LIT):
             values[t, entry] = ZERO
         for corner in range(3):
             v = triangles[t, corner]
-            _add_corner(uv, points, normals, planes, shadow_rows, penumbra, values, t, corner, v, side)
+            across = mapping[m, 0] * uv[v, 0] + mapping[m, 1] * uv[v, 1]
+            along = mapping[m, 2] * uv[v, 0] + mapping[m, 3] * uv[v, 1]
+            _add_corner(points, normals, planes, shadow_rows, penumbra, values, t, corner, v, side, across, along)
         values[t, DENSITY] = abs(
             values[t, UV] * (values[t, UV + 4] * values[t, INVERSE + 2] - values[t, UV + 5] * values[t, INVERSE + 1])
             - values[t, UV + 1] * (values[t, UV + 3] * values[t, INVERSE + 2] - values[t, UV + 5] * values[t, INVERSE])
@@ -84,17 +87,16 @@ def gather(geometry: Geometry, world: World, canvas: Canvas, paint: Paint) -> No
 
 @inlined
 def _add_corner(
-    uv: Floats, points: Floats, normals: Floats, planes: Floats, rows: Floats, penumbra: Floats, values: Floats,
-    t: int, corner: int, v: int, side: Any,
+    points: Floats, normals: Floats, planes: Floats, rows: Floats, penumbra: Floats, values: Floats,
+    t: int, corner: int, v: int, side: Any, across: Any, along: Any,
 ) -> None:  # fmt: skip
-    """Add what the vertex `v` contributes to the planes of the triangle `t`."""
+    """Add what the vertex `v`, with its place in the texture, contributes to the planes of the triangle `t`."""
     out = penumbra[OUTWARDS]
     n0, n1, n2 = side * normals[v, 0], side * normals[v, 1], side * normals[v, 2]
     s0, s1, s2 = seen_by(rows, points, v)
     s0 += out * (rows[0, 0] * n0 + rows[0, 1] * n1 + rows[0, 2] * n2)
     s1 += out * (rows[1, 0] * n0 + rows[1, 1] * n1 + rows[1, 2] * n2)
     s2 += out * (rows[2, 0] * n0 + rows[2, 1] * n1 + rows[2, 2] * n2) + penumbra[TOWARDS_LIGHT]
-    across, along = uv[v, 0], uv[v, 1]
     for entry in range(3):
         share = planes[t, 3 * corner + entry]
         values[t, INVERSE + entry] += share

@@ -28,7 +28,7 @@ from sim.raster.arrays import (
 )
 from sim.raster.blank import blank_paint
 from sim.raster.packing import Packed, linear
-from sim.scenery import Camera, CameraPose, Light, Look, Scenery
+from sim.scenery import Camera, CameraPose, Light, Look, Material, Scenery
 
 # Texels of the shadow map's edge.
 SHADOW_PX = 160
@@ -101,6 +101,12 @@ def penumbra(light: Light, radius_m: float) -> Floats:
     return entries
 
 
+def _mapping(material: Material) -> tuple[float, ...]:
+    turn = math.radians(material.turn_deg)
+    across, along = math.cos(turn) / material.scale, math.sin(turn) / material.scale
+    return across, along, -along, across
+
+
 def paint_of(look: Look, camera: Camera, scenery: Scenery, packed: Packed) -> Paint:
     """Return a look as arrays.
 
@@ -115,6 +121,7 @@ def paint_of(look: Look, camera: Camera, scenery: Scenery, packed: Packed) -> Pa
         paint.colours[row, 3] = material.gloss * look.light.specular**2
         if material.texture is not None:
             paint.textures[row] = packed.textures[material.texture]
+            paint.mapping[row] = _mapping(material)
     paint.lights[:] = light_rows(look.light, camera.pose)
     paint.shadow[:] = shadow_rows(look.light.direction, scenery.middle, scenery.radius_m)
     paint.penumbra[:] = penumbra(look.light, scenery.radius_m)
