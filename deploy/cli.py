@@ -29,7 +29,7 @@ COMMANDS = {
     "qualify": ("BUNDLE", "whether a robot and a bundle go together, before anything moves"),
     "dataset": ("RECORDING.. DIR", "recordings of twist run as a LeRobotDataset"),
     "curve": ("RUN", "success of a run's snapshots over time and steps"),
-    "factors": ("RUN", "where it fails: success with colours, textures, light, ... held out one by one"),
+    "factors": ("RUN", "where it fails: success with textures, things, light, ... held out one by one"),
     "render": ("TASK", "a contact sheet of randomised worlds"),
     "doctor": ("", "whether this machine has what is needed"),
     "reproduce": ("FILE", "the episode in which an environment crashed, once more"),

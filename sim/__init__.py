@@ -62,8 +62,6 @@ def make_env(
         from sim.counting import CountingEnv
 
         return CountingEnv(config, domain, views, render_mode)
-    from sim.backends import renderer_maker
     from sim.environment import PandaEnv
 
-    make_renderer = renderer_maker(config.renderer, quiet)
-    return PandaEnv(task, config, domain, views, render_mode, state_errors, make_renderer=make_renderer)
+    return PandaEnv(task, config, domain, views, render_mode, state_errors, quiet=quiet)

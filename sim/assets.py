@@ -26,7 +26,6 @@ MAT_RADIUS_M = 0.08
 CUBE_HALF_EDGE_M = 0.025
 TABLE_HALF_EXTENTS_M = (0.30, 0.34, 0.02)
 TABLE_CENTRE_M = (0.50, 0.0, -0.02)
-FLOOR_HEIGHT_M = -0.60
 
 STOCK_PANDA = Path(pybullet_data.getDataPath()) / "franka_panda"
 
@@ -79,12 +78,8 @@ def assets_directory() -> Path:
 
 
 def scene_meshes() -> dict[str, meshes.Mesh]:
-    """Return the scene's shapes by name, each in the coordinates of the body that shows it."""
-    x, y, z = TABLE_HALF_EXTENTS_M
+    """Return the shapes of goals and cube by name, each in the coordinates of the body that shows it."""
     return {
-        "table": meshes.grid(np.array([-x, -y, z]), np.array([2 * x, 0, 0]), np.array([0, 2 * y, 0]), 1, 3.0),
-        "floor": _floor(),
-        "background": meshes.wall(0.9, -0.6, 0.2, 185.0, 360.0, 6, 4.0),
         "ball": meshes.join([meshes.ball(GOAL_RADIUS_M), _mat()]),
         "disc": meshes.disc(DISC_RADIUS_M),
         "cube": meshes.cube(CUBE_HALF_EDGE_M),
@@ -95,17 +90,6 @@ def _mat() -> meshes.Mesh:
     """Return the mat that the goal's ball lies on: what one still sees of the goal when the hand is before the ball."""
     mat = meshes.disc(MAT_RADIUS_M)
     return replace(mat, vertices=mat.vertices - np.array([0.0, 0.0, GOAL_RADIUS_M - 0.001], mat.vertices.dtype))
-
-
-def _floor() -> meshes.Mesh:
-    """Return the floor without what the table hides from every camera: drawing that would take time."""
-    rectangles = [(-0.9, -0.9, -0.2, 0.3), (0.55, -0.9, 0.95, 0.3), (-0.2, -0.15, 0.55, 0.3)]
-    return meshes.join(
-        [
-            meshes.grid(np.array([x0, y0, 0]), np.array([x1 - x0, 0, 0]), np.array([0, y1 - y0, 0]), 1, 2.0)
-            for x0, y0, x1, y1 in rectangles
-        ]
-    )
 
 
 def _make_panda(source: Path, target: Path) -> None:

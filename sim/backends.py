@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sim.engine import Engine
 from sim.renderer import Renderer
 from sim.scenery import Scenery
+
+if TYPE_CHECKING:
+    from sim.raster.exposure import Exposure
 
 
 def make_engine(physics_hz: int) -> Engine:
@@ -14,6 +18,18 @@ def make_engine(physics_hz: int) -> Engine:
     from sim.bullet_engine import BulletEngine
 
     return BulletEngine(physics_hz)
+
+
+def make_exposure(size_px: int, quiet: bool = False) -> Exposure:
+    """Return what applies sensors' flaws to square pictures.
+
+    Args:
+        size_px: Their edge.
+        quiet: As for `renderer_maker`.
+    """
+    from sim.raster.exposure import Exposure
+
+    return Exposure(size_px, size_px, quiet=quiet)
 
 
 def renderer_maker(name: str, quiet: bool = False) -> Callable[[Scenery], Renderer]:

@@ -38,68 +38,111 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 @dataclass(frozen=True, config=_STRICT)
 class VisualConfig:
-    """What a camera sees differently from one episode, or one view, to the next.
+    """What a camera sees differently from one episode, or one view, to the next: rooms.
 
-    The held-out domain draws from ranges of its own for textures, hues, light directions and camera offsets (see
-    `sim.randomisation`); where a `held_out_..._m` field exists it names the outer edge of a shell that starts where
-    the training range ends. Sensor flaws lie in such a shell only where "noise" is held out by name (`sim.domains`).
+    The held-out domain has textures, things, directions of light and camera offsets of its own (`sim.domains`); where a
+    `held_out_..._m` field exists it names the outer edge of a shell that starts where the training range ends. Sensor
+    flaws lie in such a shell only where "noise" is held out by name. Each switch stands above the ranges of the factors
+    that it draws; `twist factors --list` prints all factors.
     """
 
     enabled: bool = True
     """Draw any visual factor at all."""
 
-    table: bool = True
-    """Draw the colour of the table."""
-    floor: bool = True
-    """Draw the colour of the floor."""
-    background: bool = True
-    """Draw the colour of the wall behind the robot."""
-    scenery_saturation: RangeOf[Annotated[float, Ge(0), Le(0.8)]] = (0.0, 0.65)
-    """Colourfulness of table, floor and wall."""
-    scenery_value: RangeOf[Annotated[float, Ge(0.1), Le(1)]] = (0.2, 0.8)
-    """Brightness of table, floor and wall."""
-    robot: bool = True
-    """Draw the colours of arm, hand and fingers."""
-    robot_saturation: RangeOf[Annotated[float, Ge(0), Le(0.8)]] = (0.0, 0.35)
-    """Colourfulness of arm, hand and fingers."""
-    robot_value: RangeOf[Annotated[float, Ge(0.1), Le(1)]] = (0.65, 1.0)
-    """Brightness of arm and hand."""
-    finger_value: RangeOf[Share] = (0.1, 0.4)
-    """Brightness of the fingers."""
-    gripper_contrast: Annotated[float, Ge(0), Le(0.2)] = 0.15
-    """Least difference in brightness of hand and table."""
-    objects: bool = True
-    """Draw the shades of goal and cube within their reserved hues (red, yellow)."""
-    object_hue_deg: Annotated[float, Ge(0), Le(15)] = 8.0
-    """Goal's and cube's hue, largest change from red and yellow."""
-    object_saturation: RangeOf[Annotated[float, Ge(0.8), Le(1)]] = (0.85, 1.0)
-    """Colourfulness of goal and cube."""
-    object_value: RangeOf[Annotated[float, Ge(0.7), Le(1)]] = (0.75, 1.0)
-    """Brightness of goal and cube."""
+    surfaces: bool = True
+    """Draw the colours of table, floor and walls."""
+    surface_saturation: RangeOf[Share] = (0.0, 0.75)
+    """Colourfulness of what has no colours of its own; any hue."""
+    surface_value: RangeOf[Annotated[float, Ge(0.02), Le(1)]] = (0.2, 0.95)
+    """Brightness of the same."""
+    surface_tint: Share = 0.25
+    """Woods, stones and photographs: most colourfulness of what they are multiplied by."""
+    surface_darkest: Annotated[float, Ge(0.1), Le(1)] = 0.55
+    """Woods, stones and photographs: least brightness of the same."""
 
     textures: bool = True
-    """Draw procedural textures."""
-    scenery_texture_probability: Share = 0.6
-    """Chance of one on table, floor and wall each."""
-    robot_texture_probability: Share = 0.25
-    """Chance of one on the arm."""
-    object_texture_probability: Share = 0.25
-    """Chance of one on goal and cube each."""
+    """Draw what table, floor and walls are made of; off: plain."""
+    texture_wood: Share = 0.25
+    """Weight of wood among what is drawn."""
+    texture_stone: Share = 0.10
+    """Weight of stone."""
+    texture_cloth: Share = 0.10
+    """Weight of cloth."""
+    texture_pattern: Share = 0.10
+    """Weight of geometric patterns."""
+    texture_photograph: Share = 0.20
+    """Weight of photographs."""
+    texture_plain: Share = 0.25
+    """Weight of none."""
+    texture_scale: RangeOf[Annotated[float, Ge(0.1), Le(8)]] = (0.5, 2.0)
+    """Size of a texture; at 1 it is half a metre wide."""
+    object_texture: Share = 0.15
+    """Chance of a pattern on goal and cube each."""
+    pictures: str = ""
+    """A folder with photographs of your own, drawn in training as often as those that come along; "": none."""
+
+    room: bool = True
+    """Draw the shape of the table, where the floor is and how far the walls are."""
+    floor_depth_m: RangeOf[Annotated[float, Ge(0.1), Le(1.5)]] = (0.35, 0.95)
+    """How far below the table's top the floor is, metres."""
+    wall_distance_m: RangeOf[Annotated[float, Ge(0.8), Le(3.5)]] = (0.9, 3.0)
+    """How far each wall is from the robot's base, metres."""
+
+    objects: bool = True
+    """Draw goal and cube around the colours that their task keeps recognisable."""
+    object_hue_deg: Annotated[float, Ge(0), Le(15)] = 8.0
+    """Goal's and cube's hue, largest change."""
+    object_saturation: RangeOf[Annotated[float, Ge(0.7), Le(1)]] = (0.8, 1.0)
+    """Colourfulness of goal and cube."""
+    object_value: RangeOf[Annotated[float, Ge(0.5), Le(1)]] = (0.7, 1.0)
+    """Brightness of goal and cube."""
+    least_contrast: Annotated[float, Ge(0), Le(0.3)] = 0.12
+    """Least difference of goal and cube from what they lie on, 1 is black and white (OKLab)."""
+
+    robot: bool = True
+    """Draw the robot's materials."""
+    robot_away: Share = 0.35
+    """Chance that they are away from the real ones, and not around them."""
+    robot_saturation: RangeOf[Share] = (0.0, 0.05)
+    """Around: colourfulness of what multiplies them."""
+    robot_value: RangeOf[Annotated[float, Ge(0.1), Le(1)]] = (0.82, 1.0)
+    """Around: brightness of the same."""
+    robot_away_saturation: RangeOf[Share] = (0.0, 0.6)
+    """Away: colourfulness of what multiplies them, any hue."""
+    robot_away_value: RangeOf[Annotated[float, Ge(0.1), Le(1)]] = (0.35, 1.0)
+    """Away: brightness of the same."""
+    robot_gloss: RangeOf[Share] = (0.0, 1.0)
+    """Strength of highlights on it."""
+
+    things: bool = True
+    """Let things lie on the table and beside it."""
+    things_most: Annotated[int, Ge(0), Le(6)] = 5
+    """Most of them at once."""
+    thing_before: Share = 0.12
+    """Chance that one stands between camera and workspace."""
 
     lights: bool = True
-    """Draw direction, colour and strengths of the light."""
-    light_elevation_deg: RangeOf[Annotated[float, Ge(5), Le(90)]] = (35.0, 80.0)
-    """Light's height above the horizon."""
-    light_ambient: RangeOf[Share] = (0.45, 0.65)
+    """Draw direction, colour and strengths of the lamp and of a second one."""
+    light_elevation_deg: RangeOf[Annotated[float, Ge(10), Le(90)]] = (28.0, 85.0)
+    """The lamp's height above the horizon."""
+    light_temperature_k: RangeOf[Annotated[float, Ge(2000), Le(10000)]] = (2700.0, 9000.0)
+    """Colour of both lamps, from warm to cold, kelvin."""
+    light_ambient: RangeOf[Share] = (0.38, 0.65)
     """Share of light that comes from everywhere."""
-    light_diffuse: RangeOf[Share] = (0.30, 0.60)
-    """Share of light that depends on the surface's slope."""
-    light_specular: RangeOf[Share] = (0.0, 0.25)
+    light_diffuse: RangeOf[Share] = (0.25, 0.65)
+    """Share of the lamp's light."""
+    light_specular: RangeOf[Share] = (0.0, 0.4)
     """Strength of highlights."""
-    light_tint: Annotated[float, Ge(0), Le(0.3)] = 0.06
-    """Largest change of one colour channel of the light."""
-    shadows: bool = False
-    """Cast shadows."""
+    second_light: Share = 0.35
+    """Chance of a second lamp."""
+    second_light_strength: RangeOf[Share] = (0.05, 0.30)
+    """Share of its light."""
+    shadows: bool = True
+    """Let the lamp cast shadows, hard or soft ones."""
+    shadow: Share = 0.85
+    """Chance of them."""
+    shadow_softness_m: RangeOf[Annotated[float, Ge(0), Le(0.05)]] = (0.0, 0.03)
+    """How far a shadow's edge reaches to either side, metres."""
 
     # The defaults are the most that is allowed: up to here nothing that matters leaves the image (test_sim_framing.py).
     camera_position: bool = True
@@ -114,33 +157,60 @@ class VisualConfig:
     """Largest offset of that point, metres."""
     held_out_camera_aim_m: Annotated[float, Ge(0), Le(0.016)] = 0.016
     """Same, held-out domain, metres."""
-    camera_field_of_view: bool = True
-    """Draw the field of view."""
+    camera_roll: bool = True
+    """Draw how far the camera is turned about its axis."""
+    camera_roll_deg: Annotated[float, Ge(0), Le(2)] = 2.0
+    """Largest turn, degrees."""
+    camera_lens: bool = True
+    """Draw field of view and principal point."""
     camera_field_of_view_deg: Share = 1.0
     """Largest change of the field of view, degrees."""
+    camera_principal_point: Annotated[float, Ge(0), Le(0.01)] = 0.01
+    """Largest offset of the point where the axis meets the image, share of its width and height."""
 
     noise: bool = True
     """Add pixel noise."""
-    noise_levels: RangeOf[Annotated[float, Ge(0), Le(40)]] = (0.0, 4.0)
+    noise_levels: RangeOf[Annotated[float, Ge(0), Le(40)]] = (0.0, 5.0)
     """Standard deviation of pixel noise, of 255 levels."""
     blur: bool = True
-    """Blur the image."""
+    """Blur the image: out of focus, or by the motion of a hand-held camera."""
     blur_px: RangeOf[Annotated[float, Ge(0), Le(2)]] = (0.0, 0.6)
-    """Standard deviation of the blur, pixels at any size."""
-    colour_shift: bool = True
-    """Change the camera's gain and offset per colour channel."""
-    colour_gain: Annotated[float, Ge(0), Le(0.3)] = 0.10
-    """Largest relative change of a channel's gain."""
-    colour_offset_levels: Annotated[float, Ge(0), Le(40)] = 8.0
-    """Largest change of a channel's offset, of 255 levels."""
+    """Standard deviation of the blur of focus, pixels at any size."""
+    motion_blur: Share = 0.25
+    """Chance of blur of motion."""
+    motion_blur_px: RangeOf[Annotated[float, Ge(0), Le(6)]] = (0.3, 1.5)
+    """Length of that blur, pixels at any size."""
+    exposure: bool = True
+    """Draw exposure, gamma and vignette."""
+    exposure_stops: Annotated[float, Ge(0), Le(2)] = 0.45
+    """Largest change of the exposure, stops: 1 is twice the light."""
+    gamma: RangeOf[Annotated[float, Ge(0.4), Le(2.5)]] = (0.8, 1.25)
+    """Power of the picture's values."""
+    vignette: RangeOf[Share] = (0.0, 0.25)
+    """Share of light that is missing in the corners."""
+    colour_balance: bool = True
+    """Draw white balance and colourfulness of the camera."""
+    white_balance: Annotated[float, Ge(0), Le(0.5)] = 0.18
+    """Largest relative change of red and of blue."""
+    colour_saturation: RangeOf[Annotated[float, Ge(0), Le(2)]] = (0.65, 1.3)
+    """Factor of colourfulness."""
+    jpeg: bool = True
+    """Compress pictures as JPEG does."""
+    jpeg_share: Share = 0.4
+    """Chance of that."""
+    jpeg_quality: RangeOf[Annotated[float, Ge(5), Le(100)]] = (40.0, 95.0)
+    """Its quality."""
     held_out_sensor_factor: Annotated[float, Ge(1), Le(3)] = 2.0
-    """Noise held out by name: noise, blur and colour shift reach so many times as much."""
+    """Noise held out by name: flaws of the sensor reach so many times as much."""
 
     def __post_init__(self) -> None:
         for name in ("camera_position_m", "camera_aim_m"):
             inner, outer = getattr(self, name), getattr(self, f"held_out_{name}")
             if outer < inner:
                 raise ValueError(f"VisualConfig.held_out_{name} is {outer}, allowed: at least {name}, which is {inner}")
+        kinds = ("wood", "stone", "cloth", "pattern", "photograph", "plain")
+        if not any(getattr(self, f"texture_{kind}") for kind in kinds):
+            raise ValueError(f"VisualConfig.texture_... are all 0, allowed: one of {', '.join(kinds)} above 0")
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,7 +1,7 @@
 """Visual domains: in which factors an episode's world lies outside what training draws.
 
 A domain is one word. "train" holds nothing out; "held_out" holds out what never occurs in training and can be judged
-once for all runs: colours, textures, light and camera; "held_out:light" or "held_out:noise,delay" hold out the factors
+once for all runs: textures, things, light and camera; "held_out:light" or "held_out:noise,delay" hold out the factors
 that they name and draw everything else exactly as "train" does with the same seed. Noise and delay have no ranges of
 their own in "held_out": asked for by name, they are drawn from a shell beyond the training range.
 """
@@ -12,17 +12,18 @@ from sim.config import RandomisationConfig
 
 DOMAINS = ("train", "held_out")
 
-FACTORS = ("colours", "textures", "light", "camera", "noise", "delay")
-"""What can be held out by name. noise: noise, blur and colour shift of the sensor; delay: of actions and of images, and
+FACTORS = ("textures", "things", "light", "camera", "noise", "delay")
+"""What can be held out by name. textures: what tables, floors and walls are made
+of; noise: noise, blur, exposure and balance of the sensor; delay: of actions and of images, and
 frames that are held."""
 
-_IN_HELD_OUT = ("colours", "textures", "light", "camera")
+_IN_HELD_OUT = ("textures", "things", "light", "camera")
 _SWITCHES = {
-    "colours": ("table", "floor", "background", "robot"),
     "textures": ("textures",),
+    "things": ("things",),
     "light": ("lights",),
     "camera": ("camera_position", "camera_aim"),
-    "noise": ("noise", "blur", "colour_shift"),
+    "noise": ("noise", "blur", "exposure", "colour_balance"),
     "delay": ("action_delay", "camera_delay", "held_frames"),
 }
 

@@ -11,26 +11,20 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sim.assets import assets_directory
-from sim.backends import make_engine, renderer_maker
+from sim.backends import make_engine, make_exposure, renderer_maker
 from sim.config import SimConfig
 from sim.domains import held_out_factors
 from sim.engine import Engine, Image
+from sim.factors import checked, visual_factors
 from sim.looks import look_of
-from sim.randomisation import (
-    EpisodeDraw,
-    SensingDraw,
-    draw_dynamics,
-    draw_sensing,
-    draw_timing,
-    draw_visual,
-    generator,
-)
+from sim.randomisation import EpisodeDraw, SensingDraw, draw_dynamics, draw_sensing, draw_timing
 from sim.renderer import Renderer
 from sim.robot import GripperState
 from sim.scene import Scene
 from sim.scenery import Camera, Look, Scenery
-from sim.seeds import training_seed
+from sim.seeds import generator, training_seed
 from sim.tasks import TASKS, Start, Task
+from sim.visual import draw_visual
 
 Observation = dict[str, Any]
 
@@ -63,6 +57,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         state_errors: bool = False,
         engine: Engine | None = None,
         make_renderer: Callable[[Scenery], Renderer] | None = None,
+        quiet: bool = False,
     ) -> None:
         """Build the world.
 
@@ -76,6 +71,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
                 always the truth's.
             engine: An empty engine of `config.physics_hz`; None: PyBullet's.
             make_renderer: Builds what draws a scenery; None: what `config.renderer` names.
+            quiet: Whether nothing is said while something is compiled, as in a worker whose driver has said it.
 
         Raises:
             ValueError: An argument has a value that is not allowed.
@@ -96,10 +92,13 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.scene = Scene(self.engine, assets_directory())
         self.task: Task = TASKS[task](self.scene)
         self.engine.save()
-        self.scenery = self.scene.scenery()
-        self._make_renderer = make_renderer or renderer_maker(self.config.renderer)
+        self._pictures = self.config.randomisation.visual.pictures
+        self.scenery = self.scene.scenery(self._pictures)
+        self.factors = visual_factors(self.task.objects, self._pictures)
+        self.factor_space = spaces.Dict({name: factor.space for name, factor in self.factors.items()})
+        self._make_renderer = make_renderer or renderer_maker(self.config.renderer, quiet)
         self._renderer: Renderer | None = None
-        self.looks: list[Look] = []
+        self._looks: list[Look] = []
         self.episode_steps = self.config.episode_steps or self.task.episode_steps
         self.state_names = tuple(entry.name for entry in self.task.fields)
         self._low = np.array([entry.low for entry in self.task.fields], np.float32)
@@ -108,6 +107,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.observation_space = self._observation_space()
         if self.views or render_mode is not None:
             self.renderer  # noqa: B018 - built now, so that what it takes to build it falls into no episode
+            self._sensors = make_exposure(self.config.image_size, quiet)
         self._substeps = self.config.physics_hz // self.config.control_hz
         self.draw: EpisodeDraw | None = None
 
@@ -117,6 +117,14 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         if self._renderer is None:
             self._renderer = self._make_renderer(self.scenery)
         return self._renderer
+
+    @property
+    def looks(self) -> list[Look]:
+        """How each view of this episode is painted, lit and furnished."""
+        assert self.draw is not None, "reset() comes before looks"
+        if not self._looks:
+            self._looks = [look_of(visual, self.scenery, self._pictures) for visual in self.draw.visual]
+        return self._looks
 
     def camera(self, view: int = 0, size_px: int | None = None) -> Camera:
         """Return a view's camera of this episode; None: with the image size of observations."""
@@ -146,7 +154,9 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             seed: The episode's seed: the same seed and domain give the same episode. None: a fresh one, never one of an
                 evaluation's (`sim.seeds`).
             options: `{"domain": ...}` chooses the visual domain of this episode: "train", "held_out", or "held_out:"
-                and factors, such as "held_out:light" (see `sim.domains`).
+                and factors, such as "held_out:light" (see `sim.domains`). `{"factors": {...}}` sets factors of what all
+                views see, by name, to values of `factor_space`, or to a choice by its word (`self.factors`); the others
+                are drawn as if it did not.
 
         Returns:
             The first observation, and `seed, domain, randomisation, renderer, is_success`; where there is an image also
@@ -155,17 +165,18 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         super().reset(seed=seed)
         self._seed = training_seed(self.np_random) if seed is None else seed
         domain = _checked_domain((options or {}).get("domain", self._domain))
+        given = checked(self.factors, (options or {}).get("factors", {}))
         randomisation = self.config.randomisation
         self.draw = EpisodeDraw(
             tuple(
-                draw_visual(randomisation.visual, domain, self._seed, view, self.task.camera)
+                draw_visual(randomisation.visual, domain, self._seed, view, self.task.camera, self.task.objects, given)
                 for view in range(max(1, self.views))
             ),
             draw_dynamics(randomisation.dynamics, self._seed),
             draw_timing(randomisation.timing, self._seed, domain, longest_s=1.0 / self.config.control_hz),
             draw_sensing(randomisation.sensing, self._seed) if self._state_errors else SensingDraw(),
         )
-        self.looks = [look_of(visual, self.scenery) for visual in self.draw.visual]
+        self._looks = []
         self._errors = np.array([self.draw.sensing.of(name) for name in self.state_names], np.float32)
         self.engine.restore()
         self.scene.set_dynamics(self.draw.dynamics)
@@ -269,7 +280,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         images = []
         for view, (visual, noise) in enumerate(zip(self.draw.visual, self._noise, strict=True)):
             picture = self.renderer.render(self.looks[view], self.camera(view))
-            images.append(visual.sensor.expose(picture, noise))
+            images.append(self._sensors.expose(picture, visual.sensor, noise))
         self._image = images[0] if self.views == 1 else np.stack(images)
         self._state_at_exposure = np.clip(self._measure(self.scene.robot.state()), self._low, self._high)
 

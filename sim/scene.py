@@ -1,4 +1,4 @@
-"""The world that all tasks share: robot, table, floor and wall, in an engine and as what a renderer may draw."""
+"""The world that all tasks share: robot and table in an engine, and these in a room as what a renderer may draw."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.assets import CUBE_HALF_EDGE_M, FLOOR_HEIGHT_M, TABLE_CENTRE_M, TABLE_HALF_EXTENTS_M, scene_meshes
+from sim.assets import CUBE_HALF_EDGE_M, TABLE_CENTRE_M, TABLE_HALF_EXTENTS_M, scene_meshes
 from sim.engine import BASE, Body, Engine, Frame, Vector
 from sim.panda_parts import panda_items
 from sim.randomisation import DynamicsDraw
 from sim.robot import Panda
-from sim.scenery import Item, Part, Pose, Scenery
-from sim.textures import texture_pictures
+from sim.rooms import room_items, thing_items
+from sim.scenery import Item, Part, Scenery
+from sim.visual import pictures_of
 
 _TABLE_FRICTION = 0.6
 _CUBE_FRICTION = 0.8
 _CUBE_MASS_KG = 0.10
 # Where the cube is in the saved state: it touches nothing there, so that no contact outlives its episode.
 _PARKED: Vector = (0.0, 0.0, 5.0)
-
-# What stands still around the robot, and where.
-STANDING: dict[str, Pose] = {
-    "table": Pose(TABLE_CENTRE_M),
-    "floor": Pose((0.0, 0.0, FLOOR_HEIGHT_M)),
-    "background": Pose(),
-}
 
 
 class Scene:
@@ -47,7 +41,7 @@ class Scene:
         self._table = engine.add_body(collision_half_extents=TABLE_HALF_EXTENTS_M, position=TABLE_CENTRE_M)
         self._cube: Body | None = None
         self._shapes = scene_meshes()
-        self._items = [self._shape(name, casts_shadow=False) for name in STANDING]
+        self._items = [*room_items(), *thing_items()]
         self.frames: dict[str, Frame] = {}  # of what the engine moves, by the name of its item
         links = engine.links(self.robot.body)
         for item in panda_items(assets):
@@ -75,9 +69,16 @@ class Scene:
         self.frames["cube"] = (self._cube, BASE)
         return self._cube
 
-    def scenery(self) -> Scenery:
-        """Return everything that may be seen; what the engine moves is the robot, the goal and the cube."""
-        return Scenery(tuple(self._items), tuple(self.frames), texture_pictures())
+    def scenery(self, pictures: str = "") -> Scenery:
+        """Return everything that may be seen; what the engine moves is the robot, the goal and the cube.
+
+        Args:
+            pictures: A user's folder, as `VisualConfig.pictures`.
+
+        Raises:
+            ValueError: The folder cannot be used.
+        """
+        return Scenery(tuple(self._items), tuple(self.frames), pictures_of(pictures))
 
     def poses(self) -> NDArray[np.float64]:
         """Return where the engine has the scenery's moving items, in their order, [N, 7]."""

@@ -11,12 +11,20 @@ Whoever gives `reset` a number of their own may give any.
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 _HALF = 2**31
 EVALUATION, TRAINING = range(_HALF), range(_HALF, 2 * _HALF)
 
 _ENTROPY = 0xE7A1
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+    """Return the generator for one purpose in the episode with this seed."""
+    words = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
+    return np.random.default_rng([seed, *words])
 
 
 def training_seed(rng: np.random.Generator) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sim.assets import CUBE_HALF_EDGE_M, GOAL_RADIUS_M
 from sim.camera import NOMINAL_CAMERA, TABLE_CAMERA
 from sim.engine import Vector
+from sim.factors import TaskObject
 from sim.robot import MAX_OPENING_M, GripperState
 from sim.scene import Scene
 from sim.scenery import CameraPose
@@ -33,6 +34,10 @@ _SPEED_LIMIT_M_PER_S = 0.9
 _RELATIVE_LIMIT_M = 0.20
 # Observed positions may leave the workspace by this much before they are clipped.
 _MARGIN_M = 0.05
+
+# What students recognise goal and cube by: all else may have any hue.
+_RED_DEG, _YELLOW_DEG = 0.0, 52.0
+_GOAL, _CUBE = TaskObject("goal", _RED_DEG), TaskObject("cube", _YELLOW_DEG)
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,13 @@ class Start:
 
 
 class Task(ABC):
-    """A task in a scene. Subclasses say what is placed, observed, rewarded and solved."""
+    """A task in a scene. Subclasses say what is placed, observed, rewarded and solved, and what it is about."""
 
     name: ClassVar[str]
     action_size: ClassVar[int]
     episode_steps: ClassVar[int]
     workspace: ClassVar[Workspace]
+    objects: ClassVar[tuple[TaskObject, ...]]
     camera: ClassVar[CameraPose] = NOMINAL_CAMERA
 
     @property
@@ -144,6 +150,7 @@ class Reach(Task):
     action_size = 3
     episode_steps = 16
     workspace = Workspace((0.36, -0.16, 0.03), (0.64, 0.16, 0.20))
+    objects = (_GOAL,)
 
     def __init__(self, scene: Scene) -> None:
         self._engine = scene.engine
@@ -213,6 +220,7 @@ class Push(_CubeTask):
     action_size = 2
     episode_steps = 60
     workspace = Workspace((0.35, -0.18, 0.03), (0.65, 0.18, 0.03))
+    objects = (_CUBE, _GOAL)
     camera = TABLE_CAMERA
 
     def __init__(self, scene: Scene) -> None:
@@ -269,6 +277,7 @@ class Lift(_CubeTask):
     action_size = 4
     episode_steps = 50
     workspace = Workspace((0.36, -0.16, 0.02), (0.64, 0.16, 0.20))
+    objects = (_CUBE,)
 
     @property
     def fields(self) -> tuple[StateField, ...]:

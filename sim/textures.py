@@ -1,22 +1,28 @@
-"""Procedural textures: grey patterns in families, of which the training and the held-out domain share none.
+"""Textures that are computed: grey patterns and cloths that a colour multiplies, woods and stones with their own.
 
-They are grey so that the colour which multiplies them decides the hue: a textured table can never show the goal's red.
+Training and the held-out domain share none: patterns and cloths come in families, of which each side has its own, and
+woods and stones in kinds, each with its colours and its grain.
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SIZE_PX = 64
-VARIANTS = 6
+GRAIN_PX = 128
+VARIANTS = 4
 _DARKEST = 0.35
 
+Rgb = tuple[float, float, float]
+Picture = NDArray[np.uint8]
 Grey = NDArray[np.float64]
 Pattern = Callable[[np.random.Generator], Grey]
 
@@ -84,30 +90,135 @@ def _cells(rng: np.random.Generator) -> Grey:
     return np.asarray(rng.uniform(0, 1, len(centres))[np.argmin(wrapped, axis=0)])
 
 
-FAMILIES: dict[str, dict[str, Pattern]] = {
-    "train": {"checker": _checker, "stripes": _stripes, "clouds": _clouds, "gradient": _gradient},
-    "held_out": {"dots": _dots, "bricks": _bricks, "rings": _rings, "cells": _cells},
+def _weave(rng: np.random.Generator) -> Grey:
+    u, v = _axes()
+    threads = rng.integers(6, 13)
+    over = (np.floor(u * threads) + np.floor(v * threads)) % 2
+    return np.asarray(0.5 + 0.25 * np.sin(np.pi * (u * threads % 1)) * over + 0.25 * np.sin(np.pi * (v * threads % 1)))
+
+
+def _tartan(rng: np.random.Generator) -> Grey:
+    u, v = _axes()
+    bands = rng.uniform(0, 1, 8)
+    return np.asarray((bands[np.int64(u * 8)] + bands[np.int64(v * 8)]) / 2)
+
+
+def _twill(rng: np.random.Generator) -> Grey:
+    u, v = _axes()
+    return np.asarray(0.6 + 0.4 * np.sin(2 * np.pi * rng.integers(6, 12) * (u + v)) * np.sin(2 * np.pi * 6 * v))
+
+
+def _herringbone(rng: np.random.Generator) -> Grey:
+    u, v = _axes()
+    columns, pitch = 2 * rng.integers(2, 4), rng.integers(3, 7)
+    zigzag = np.abs((u * columns) % 2 - 1)
+    return np.asarray(0.5 + 0.5 * np.sign(np.sin(2 * np.pi * (pitch * v + zigzag))))
+
+
+FAMILIES: dict[str, dict[str, dict[str, Pattern]]] = {
+    "pattern": {
+        "train": {"checker": _checker, "stripes": _stripes, "clouds": _clouds, "gradient": _gradient},
+        "held_out": {"dots": _dots, "bricks": _bricks, "rings": _rings, "cells": _cells},
+    },
+    "cloth": {
+        "train": {"weave": _weave, "tartan": _tartan},
+        "held_out": {"twill": _twill, "herringbone": _herringbone},
+    },
 }
 
+# Of each kind the lightest and the darkest colour, how many rings cross a plank and how far they bend; of stones how
+# large their grains are.
+_WOODS: dict[str, dict[str, tuple[Rgb, Rgb, int, float]]] = {
+    "train": {
+        "oak": ((0.80, 0.62, 0.42), (0.58, 0.40, 0.24), 7, 0.04),
+        "pine": ((0.90, 0.75, 0.53), (0.78, 0.56, 0.33), 4, 0.08),
+        "walnut": ((0.46, 0.31, 0.21), (0.27, 0.17, 0.11), 8, 0.06),
+        "beech": ((0.84, 0.66, 0.50), (0.74, 0.55, 0.40), 10, 0.02),
+        "mahogany": ((0.55, 0.28, 0.18), (0.36, 0.15, 0.10), 6, 0.05),
+        "grey": ((0.66, 0.63, 0.59), (0.45, 0.42, 0.38), 6, 0.05),
+    },
+    "held_out": {
+        "birch": ((0.92, 0.82, 0.66), (0.84, 0.71, 0.54), 5, 0.10),
+        "cherry": ((0.73, 0.45, 0.29), (0.57, 0.31, 0.19), 5, 0.07),
+        "teak": ((0.64, 0.44, 0.26), (0.45, 0.28, 0.15), 9, 0.03),
+        "ebony": ((0.24, 0.20, 0.18), (0.12, 0.10, 0.09), 12, 0.03),
+    },
+}
+_STONES: dict[str, dict[str, tuple[Rgb, Rgb, int]]] = {
+    "train": {
+        "granite": ((0.72, 0.70, 0.68), (0.28, 0.27, 0.27), 40),
+        "concrete": ((0.66, 0.65, 0.62), (0.54, 0.53, 0.51), 10),
+        "slate": ((0.38, 0.41, 0.44), (0.24, 0.26, 0.29), 6),
+    },
+    "held_out": {
+        "marble": ((0.93, 0.92, 0.90), (0.62, 0.62, 0.64), 4),
+        "terrazzo": ((0.88, 0.85, 0.80), (0.55, 0.42, 0.36), 24),
+    },
+}
+KINDS = ("pattern", "cloth", "wood", "stone")
 
-def texture_names(domain: str) -> tuple[str, ...]:
-    """Return the names of a domain's textures, such as "checker_3"."""
-    return tuple(f"{family}_{variant}" for family in FAMILIES[domain] for variant in range(VARIANTS))
+
+def texture_names(kind: str, side: str) -> tuple[str, ...]:
+    """Return the names of a kind's textures of one side, "train" or "held_out", such as "checker_3" or "wood_oak"."""
+    if kind in FAMILIES:
+        return tuple(f"{family}_{variant}" for family in FAMILIES[kind][side] for variant in range(VARIANTS))
+    kinds: dict[str, Any] = (_WOODS if kind == "wood" else _STONES)[side]
+    return tuple(f"{kind}_{name}" for name in kinds)
 
 
-def make_texture(name: str) -> NDArray[np.uint8]:
-    """Return a texture by name, always the same one, [SIZE_PX, SIZE_PX], with the contrast of its variant."""
-    family, variant = name.rsplit("_", 1)
-    pattern = next(patterns[family] for patterns in FAMILIES.values() if family in patterns)
-    rng = np.random.default_rng([zlib.crc32(family.encode()), int(variant)])
+def make_texture(name: str) -> Picture:
+    """Return a texture by name, always the same one, [S, S, 3]; patterns with the contrast of their variant."""
+    family, _, variant = name.rpartition("_")
+    rng = np.random.default_rng([zlib.crc32(family.encode()), zlib.crc32(variant.encode())])
+    if family in ("wood", "stone"):
+        kinds: dict[str, Any] = {}
+        for side in _WOODS if family == "wood" else _STONES:
+            kinds.update((_WOODS if family == "wood" else _STONES)[side])
+        light, dark, *grain = kinds[variant]
+        share = _plank(rng, *grain) if family == "wood" else _grains(rng, *grain)
+        return _as_picture(np.array(dark) + share[..., None] * np.subtract(light, dark))
+    patterns = {
+        name: pattern for sides in FAMILIES.values() for side in sides.values() for name, pattern in side.items()
+    }
     darkest = rng.uniform(_DARKEST, 0.8)
-    return np.asarray(255 * (darkest + (1 - darkest) * pattern(rng))).astype(np.uint8)
+    return _as_picture(np.repeat((darkest + (1 - darkest) * patterns[family](rng))[..., None], 3, axis=2))
 
 
-def texture_pictures() -> dict[str, NDArray[np.uint8]]:
-    """Return all textures of all domains by name, as grey RGB pictures [SIZE_PX, SIZE_PX, 3]."""
-    names = [name for domain in FAMILIES for name in texture_names(domain)]
-    return {name: np.repeat(make_texture(name)[..., None], 3, axis=2) for name in names}
+def _as_picture(colours: Grey) -> Picture:
+    return np.asarray(255 * np.clip(colours, 0, 1) + 0.5).astype(np.uint8)
+
+
+def _plank(rng: np.random.Generator, rings: int, bend: float) -> Grey:
+    """Return how light a board is, [GRAIN_PX, GRAIN_PX]; its grain runs along u."""
+    steps = np.arange(GRAIN_PX) / GRAIN_PX
+    v, u = np.meshgrid(steps, steps, indexing="ij")
+    waves = np.zeros_like(u)
+    for k in (1, 2, 3):
+        turned = 2 * np.pi * (k * u + rng.integers(-1, 2) * v + rng.uniform())
+        waves += rng.normal(0, bend / k) * np.sin(turned)
+    late = (rings * v + 3 * waves) % 1
+    fibre = rng.normal(0, 0.07, (GRAIN_PX, 1)) + rng.normal(0, 0.03, (GRAIN_PX, GRAIN_PX // 8)).repeat(8, axis=1)
+    boards = np.array([0.0, rng.uniform(-0.15, 0.15)])[np.int64(2 * v)]
+    return np.asarray(1 - 0.75 * late**2 + fibre + boards - 0.4 * (v * GRAIN_PX % (GRAIN_PX / 2) < 1))
+
+
+def _grains(rng: np.random.Generator, grains: int) -> Grey:
+    """Return how light a stone is, [GRAIN_PX, GRAIN_PX]: noise of grains and of what is four times as large."""
+    total = np.zeros((GRAIN_PX, GRAIN_PX))
+    for size, weight in ((grains, 0.6), (max(2, grains // 4), 0.4)):
+        coarse = rng.uniform(0, 1, (size, size))
+        where = np.arange(GRAIN_PX) * size / GRAIN_PX
+        first, share = np.int64(where), where % 1
+        rows = coarse[first] * (1 - share)[:, None] + coarse[(first + 1) % size] * share[:, None]
+        total += weight * (rows[:, first] * (1 - share) + rows[:, (first + 1) % size] * share)
+    return np.asarray(np.clip(1.6 * (total - 0.5) + 0.5, 0, 1))
+
+
+@functools.cache
+def texture_pictures() -> dict[str, Picture]:
+    """Return all textures of all kinds and sides by name, [S, S, 3]."""
+    names = [name for kind in KINDS for side in ("train", "held_out") for name in texture_names(kind, side)]
+    return {name: make_texture(name) for name in names}
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:

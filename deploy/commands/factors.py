@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from deploy.commands.arguments import Parser
 from deploy.process.places import require_directory
+from sim import TASKS
+
+_MOST_NAMES = 16
+"""Choices beyond which only the first are printed; --json has them all."""
 
 
 def run(arguments: list[str]) -> int:
@@ -16,11 +22,15 @@ def run(arguments: list[str]) -> int:
         "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, and "
         "in held-out visuals, over the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
     )
-    parser.add_run()
+    parser.add_argument("--list", metavar="TASK", choices=TASKS, help="print the factors of what is seen, and no more")
+    if "--list" not in arguments:
+        parser.add_run()
     parser.add_episodes(100, "each time")
     parser.add_seed()
     parser.add_json()
     given = parser.parse_intermixed_args(arguments)
+    if given.list:
+        return _print_factors(given.list, given.json)
 
     from deploy.remote.run import local_run
     from deploy.runs.directory import RunDirectory
@@ -37,3 +47,31 @@ def run(arguments: list[str]) -> int:
     if given.json:
         print(json.dumps(result))
     return 0
+
+
+def _print_factors(task: str, as_json: bool) -> int:
+    """Prints the name, meaning, switch, nominal value and space of each factor of a task's visual worlds."""
+    from sim.factors import visual_factors
+    from sim.tasks import TASKS as CLASSES
+
+    factors = visual_factors(CLASSES[task].objects).values()
+    if as_json:
+        rows = [
+            {"name": factor.name, "says": factor.says, "switch": factor.switch, "nominal": factor.nominal}
+            | ({"choices": factor.choices} if factor.choices else {"low": factor.low, "high": factor.high})
+            for factor in factors
+        ]
+        print(json.dumps(rows))
+        return 0
+    print('Set by env.reset(options={"factors": {NAME: VALUE}}); drawn where sim.randomisation.visual.SWITCH is on.\n')
+    width = max(len(factor.name) for factor in factors)
+    for factor in factors:
+        nominal = factor.nominal if isinstance(factor.nominal, str) else np.round(factor.nominal, 3).tolist()
+        print(f"{factor.name:{width}}  {factor.says} [{factor.switch}], nominally {nominal}")
+        print(f"{'':{width}}  allowed: {_shortened(factor.allowed)}")
+    return 0
+
+
+def _shortened(allowed: str) -> str:
+    names = allowed.split(", ")
+    return allowed if len(names) <= _MOST_NAMES else f"{', '.join(names[:_MOST_NAMES])}, ... ({len(names)})"

@@ -30,15 +30,20 @@ from deploy.settings.overrides import Setting, flatten, settings
 from deploy.settings.values import show
 
 WIDEN = {
-    "colours": ("visual.scenery_saturation", "visual.scenery_value", "visual.robot_saturation"),
-    "textures": ("visual.scenery_texture_probability", "visual.robot_texture_probability"),
-    "light": ("visual.light_diffuse", "visual.light_elevation_deg", "visual.light_tint"),
+    "textures": ("visual.texture_photograph", "visual.texture_wood", "visual.surface_tint", "visual.texture_scale"),
+    "things": ("visual.thing_before", "visual.things_most"),
+    "light": (
+        "visual.light_diffuse",
+        "visual.light_elevation_deg",
+        "visual.second_light",
+        "visual.light_temperature_k",
+    ),
     "camera": ("visual.camera_position_m", "visual.camera_aim_m"),
-    "noise": ("visual.noise_levels", "visual.blur_px", "visual.colour_gain"),
+    "noise": ("visual.noise_levels", "visual.blur_px", "visual.white_balance", "visual.exposure_stops"),
     "delay": ("timing.action_delay_s", "timing.camera_delay_s", "timing.held_frame_probability"),
 }
 """What to widen in training for each factor, below `sim.randomisation.`, the best first. What the held-out domain
-itself draws from (hues, texture families, directions of light) is no setting: it would be held out no longer."""
+itself draws from (textures, things, directions of light) is no setting: it would be held out no longer."""
 
 _OTHERWISE = "sim.views"
 """Images per step, each its own visual draw: what is left where every range is as wide as it may be."""

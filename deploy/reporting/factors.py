@@ -136,7 +136,7 @@ class FactorsReport:
         return tuple(sorted(effects, key=lambda effect: (effect.gained - effect.lost, effect.p)))
 
     def together(self) -> Effect:
-        """The held-out domain: colours, textures, light and camera at once."""
+        """The held-out domain: textures, things, light and camera at once."""
         lost, gained = self._changes(self.held_out)
         return Effect(HELD_OUT, self.held_out, lost, gained, sign_test(lost, gained))
 

@@ -50,7 +50,7 @@ def blank_paint(materials: int) -> Paint:
     return Paint(
         colours=np.zeros((materials, 4), np.float32),
         textures=np.zeros((materials, 2), np.int32),
-        mapping=np.tile(np.float32([1, 0, 0, 1]), (materials, 1)),
+        mapping=np.tile(np.array([1, 0, 0, 1], np.float32), (materials, 1)),
         lights=np.zeros((LIGHT_ROWS, 3), np.float32),
         shadow=np.zeros((3, 4), np.float32),
         penumbra=np.zeros(PENUMBRA_ENTRIES, np.float32),

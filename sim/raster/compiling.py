@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import importlib
 import os
@@ -35,6 +34,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False
 
 # Where `kernel` keeps compiled code; None: nowhere. `load` sets it before it imports the kernels.
 _directory: Path | None = None
+_loaded: list[ModuleType] = []
 
 
 class Locator:
@@ -86,19 +86,24 @@ def inlined(function: Function) -> Function:
     return numba.njit(inline="always", **_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
-@functools.cache
 def load(quiet: bool) -> ModuleType:
-    """Return the module `sim.raster.kernels`, compiled.
+    """Return the module `sim.raster.kernels`, compiled, which it is once in a process.
 
     Args:
         quiet: Whether nothing is said of a compilation, as in a worker whose driver has said it.
     """
+    if not _loaded:
+        _loaded.append(_load(quiet))
+    return _loaded[0]
+
+
+def _load(quiet: bool) -> ModuleType:
     target = cache_directory() / f"raster-{_recipe()}"
     try:
         with _alone(target) as scratch:
             kernels = _import(scratch or target)
             if scratch is not None:
-                _say(f"Compiling the renderer into {target} (once, some ten seconds)", quiet)
+                _say(f"Compiling the renderer into {target} (once, some twenty seconds)", quiet)
                 kernels.compile_all()
                 scratch.chmod(0o755)
                 with contextlib.suppress(OSError):  # another process may have been first where locks do not hold
@@ -109,7 +114,7 @@ def load(quiet: bool) -> ModuleType:
             raise
         kernels = _import(None)
         reason = f"cannot write to {target.parent} ({error.strerror}): set TWIST_CACHE to another directory"
-        _say(f"Compiling the renderer for this process alone (some ten seconds), {reason}", quiet)
+        _say(f"Compiling the renderer for this process alone (some twenty seconds), {reason}", quiet)
         kernels.compile_all()
         return kernels
 

@@ -12,7 +12,7 @@ from sim.raster.arrays import FRAME, TEXELS, Canvas, Paint
 from sim.raster.blank import blank_canvas, blank_world
 from sim.raster.compiling import load
 from sim.raster.packing import pack
-from sim.raster.views import SHADOW_PX, camera_rows, paint_of
+from sim.raster.views import SHADOW_PX, camera_rows, paint_of, shadow_px
 from sim.renderer import NOTHING
 from sim.scenery import Camera, Look, Pose, Scenery
 
@@ -51,8 +51,8 @@ class RasterRenderer:
         self._still = [index for name, index in self._packed.frames.items() if name not in scenery.moving]
         self._placed_by: Look | None = None
         self._prepared: dict[tuple[int, Camera], _Prepared] = {}
-        self._canvases: dict[tuple[int, int], Canvas] = {}
-        self._shadow = np.zeros((SHADOW_PX, SHADOW_PX), np.float32)
+        self._canvases: dict[tuple[int, int, int], Canvas] = {}
+        self._shadows = {edge: np.zeros((edge, edge), np.float32) for edge in SHADOW_PX}
 
     def place(self, poses: NDArray[np.float64]) -> None:
         """See `Renderer.place`.
@@ -71,7 +71,7 @@ class RasterRenderer:
         paint = self._paint(look, camera)
         self._furnish(look)
         image = np.empty((camera.height_px, camera.width_px, 3), np.uint8)
-        canvas = self._canvas(camera, _SAMPLES)
+        canvas = self._canvas(camera, _SAMPLES, shadow_px(look.light, self._scenery.radius_m))
         geometry, world, kernels = self._packed.geometry, self._world, self._kernels
         if paint.penumbra[TEXELS]:
             kernels.cast(geometry, world, canvas, paint.shadow)
@@ -127,12 +127,14 @@ class RasterRenderer:
             self._prepared[key] = _Prepared(look, paint_of(look, camera, self._scenery, self._packed))
         return self._prepared[key].paint
 
-    def _canvas(self, camera: Camera, samples: int) -> Canvas:
-        size = (camera.height_px * samples, camera.width_px * samples)
-        if size not in self._canvases:
-            canvas = blank_canvas(self._packed.geometry, *size, shadow_px=1)
-            self._canvases[size] = canvas._replace(shadow=self._shadow)
-        return self._canvases[size]
+    def _canvas(self, camera: Camera, samples: int, shadow_edge: int = SHADOW_PX[0]) -> Canvas:
+        """Return the scratch for a size of image, which shadow maps of all sizes share."""
+        height, width = camera.height_px * samples, camera.width_px * samples
+        if (height, width, shadow_edge) not in self._canvases:
+            canvas = blank_canvas(self._packed.geometry, height, width, shadow_px=1)
+            for edge, shadow in self._shadows.items():
+                self._canvases[height, width, edge] = canvas._replace(shadow=shadow)
+        return self._canvases[height, width, shadow_edge]
 
 
 def _seven(pose: Pose) -> tuple[float, ...]:

@@ -30,12 +30,12 @@ from sim.raster.blank import blank_paint
 from sim.raster.packing import Packed, linear
 from sim.scenery import Camera, CameraPose, Light, Look, Material, Scenery
 
-# Texels of the shadow map's edge.
-SHADOW_PX = 160
+# Edges of shadow maps, texels: the softer a shadow, the coarser its map, so that few texels make its edge.
+SHADOW_PX = (160, 128, 96, 64, 48)
+# Texels that lie across the edge of a shadow, at most: with one more, four are looked up per axis (see `shading`).
+_ACROSS = 3.0
 # How far outwards from its surface a point is when it asks for its shadow: light meshes would shade themselves else.
 _OUTWARDS_M = 0.004
-# The widest window of the shadow map that a point asks, texels.
-_WIDEST = 8.0
 
 
 def unit(vector: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
@@ -64,13 +64,19 @@ def camera_rows(camera: Camera, samples: int) -> Floats:
     return np.ascontiguousarray(np.column_stack([axes, -axes @ np.array(pose.eye)]), np.float32)
 
 
-def shadow_rows(direction: Vector, middle: Vector, radius_m: float) -> Floats:
+def shadow_px(light: Light, radius_m: float) -> int:
+    """Return the edge of the finest shadow map in which a light's edges are at most `_ACROSS` texels wide."""
+    fitting = (edge for edge in SHADOW_PX if light.softness_m * edge <= _ACROSS * radius_m)
+    return next(fitting, SHADOW_PX[-1])
+
+
+def shadow_rows(direction: Vector, middle: Vector, radius_m: float, edge: int) -> Floats:
     """Return what leads from the world to column and row of the shadow map and to metres towards the light, [3, 4]."""
     towards = unit(direction)
     right = unit(np.cross((0.1, 1.0, 0.02), towards))
     axes = np.array([right, np.cross(towards, right), towards])
-    axes[:2] *= SHADOW_PX / 2 / radius_m
-    shift = np.array([SHADOW_PX / 2, SHADOW_PX / 2, 0.0]) - axes @ np.array(middle)
+    axes[:2] *= edge / 2 / radius_m
+    shift = np.array([edge / 2, edge / 2, 0.0]) - axes @ np.array(middle)
     return np.ascontiguousarray(np.column_stack([axes, shift]), np.float32)
 
 
@@ -90,11 +96,11 @@ def light_rows(light: Light, pose: CameraPose) -> Floats:
 
 def penumbra(light: Light, radius_m: float) -> Floats:
     """Return how shading asks the shadow map, see `arrays`; an edge is never sharper than one texel of the map."""
-    texel_m = 2 * radius_m / SHADOW_PX
+    texel_m = 2 * radius_m / shadow_px(light, radius_m)
     reach = light.softness_m / texel_m
     entries = np.zeros(4, np.float32)
     if light.shadows and light.diffuse > 0:
-        entries[WIDTH] = min(max(1.0, 2 * reach), _WIDEST)
+        entries[WIDTH] = max(1.0, 2 * reach)
         entries[TEXELS] = math.ceil(entries[WIDTH]) + 1
         entries[OUTWARDS] = _OUTWARDS_M
         entries[TOWARDS_LIGHT] = texel_m * (1 + reach)
@@ -123,7 +129,8 @@ def paint_of(look: Look, camera: Camera, scenery: Scenery, packed: Packed) -> Pa
             paint.textures[row] = packed.textures[material.texture]
             paint.mapping[row] = _mapping(material)
     paint.lights[:] = light_rows(look.light, camera.pose)
-    paint.shadow[:] = shadow_rows(look.light.direction, scenery.middle, scenery.radius_m)
+    edge = shadow_px(look.light, scenery.radius_m)
+    paint.shadow[:] = shadow_rows(look.light.direction, scenery.middle, scenery.radius_m, edge)
     paint.penumbra[:] = penumbra(look.light, scenery.radius_m)
     paint.backdrop[:] = linear(look.backdrop)
     return paint

@@ -8,8 +8,8 @@ import numpy as np
 from sim import SimConfig, VisualConfig, make_env
 from sim.looks import look_of
 from sim.meshes import ball, cube, grid
-from sim.randomisation import draw_visual
 from sim.scenery import Camera, CameraPose, Item, Light, Look, Material, Part, Pose, Scenery
+from sim.visual import draw_visual
 
 EVEN = Light((0.0, 0.0, 1.0), (1.0, 1.0, 1.0), ambient=1.0, diffuse=0.0, specular=0.0, shadows=False)
 LAMP = Light((0.3, 0.2, 1.0), (1.0, 1.0, 1.0), ambient=0.4, diffuse=0.6, specular=0.0, shadows=True)
@@ -54,7 +54,7 @@ def task_views(task: str, count: int) -> Any:
         env.reset(seed=seed, options={"domain": ("train", "held_out")[seed % 2]})
         for _ in range(int(rng.integers(1, 5))):
             env.step(rng.uniform(-1, 1, env.action_space.shape).astype(np.float32))
-        draw = draw_visual(VisualConfig(), "held_out", seed, 0, env.task.camera)
+        draw = draw_visual(VisualConfig(), "held_out", seed, 0, env.task.camera, env.task.objects)
         turn, shift = rng.uniform(-8, 8), rng.uniform(-0.05, 0.05, 2)
         pose = replace(draw.camera, roll_deg=turn, principal_point=(0.5 + shift[0], 0.5 + shift[1]))
         width, height = (int(pixels) for pixels in rng.integers(56, 112, 2))

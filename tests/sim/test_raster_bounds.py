@@ -62,6 +62,17 @@ for width in (*range(1, 20), 63, 64, 65, 127):
     for height in (1, 2, 7, 8, 9, 64, 101):
         assert renderer.render(soft, Camera(FROM_ABOVE, width, height)).shape == (height, width, 3)
 """,
+    "sensors of every size": """
+from sim.raster.exposure import Exposure
+from sim.sensor import Sensor
+rng = np.random.default_rng(0)
+for height in (*range(1, 20), 48, 65):
+    for width in (1, 2, 5, 15, 16, 17, 64):
+        picture = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        for blur, motion in ((0.3, 0.0), (3.0, 18.0)):
+            flaws = Sensor(blur, motion, 30.0, 6.0, 5.0, 0.2, 2.0, 3.0, 1.0, 100.0, 5.0)
+            assert Exposure(height, width).expose(picture, flaws, rng).shape == picture.shape
+""",
 }
 
 

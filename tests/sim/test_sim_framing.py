@@ -11,10 +11,10 @@ from sim import DOMAINS, TASKS, SimConfig, VisualConfig, make_env
 from sim.assets import CUBE_HALF_EDGE_M, DISC_RADIUS_M, GOAL_RADIUS_M
 from sim.camera import project
 from sim.engine import Vector
-from sim.randomisation import draw_visual
 from sim.scenery import Camera, CameraPose
 from sim.scripted import scripted_policy
 from sim.tasks import TASKS as TASK_CLASSES
+from sim.visual import draw_visual
 
 SIZE = 64
 EPISODES = 150

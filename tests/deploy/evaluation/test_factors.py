@@ -37,7 +37,7 @@ from learner import checkpoint
 from learner.learner import Learner
 
 EPISODES = 100
-HARD = {"textures": 24, "light": 9, "camera": 5, "colours": 4, "noise": 14, "delay": 3}
+HARD = {"textures": 24, "light": 9, "camera": 5, "things": 4, "noise": 14, "delay": 3}
 """Failures with each factor held out alone; in training visuals episodes 0 to 3 fail."""
 
 
@@ -95,7 +95,7 @@ def test_the_smallest_loss_that_can_be_told_from_chance() -> None:
 
 def test_episodes_are_compared_one_by_one_and_the_worst_factor_comes_first() -> None:
     effects = made_up().effects()
-    assert [effect.name for effect in effects] == ["textures", "noise", "light", "camera", "colours", "delay"]
+    assert [effect.name for effect in effects] == ["textures", "noise", "light", "camera", "things", "delay"]
     worst = effects[0]
     # It fails in 1 to 24, training visuals in 0 to 3: 4 to 24 are lost and 0 is gained.
     assert (worst.lost, worst.gained) == (21, 1)
@@ -158,7 +158,7 @@ def test_the_terminal_shows_every_condition_and_the_verdict() -> None:
     console = Console(width=160, file=io.StringIO())
     print_factors(made_up({name: count for name, count in HARD.items() if name != "delay"}), console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    order = ["nothing (training visuals)", "textures", "noise", "light", "camera", "colours", "all held-out visuals"]
+    order = ["nothing (training visuals)", "textures", "noise", "light", "camera", "things", "all held-out visuals"]
     assert [text.index(name) for name in order] == sorted(text.index(name) for name in order)
     assert "switched off in this run: delay" in text
     assert "Textures cost most" in text
@@ -190,7 +190,7 @@ def test_the_page_shows_figure_table_and_verdict(tmp_path: Path) -> None:
     assert 'src="factors.png"' in section
     assert 'srcset="factors-dark.png"' in section
     assert re.findall(r'<th scope="row">(\w+)', section) == [
-        *("Nothing", "Textures", "Noise", "Light", "Camera", "Colours", "Delay", "All")
+        *("Nothing", "Textures", "Noise", "Light", "Camera", "Things", "Delay", "All")
     ]
     assert 'href="factors.json"' in text
 
@@ -206,10 +206,10 @@ def test_every_setting_to_widen_exists_and_has_limits() -> None:
 def test_a_setting_that_is_as_wide_as_it_may_be_is_not_the_advice() -> None:
     default = resolve("reach", None, [])
     assert what_to_widen(default, "textures") == (
-        "sim.randomisation.visual.scenery_texture_probability (now 0.6, allowed 0 to 1)"
+        "sim.randomisation.visual.texture_photograph (now 0.2, allowed 0 to 1)"
     )
-    wide = resolve("reach", None, ["sim.randomisation.visual.scenery_texture_probability=1"])
-    assert what_to_widen(wide, "textures").startswith("sim.randomisation.visual.robot_texture_probability (now 0.25")
+    wide = resolve("reach", None, ["sim.randomisation.visual.texture_photograph=1"])
+    assert what_to_widen(wide, "textures").startswith("sim.randomisation.visual.texture_wood (now 0.25")
     narrow = resolve("reach", None, ["sim.randomisation.visual.camera_position_m=0.01"])
     assert what_to_widen(narrow, "camera").startswith("sim.randomisation.visual.camera_position_m (now 0.01")
     assert "sim.views (now 1)" in what_to_widen(default, "camera"), "its defaults are the most that is allowed"
@@ -224,7 +224,7 @@ def test_a_run_is_evaluated_under_each_condition_it_draws_over_the_same_episodes
     shutil.copytree(untrained, run)
     assert main(["factors", str(run), "--episodes", "2", "--seed", "5", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert set(document["factors"]) == {"colours", "light", "camera", "noise", "delay"}
+    assert set(document["factors"]) == {"things", "light", "camera", "noise", "delay"}
     assert document["not_drawn"] == ["textures"]
     assert {entry["domain"] for entry in document["factors"].values()} == {
         f"held_out:{name}" for name in document["factors"]
