@@ -239,38 +239,41 @@ def _lit(shadow: Floats, u: Any, v: Any, z: Any, penumbra: Floats) -> Any:
     """
     texels, width = np.int32(penumbra[TEXELS]), penumbra[WIDTH]
     last = F(np.int32(shadow.shape[0]) - max(texels, np.int32(4)))
-    # Nothing is drawn on the map's rim: what is beyond is lit.
-    u, v = within(u - HALF * width, last), within(v - HALF * width, last)
-    i, j = np.uint32(np.int32(u)), np.uint32(np.int32(v))
-    first = ONE - (u - F(np.int32(u)))
-    down = ONE - (v - F(np.int32(v)))
-    rest_down = width - down
-    lit = ZERO
-    if texels <= 4:
-        rest = width - first
-        second = min(rest, ONE)
-        rest -= second
-        third = min(rest, ONE)
-        fourth = rest - third
-        for row in range(np.uint32(texels)):
-            a = first if z >= shadow[j + row, i] else ZERO
-            b = second if z >= shadow[j + row, i + np.uint32(1)] else ZERO
-            c = third if z >= shadow[j + row, i + np.uint32(2)] else ZERO
-            d = fourth if z >= shadow[j + row, i + np.uint32(3)] else ZERO
-            lit += down * ((a + b) + (c + d))
-            down = min(rest_down, ONE)
-            rest_down -= down
-    else:
-        for row in range(np.uint32(texels)):
-            across, rest, line = first, width - first, ZERO
-            for column in range(np.uint32(texels)):
-                line += across if z >= shadow[j + row, i + column] else ZERO
-                across = min(rest, ONE)
-                rest -= across
-            lit += down * line
-            down = min(rest_down, ONE)
-            rest_down -= down
-    return lit / (width * width)
+    u, v = u - HALF * width, v - HALF * width
+    lit = ONE
+    # Nothing is drawn on the map's rim: what is beyond is lit, and what is no number, which no comparison admits.
+    if u > ZERO and v > ZERO and u < last and v < last:
+        i, j = np.uint32(np.int32(u)), np.uint32(np.int32(v))
+        first = ONE - (u - F(np.int32(u)))
+        down = ONE - (v - F(np.int32(v)))
+        rest_down = width - down
+        lit = ZERO
+        if texels <= 4:
+            rest = width - first
+            second = min(rest, ONE)
+            rest -= second
+            third = min(rest, ONE)
+            fourth = rest - third
+            for row in range(np.uint32(texels)):
+                a = first if z >= shadow[j + row, i] else ZERO
+                b = second if z >= shadow[j + row, i + np.uint32(1)] else ZERO
+                c = third if z >= shadow[j + row, i + np.uint32(2)] else ZERO
+                d = fourth if z >= shadow[j + row, i + np.uint32(3)] else ZERO
+                lit += down * ((a + b) + (c + d))
+                down = min(rest_down, ONE)
+                rest_down -= down
+        else:
+            for row in range(np.uint32(texels)):
+                across, rest, line = first, width - first, ZERO
+                for column in range(np.uint32(texels)):
+                    line += across if z >= shadow[j + row, i + column] else ZERO
+                    across = min(rest, ONE)
+                    rest -= across
+                lit += down * line
+                down = min(rest_down, ONE)
+                rest_down -= down
+        lit /= width * width
+    return lit
 
 
 @inlined
