@@ -6,14 +6,27 @@ from typing import Any
 
 import gymnasium as gym
 
+from sim.changes import CHANGES
 from sim.config import DynamicsConfig, RandomisationConfig, SensingConfig, SimConfig, TimingConfig, VisualConfig
-from sim.domains import DOMAINS, FACTORS, drawn_factors, held_out_domain, held_out_factors
+from sim.domains import (
+    DOMAINS,
+    DRAWN_DOMAINS,
+    FACTORS,
+    checked_domain,
+    drawn_factors,
+    held_out_domain,
+    held_out_factors,
+)
+from sim.lab import ROOMS
 
 TASKS = ("reach", "push", "lift")
 
 __all__ = [
+    "CHANGES",
     "DOMAINS",
+    "DRAWN_DOMAINS",
     "FACTORS",
+    "ROOMS",
     "TASKS",
     "DynamicsConfig",
     "RandomisationConfig",
@@ -21,6 +34,7 @@ __all__ = [
     "SimConfig",
     "TimingConfig",
     "VisualConfig",
+    "checked_domain",
     "drawn_factors",
     "held_out_domain",
     "held_out_factors",

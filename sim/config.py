@@ -87,6 +87,12 @@ class VisualConfig:
     """How far below the table's top the floor is, metres."""
     wall_distance_m: RangeOf[Annotated[float, Ge(0.8), Le(3.5)]] = (0.9, 3.0)
     """How far each wall is from the robot's base, metres."""
+    furniture: Share = 0.5
+    """Chance that something stands against a wall, each wall."""
+    joinery_saturation: RangeOf[Share] = (0.0, 0.5)
+    """Colourfulness of the table's legs and of skirting boards, any hue."""
+    joinery_value: RangeOf[Annotated[float, Ge(0.02), Le(1)]] = (0.1, 0.95)
+    """Brightness of the same."""
 
     objects: bool = True
     """Draw goal and cube around the colours that their task keeps recognisable."""
@@ -141,8 +147,9 @@ class VisualConfig:
     """Let the lamp cast shadows, hard or soft ones."""
     shadow: Share = 0.85
     """Chance of them."""
-    shadow_softness_m: RangeOf[Annotated[float, Ge(0), Le(0.05)]] = (0.0, 0.03)
-    """How far a shadow's edge reaches to either side, metres."""
+    shadow_spread: RangeOf[Annotated[float, Ge(0), Le(0.5)]] = (0.0, 0.3)
+    """How far a shadow's edge reaches to either side, metres for each metre between what casts it and where it falls;
+    small more often than large."""
 
     # The defaults are the most that is allowed: up to here nothing that matters leaves the image (test_sim_framing.py).
     camera_position: bool = True
@@ -184,6 +191,8 @@ class VisualConfig:
     """Draw exposure, gamma and vignette."""
     exposure_stops: Annotated[float, Ge(0), Le(2)] = 0.45
     """Largest change of the exposure, stops: 1 is twice the light."""
+    least_brightness: RangeOf[Annotated[float, Ge(0), Le(0.6)]] = (0.25, 0.4)
+    """Mean brightness up to which the camera opens by itself in the dark, of what a screen is told."""
     gamma: RangeOf[Annotated[float, Ge(0.4), Le(2.5)]] = (0.8, 1.25)
     """Power of the picture's values."""
     vignette: RangeOf[Share] = (0.0, 0.25)

@@ -4,13 +4,23 @@ A domain is one word. "train" holds nothing out; "held_out" holds out what never
 once for all runs: textures, things, light and camera; "held_out:light" or "held_out:noise,delay" hold out the factors
 that they name and draw everything else exactly as "train" does with the same seed. Noise and delay have no ranges of
 their own in "held_out": asked for by name, they are drawn from a shell beyond the training range.
+
+"alone:wood" draws all as "train" does with the same seed and then makes the one change of that name (`sim.changes`).
+"lab" is one of a few fixed rooms (`sim.lab`), which the episode's seed chooses; "lab:kitchen_noon" names it. Nothing is
+chosen by the lab, and no training is given it.
 """
 
 from __future__ import annotations
 
-from sim.config import RandomisationConfig
+from collections.abc import Mapping
 
-DOMAINS = ("train", "held_out")
+from sim.changes import CHANGES
+from sim.config import RandomisationConfig
+from sim.lab import ROOMS
+from sim.seeds import generator
+
+DRAWN_DOMAINS = ("train", "held_out")
+DOMAINS = (*DRAWN_DOMAINS, "lab")
 
 FACTORS = ("textures", "things", "light", "camera", "noise", "delay")
 """What can be held out by name. textures: what tables, floors and walls are made
@@ -40,20 +50,54 @@ def held_out_domain(*factors: str) -> str:
     return f"held_out:{','.join(factor for factor in FACTORS if factor in factors)}" if factors else "train"
 
 
+def checked_domain(domain: str) -> str:
+    """Return a domain.
+
+    Raises:
+        ValueError: There is no such domain, or it names a factor, a change or a room that there is not.
+    """
+    word, colon, names = domain.partition(":")
+    if word == "held_out" and colon:
+        held_out_domain(*names.split(","))
+    elif word == "alone" or (word == "lab" and colon):
+        allowed: Mapping[str, object] = CHANGES if word == "alone" else ROOMS
+        if names not in allowed:
+            raise ValueError(f"domain is {domain!r}, allowed: {word}:NAME, NAME one of {', '.join(allowed)}")
+    elif domain not in DOMAINS:
+        more = "held_out:FACTOR,..., alone:CHANGE and lab:ROOM"
+        raise ValueError(f"domain is {domain!r}, allowed: {', '.join(DOMAINS)}, {more}")
+    return domain
+
+
 def held_out_factors(domain: str) -> frozenset[str]:
     """Return the factors that a domain holds out.
 
     Raises:
-        ValueError: There is no such domain, or it names an unknown factor.
+        ValueError: As `checked_domain`.
     """
-    word, colon, names = domain.partition(":")
-    if word not in DOMAINS or (colon and word == "train"):
-        raise ValueError(f"domain is {domain!r}, allowed: {', '.join(DOMAINS)}, and held_out:FACTOR,...")
-    if not colon:
-        return frozenset(_IN_HELD_OUT if word == "held_out" else ())
-    factors = names.split(",")
-    held_out_domain(*factors)
-    return frozenset(factors)
+    word, colon, names = checked_domain(domain).partition(":")
+    if word != "held_out":
+        return frozenset()
+    return frozenset(names.split(",") if colon else _IN_HELD_OUT)
+
+
+def changed_factors(domain: str) -> Mapping[str, float | str | tuple[float, ...]]:
+    """Return the values of factors that a domain sets, whatever is drawn."""
+    word, _, name = domain.partition(":")
+    return CHANGES[name].factors if word == "alone" else {}
+
+
+def lab_room(domain: str, seed: int) -> str | None:
+    """Return the room of the lab that an episode plays in; None: in no room of the lab.
+
+    Args:
+        domain: As `checked_domain` lets it pass.
+        seed: Of the episode.
+    """
+    word, colon, name = domain.partition(":")
+    if word != "lab":
+        return None
+    return name if colon else tuple(ROOMS)[int(generator(seed, "lab").integers(len(ROOMS)))]
 
 
 def drawn_factors(config: RandomisationConfig) -> tuple[str, ...]:

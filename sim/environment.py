@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sim.assets import assets_directory
 from sim.backends import make_engine, make_exposure, renderer_maker
 from sim.config import SimConfig
-from sim.domains import held_out_factors
+from sim.domains import checked_domain
 from sim.engine import Engine, Image
 from sim.factors import checked, visual_factors
 from sim.looks import look_of
@@ -86,7 +86,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.views = self.config.views if views is None else views
         if self.views < 0:
             raise ValueError(f"views is {self.views}, allowed: at least 0")
-        self._domain = _checked_domain(domain)
+        self._domain = checked_domain(domain)
         self._state_errors = state_errors
         self.engine = engine or make_engine(self.config.physics_hz)
         self.scene = Scene(self.engine, assets_directory())
@@ -153,8 +153,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         Args:
             seed: The episode's seed: the same seed and domain give the same episode. None: a fresh one, never one of an
                 evaluation's (`sim.seeds`).
-            options: `{"domain": ...}` chooses the visual domain of this episode: "train", "held_out", or "held_out:"
-                and factors, such as "held_out:light" (see `sim.domains`). `{"factors": {...}}` sets factors of what all
+            options: `{"domain": ...}` chooses the visual domain of this episode: "train", "held_out", or another, such
+                as "held_out:light" or "lab" (see `sim.domains`). `{"factors": {...}}` sets factors of what all
                 views see, by name, to values of `factor_space`, or to a choice by its word (`self.factors`); the others
                 are drawn as if it did not.
 
@@ -164,7 +164,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         """
         super().reset(seed=seed)
         self._seed = training_seed(self.np_random) if seed is None else seed
-        domain = _checked_domain((options or {}).get("domain", self._domain))
+        domain = checked_domain((options or {}).get("domain", self._domain))
         given = checked(self.factors, (options or {}).get("factors", {}))
         randomisation = self.config.randomisation
         self.draw = EpisodeDraw(
@@ -299,8 +299,3 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     def _is_success(self) -> bool:
         return self.task.is_success(self.scene.robot.state())
-
-
-def _checked_domain(domain: str) -> str:
-    held_out_factors(domain)
-    return domain

@@ -16,14 +16,15 @@ import numpy as np
 from gymnasium import spaces
 
 from sim.photographs import own_pictures, photograph_names
-from sim.rooms import ALL_THINGS, TABLES, THINGS
+from sim.rooms import AT_BACK, AT_SIDE, TABLES
 from sim.textures import KINDS, texture_names
+from sim.things import ALL_THINGS, THINGS
 
 Value = float | str | tuple[float, ...]
 
 PLAIN, NONE = "plain", "none"
 SURFACES = ("table", "floor", "wall")
-SIDES = ("train", "held_out")
+SIDES = ("train", "held_out", "lab")
 LONGEST_LAYOUT = 2**31 - 1
 
 
@@ -188,6 +189,11 @@ def _room() -> list[Factor]:
         Factor("room.floor_depth_m", "depth of the floor below the table's top", "room", 0.6, 0.1, 1.5),
         Factor("room.wall_back_m", "distance of the wall to the robot's right", "room", 1.0, 0.5, 3.9),
         Factor("room.wall_side_m", "distance of the wall behind the robot", "room", 1.0, 0.5, 3.9),
+        Factor("room.back", "what stands against the wall to the right", "room", NONE, choices=(NONE, *AT_BACK)),
+        Factor("room.side", "what stands against the wall behind", "room", NONE, choices=(NONE, *AT_SIDE)),
+        Factor("room.layout", "where, and in what colours", "room", 0.0, 0, LONGEST_LAYOUT, whole=True),
+        *_colour("legs", "room", (30.0, 0.2, 0.5), "table's legs"),
+        *_colour("skirting", "room", (0.0, 0.0, 0.9), "skirting boards"),
         *_colour("robot", "robot", (0.0, 0.0, 0.94), "robot's parts, which multiplies their own"),
         Factor("robot.gloss", "strength of highlights on the robot", "robot", 0.5),
         Factor("things.count", "how many things lie about", "things", 0.0, 0, len(THINGS["train"]), whole=True),
@@ -212,7 +218,7 @@ def _lights() -> list[Factor]:
         Factor("light.specular", "strength of highlights", "lights", 0.05),
         Factor("second.strength", "share of the second lamp's light, 0: none", "lights", 0.0),
         Factor("light.shadows", "whether the lamp casts shadows", "shadows", 0.0, 0, 1, whole=True),
-        Factor("light.softness_m", "reach of a shadow's edge to either side", "shadows", 0.01, 0.0, 0.05),
+        Factor("light.spread", "reach of a shadow's edge to either side, per metre", "shadows", 0.05, 0.0, 0.5),
     ]
 
 
@@ -233,6 +239,7 @@ def _sensor() -> list[Factor]:
         Factor("sensor.motion_px", "length of the blur of motion", "blur", 0.0, 0.0, 18.0),
         Factor("sensor.motion_deg", "its direction", "blur", 0.0, 0.0, 180.0),
         Factor("sensor.exposure_stops", "exposure, 1 doubles the light", "exposure", 0.0, -6.0, 6.0),
+        Factor("sensor.least_brightness", "mean brightness up to which it opens itself", "exposure", 0.0, 0.0, 0.6),
         Factor("sensor.gamma", "power of the picture's values", "exposure", 1.0, 0.3, 3.0),
         Factor("sensor.vignette", "share of light missing in the corners", "exposure", 0.0),
         Factor("sensor.red_gain", "factor of red light", "colour_balance", 1.0, 0.2, 5.0),

@@ -23,6 +23,7 @@ _WELD_DECIMALS = 5
 # How coarse fast_simplification becomes. At 7, its default, it leaves a half of some silhouettes; lower ones stop
 # earlier, and then there are more triangles than were asked for.
 _AGGRESSION = 3
+_SHADOW_AGGRESSION = 7
 # A group so small stays whole, and none becomes smaller than this.
 _SMALL_GROUP = 60
 _FEWEST_TRIANGLES = 24
@@ -106,6 +107,14 @@ def lighten(groups: Sequence[Group], most_triangles: int) -> dict[str, Mesh]:
     return {colour: join(meshes) for colour, meshes in light.items()}
 
 
+def caster(groups: Sequence[Group], most_triangles: int) -> Mesh:
+    """Return one mesh of about `most_triangles` that casts the shadow of all groups."""
+    offsets = np.cumsum([0, *(len(group.vertices) for group in groups)])
+    vertices = np.concatenate([group.vertices for group in groups])
+    faces = np.concatenate([group.triangles + offset for group, offset in zip(groups, offsets, strict=False)])
+    return creased(*_reduced(*_welded(vertices, faces), most_triangles, _SHADOW_AGGRESSION))
+
+
 def _welded(vertices: Floats, faces: Indices) -> tuple[Floats, Indices]:
     used, index = np.unique(faces, return_inverse=True)
     points, merged = np.unique(vertices[used].round(_WELD_DECIMALS), axis=0, return_inverse=True)
@@ -114,11 +123,11 @@ def _welded(vertices: Floats, faces: Indices) -> tuple[Floats, Indices]:
     return points, corners[distinct]
 
 
-def _reduced(vertices: Floats, faces: Indices, most: int) -> tuple[Floats, Indices]:
+def _reduced(vertices: Floats, faces: Indices, most: int, aggression: int = _AGGRESSION) -> tuple[Floats, Indices]:
     if len(faces) <= most:
         return vertices, faces
     points, corners = fast_simplification.simplify(
-        vertices.astype(np.float32), faces.astype(np.int32), target_count=most, agg=_AGGRESSION
+        vertices.astype(np.float32), faces.astype(np.int32), target_count=most, agg=aggression
     )
     return points.astype(np.float64), corners.astype(np.int64)
 

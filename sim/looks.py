@@ -11,9 +11,10 @@ from sim.assets import TABLE_CENTRE_M, TABLE_HALF_EXTENTS_M
 from sim.engine import Vector
 from sim.factors import NONE, PLAIN, SURFACES
 from sim.panda_parts import PALETTE
-from sim.rooms import THINGS
+from sim.rooms import AT_BACK, AT_SIDE, DEPTHS_M, DESK_M, ROUND_TABLE
 from sim.scenery import Lamp, Light, Look, Material, Pose, Scenery
-from sim.visual import VisualDraw, seen_colour
+from sim.things import COLOURS, THINGS
+from sim.visual_world import VisualDraw, seen_colour
 
 # Things keep out of where the robot works, and out of where it stands (metres: low and high, x and y).
 _WORKSPACE = ((0.24, 0.76), (-0.27, 0.27))
@@ -21,10 +22,17 @@ _ROBOT = ((-0.25, 0.3), (-0.24, 0.24))
 # Where a thing stands that stands before the workspace: so far from its middle, towards the camera.
 _BEFORE_M = 0.23
 _APART_M = 0.14
+# So far from a table's edge a thing stands at least, but for a bench, which is small.
+_RIM_M = 0.05
 _TRIES = 20
 # How many colours things have between them, at most one per part.
 _SHADES = 48
 _BESIDE = 0.2
+# How colourful furniture is at most, and what is seen of a window by day.
+_MUTED = 0.5
+_DAYLIGHT = (0.93, 0.96, 1.0)
+# Nearer to the robot, right and behind, stands no furniture: there a table may be.
+_NEAREST_FURNITURE_M = 0.8
 # How much of its colour a table gives to the light that it sends upwards.
 _BOUNCE = 0.4
 
@@ -37,10 +45,8 @@ def look_of(draw: VisualDraw, scenery: Scenery, pictures: str = "") -> Look:
         scenery: What there is.
         pictures: A user's folder, as `VisualConfig.pictures`.
     """
-    placed = _placed(draw)
-    things = _things(draw)
-    materials = _materials(draw, scenery, things)
-    return Look(materials, _light(draw, pictures), {**placed, **things}, draw.colour("wall"))
+    placed = {**_placed(draw), **_furniture(draw), **_things(draw)}
+    return Look(_materials(draw, scenery), _light(draw, pictures), placed, draw.colour("wall"))
 
 
 def _placed(draw: VisualDraw) -> dict[str, Pose]:
@@ -53,27 +59,49 @@ def _placed(draw: VisualDraw) -> dict[str, Pose]:
     }
 
 
-def _materials(draw: VisualDraw, scenery: Scenery, things: dict[str, Pose]) -> dict[str, Material]:
+def _furniture(draw: VisualDraw) -> dict[str, Pose]:
+    """Return what stands against the walls and where, but for what would stand under the table."""
+    rng = np.random.default_rng([int(draw.number("room.layout")), 0])
+    floor = -draw.number("room.floor_depth_m")
+    placed = {}
+    for wall, turn_deg in (("back", 0.0), ("side", -90.0)):
+        kind, distance, along = draw.word(f"room.{wall}"), draw.number(f"room.wall_{wall}_m"), float(rng.uniform(-1, 1))
+        if kind == NONE or distance - DEPTHS_M[kind] < _NEAREST_FURNITURE_M:
+            continue
+        half = math.radians(turn_deg) / 2
+        x, y = (along, -distance) if wall == "back" else (-distance, along)
+        placed[kind] = Pose((x, y, floor), (0.0, 0.0, math.sin(half), math.cos(half)))
+    return placed
+
+
+def _materials(draw: VisualDraw, scenery: Scenery) -> dict[str, Material]:
     tint, gloss = draw.colour("robot"), draw.number("robot.gloss")
-    rng = np.random.default_rng([int(draw.number("things.layout")), 1])
-    hsv = rng.uniform((0.0, 0.0, 0.08), (360.0, 1.0, 1.0), (_SHADES, 3)).tolist()
+    shades = {
+        layout: np.random.default_rng([int(draw.number(f"{layout}.layout")), 1]).uniform(
+            (0, 0, 0.08), most, (_SHADES, 3)
+        )
+        for layout, most in (("things", (360.0, 1.0, 1.0)), ("room", (360.0, _MUTED, 1.0)))
+    }
+    own = {"window.body": _DAYLIGHT, **COLOURS}
     materials = {}
     for index, slot in enumerate(scenery.slots):
         group, _, part = slot.partition(".")
         if part in PALETTE:
-            own = PALETTE[part]
-            materials[slot] = Material((own[0] * tint[0], own[1] * tint[1], own[2] * tint[2]), gloss=gloss)
+            red, green, blue = PALETTE[part]
+            materials[slot] = Material((red * tint[0], green * tint[1], blue * tint[2]), gloss=gloss)
         elif part:
-            materials[slot] = Material(colours.from_hsv(*hsv[index % _SHADES]))
+            hsv = shades["room" if group in (*AT_BACK, *AT_SIDE) else "things"][index % _SHADES]
+            drawn = colours.from_hsv(*(float(value) for value in hsv))
+            materials[slot] = Material(own.get(slot, drawn))
         else:
             materials[slot] = _surface(draw, slot)
     return materials
 
 
 def _surface(draw: VisualDraw, name: str) -> Material:
-    texture: str | None = draw.word(f"{name}.texture")
+    texture = str(draw.factors.get(f"{name}.texture", PLAIN))
     if texture == PLAIN:
-        texture = None
+        return Material(draw.colour(name))
     if name not in SURFACES:
         return Material(draw.colour(name), texture)
     return Material(draw.colour(name), texture, 1.0, draw.number(f"{name}.scale"), draw.number(f"{name}.turn_deg"))
@@ -93,7 +121,7 @@ def _light(draw: VisualDraw, pictures: str) -> Light:
         diffuse=draw.number("light.diffuse"),
         specular=draw.number("light.specular"),
         shadows=draw.number("light.shadows") > 0,
-        softness_m=draw.number("light.softness_m"),
+        spread=draw.number("light.spread"),
         ground=(red, green, blue),
         second=second,
     )
@@ -149,8 +177,9 @@ def _within(x: float, y: float, area: tuple[tuple[float, float], tuple[float, fl
 def _on_table(draw: VisualDraw, x: float, y: float) -> bool:
     shape = draw.word("table.shape")
     if shape == "round":
-        return math.dist((x, y), (0.30, 0.0)) < 0.70
+        return math.dist((x, y), (ROUND_TABLE[0], 0.0)) < ROUND_TABLE[1] - _RIM_M
     if shape == "desk":
-        return _within(x, y, ((-0.40, 0.90), (-0.70, 0.70)))
+        (left, right), (front, back) = DESK_M
+        return _within(x, y, ((left + _RIM_M, right - _RIM_M), (front + _RIM_M, back - _RIM_M)))
     middle, half_x, half_y = TABLE_CENTRE_M[0], TABLE_HALF_EXTENTS_M[0], TABLE_HALF_EXTENTS_M[1]
     return _within(x, y, ((middle - half_x, middle + half_x), (-half_y, half_y)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from sim import light_meshes
 from sim.engine import Vector
-from sim.meshes import Mesh, read_parts, write_parts
+from sim.meshes import Mesh, join, read_parts, write_parts
 from sim.scenery import Item, Material, Part
 
 PALETTE: dict[str, Vector] = {
@@ -22,20 +22,29 @@ PALETTE: dict[str, Vector] = {
 """The colours of the real robot's parts."""
 
 # How many triangles a mesh is asked to have: so many that its silhouette overlaps the stock one's by 95 % from every
-# side. A third of them is enough for its shadow.
+# side.
 _TRIANGLES = {"link0": 100, "link1": 200, "link2": 150, "link5": 300, "link7": 100, "hand": 300, "finger": 350}
 _TRIANGLES_OF_OTHERS = 60
+# A shadow shows a centimetre at best.
+_SHADOW_TRIANGLES = {"hand": 80, "finger": 60}
+_SHADOW_TRIANGLES_OF_OTHERS = 90
+_SHADOW = "_shadow"
 
 _SURFACES = {"panda_hand": "hand", "panda_leftfinger": "fingers", "panda_rightfinger": "fingers"}
 
 
 def make_parts(source: Path, target: Path, names: set[str]) -> None:
-    """Write light meshes of the named files (such as "meshes/visual/link1.obj") from one directory into another."""
+    """Write light meshes of the named files (such as "meshes/visual/link1.obj") from one directory into another.
+
+    Beside each lies, with `_shadow` in its name, what casts its shadow.
+    """
     for name in sorted(names):
         path = source / name
         groups = light_meshes.read_groups(path, PALETTE)
         light = light_meshes.lighten(groups, _TRIANGLES.get(path.stem, _TRIANGLES_OF_OTHERS))
         write_parts(target / path.name, light)
+        most = _SHADOW_TRIANGLES.get(path.stem, _SHADOW_TRIANGLES_OF_OTHERS)
+        write_parts(target / f"{path.stem}{_SHADOW}{path.suffix}", {_SHADOW: light_meshes.caster(groups, most)})
 
 
 def panda_items(assets: Path) -> list[Item]:
@@ -51,14 +60,16 @@ def panda_items(assets: Path) -> list[Item]:
     for link in description.iter("link"):
         name = link.attrib["name"]
         surface = _SURFACES.get(name, "arm")
-        parts = []
+        parts, casters = [], []
         for visual in link.iter("visual"):
             shape = visual.find("geometry/mesh")
             assert shape is not None, f"{name} shows no mesh"
-            for colour, mesh in read_parts(assets / shape.attrib["filename"]).items():
-                parts.append(Part(_placed(mesh, visual.find("origin")), f"{surface}.{colour}"))
+            path, origin = assets / shape.attrib["filename"], visual.find("origin")
+            for colour, mesh in read_parts(path).items():
+                parts.append(Part(_placed(mesh, origin), f"{surface}.{colour}"))
+            casters.append(_placed(read_parts(path.with_stem(path.stem + _SHADOW))[_SHADOW], origin))
         if parts:
-            items.append(Item(name, tuple(parts)))
+            items.append(Item(name, tuple(parts), caster=join(casters)))
     return items
 
 

@@ -22,15 +22,16 @@ _KINDS = (".jpg", ".jpeg", ".png", ".webp")
 
 FILES = {
     "train": (
-        *("astronaut.png", "brick.png", "chelsea.png", "grass.png", "hubble_deep_field.jpg", "ihc.png", "page.png"),
+        *("astronaut.png", "chelsea.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "page.png"),
         "rocket.jpg",
     ),
-    "held_out": ("coffee.png", "gravel.png", "retina.jpg", "text.png"),
+    "held_out": ("brick.png", "coffee.png", "retina.jpg", "text.png"),
+    "lab": (),
 }
 
 
 def photograph_names(side: str) -> tuple[str, ...]:
-    """Return the names of a side's photographs, "train" or "held_out", such as "photograph_brick"."""
+    """Return the names of a side's photographs ("train", "held_out", "lab"), such as "photograph_brick"."""
     return tuple(f"photograph_{Path(file).stem}" for file in FILES[side])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sim.config import DynamicsConfig, SensingConfig, TimingConfig
 from sim.domains import held_out_factors
 from sim.seeds import generator
-from sim.visual import VisualDraw
+from sim.visual_world import VisualDraw
 
 BODIES = ("gripper", "cube", "goal")
 

@@ -12,9 +12,10 @@ from sim.engine import BASE, Body, Engine, Frame, Vector
 from sim.panda_parts import panda_items
 from sim.randomisation import DynamicsDraw
 from sim.robot import Panda
-from sim.rooms import room_items, thing_items
+from sim.rooms import room_items
 from sim.scenery import Item, Part, Scenery
-from sim.visual import pictures_of
+from sim.things import thing_items
+from sim.visual_world import pictures_of
 
 _TABLE_FRICTION = 0.6
 _CUBE_FRICTION = 0.8

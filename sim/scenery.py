@@ -51,6 +51,21 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Board:
+    """A level board.
+
+    Attributes:
+        middle: Of its lower side, in the frame of its item, which is not turned, metres.
+        half_extents: Half of its width along x and y, metres.
+        is_round: Whether it is a disc; then both are its radius.
+    """
+
+    middle: Vector
+    half_extents: tuple[float, float]
+    is_round: bool = False
+
+
+@dataclass(frozen=True)
 class Item:
     """A rigid thing: one link of a robot, a cube, a wall, a mug.
 
@@ -58,11 +73,15 @@ class Item:
         name: Its own, in its scenery.
         parts: What it consists of.
         casts_shadow: Whether it keeps the lamp's light from others; what lies below all else need not.
+        caster: A closed mesh that casts its shadow, coarser than its parts; None: these.
+        board: What keeps the lamp's light from all below it, wherever that is, as a table's top does; None: nothing.
     """
 
     name: str
     parts: tuple[Part, ...]
     casts_shadow: bool = True
+    caster: Mesh | None = None
+    board: Board | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,8 @@ class Scenery:
         """Refuse a look that is not one of this scenery.
 
         Raises:
-            ValueError: It leaves a slot without material, or names a texture or an item that is not here or that moves.
+            ValueError: It leaves a slot without material, names a texture or an item that is not here or that moves, or
+                places two items with boards.
         """
         for slot in self.slots:
             if slot not in look.materials:
@@ -123,6 +143,9 @@ class Scenery:
         for name in look.placed:
             if name not in names:
                 raise ValueError(f"item {name!r} is placed, allowed: {', '.join(names)}")
+        boards = [item.name for item in self.items if item.board is not None and item.name in look.placed]
+        if len(boards) > 1:
+            raise ValueError(f"{', '.join(boards)} are placed, allowed: one item with a board")
 
 
 @dataclass(frozen=True)
@@ -172,7 +195,8 @@ class Light:
         diffuse: Share of directional light.
         specular: Strength of highlights.
         shadows: Whether the directional light casts shadows.
-        softness_m: How far the edge of a shadow reaches to either side.
+        spread: How far the edge of a shadow reaches to either side, metres, for each metre between what casts it and
+            where it falls: half of the lamp's width as a share of its distance.
         sky: Colour of the even light that falls from above.
         ground: Colour of the even light that comes from below.
         second: A lamp beside the light.
@@ -184,7 +208,7 @@ class Light:
     diffuse: float
     specular: float
     shadows: bool
-    softness_m: float = 0.0
+    spread: float = 0.0
     sky: Vector = (1.0, 1.0, 1.0)
     ground: Vector = (1.0, 1.0, 1.0)
     second: Lamp | None = None

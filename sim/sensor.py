@@ -19,6 +19,8 @@ class Sensor:
         motion_px: Length of the blur of motion, pixels.
         motion_deg: Its direction, from the image's right upwards.
         exposure_stops: Of light, 1 doubles it.
+        least_brightness: Mean of what a screen is told, 0 to 1, up to which the camera opens by itself, by four stops
+            at most; 0: it never does.
         red_gain: Factor of the red light.
         blue_gain: Factor of the blue light.
         saturation: Factor of colourfulness.
@@ -32,6 +34,7 @@ class Sensor:
     motion_px: float = 0.0
     motion_deg: float = 0.0
     exposure_stops: float = 0.0
+    least_brightness: float = 0.0
     red_gain: float = 1.0
     blue_gain: float = 1.0
     saturation: float = 1.0

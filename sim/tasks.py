@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.assets import CUBE_HALF_EDGE_M, GOAL_RADIUS_M
-from sim.camera import NOMINAL_CAMERA, TABLE_CAMERA
+from sim.camera import LIFT_CAMERA, NOMINAL_CAMERA, TABLE_CAMERA
 from sim.engine import Vector
 from sim.factors import TaskObject
 from sim.robot import MAX_OPENING_M, GripperState
@@ -278,6 +278,7 @@ class Lift(_CubeTask):
     episode_steps = 50
     workspace = Workspace((0.36, -0.16, 0.02), (0.64, 0.16, 0.20))
     objects = (_CUBE,)
+    camera = LIFT_CAMERA
 
     @property
     def fields(self) -> tuple[StateField, ...]:

@@ -1,7 +1,7 @@
 """Textures that are computed: grey patterns and cloths that a colour multiplies, woods and stones with their own.
 
 Training and the held-out domain share none: patterns and cloths come in families, of which each side has its own, and
-woods and stones in kinds, each with its colours and its grain.
+woods and stones in kinds, each with its colours and its grain. The lab has its own of all, and prints in two colours.
 """
 
 from __future__ import annotations
@@ -108,6 +108,27 @@ def _twill(rng: np.random.Generator) -> Grey:
     return np.asarray(0.6 + 0.4 * np.sin(2 * np.pi * rng.integers(6, 12) * (u + v)) * np.sin(2 * np.pi * 6 * v))
 
 
+def _rib(rng: np.random.Generator) -> Grey:
+    u, v = _axes()
+    threads = rng.integers(8, 13)
+    return np.asarray(0.6 + 0.25 * np.sin(2 * np.pi * threads * v) + 0.15 * np.sin(2 * np.pi * 2 * threads * u))
+
+
+def _gingham(rng: np.random.Generator) -> Grey:
+    """Return two crossed sets of stripes, light where neither lies."""
+    u, v = _axes()
+    return np.asarray(((u * 4 % 1 > 0.5) + (v * 4 % 1 > 0.5)) / 2.0)
+
+
+def _tiles(rng: np.random.Generator) -> Grey:
+    """Return four rows of tiles, each a little lighter or darker, with joints between them."""
+    u, v = _axes()
+    column, row = np.int64(u * 4), np.int64(v * 4)
+    shade = 0.55 + rng.uniform(-0.2, 0.2, (4, 4))[row, column]
+    joint = (u * 4 % 1 < 0.07) | (v * 4 % 1 < 0.07)
+    return np.asarray(np.where(joint, 0.0, shade))
+
+
 def _herringbone(rng: np.random.Generator) -> Grey:
     u, v = _axes()
     columns, pitch = 2 * rng.integers(2, 4), rng.integers(3, 7)
@@ -119,10 +140,12 @@ FAMILIES: dict[str, dict[str, dict[str, Pattern]]] = {
     "pattern": {
         "train": {"checker": _checker, "stripes": _stripes, "clouds": _clouds, "gradient": _gradient},
         "held_out": {"dots": _dots, "bricks": _bricks, "rings": _rings, "cells": _cells},
+        "lab": {},
     },
     "cloth": {
         "train": {"weave": _weave, "tartan": _tartan},
         "held_out": {"twill": _twill, "herringbone": _herringbone},
+        "lab": {"rib": _rib},
     },
 }
 
@@ -143,6 +166,13 @@ _WOODS: dict[str, dict[str, tuple[Rgb, Rgb, int, float]]] = {
         "teak": ((0.64, 0.44, 0.26), (0.45, 0.28, 0.15), 9, 0.03),
         "ebony": ((0.24, 0.20, 0.18), (0.12, 0.10, 0.09), 12, 0.03),
     },
+    "lab": {
+        "maple": ((0.94, 0.84, 0.68), (0.87, 0.74, 0.56), 6, 0.05),
+        "larch": ((0.76, 0.53, 0.34), (0.55, 0.33, 0.19), 8, 0.05),
+        "ash": ((0.86, 0.77, 0.62), (0.70, 0.58, 0.43), 5, 0.09),
+        "wenge": ((0.33, 0.24, 0.19), (0.20, 0.14, 0.11), 11, 0.02),
+        "bamboo": ((0.85, 0.72, 0.47), (0.75, 0.60, 0.37), 14, 0.01),
+    },
 }
 _STONES: dict[str, dict[str, tuple[Rgb, Rgb, int]]] = {
     "train": {
@@ -154,28 +184,40 @@ _STONES: dict[str, dict[str, tuple[Rgb, Rgb, int]]] = {
         "marble": ((0.93, 0.92, 0.90), (0.62, 0.62, 0.64), 4),
         "terrazzo": ((0.88, 0.85, 0.80), (0.55, 0.42, 0.36), 24),
     },
+    "lab": {"screed": ((0.60, 0.60, 0.59), (0.48, 0.48, 0.47), 16)},
 }
-KINDS = ("pattern", "cloth", "wood", "stone")
+# The lightest and the darkest colour, and the pattern between them.
+_PRINTS: dict[str, dict[str, tuple[Rgb, Rgb, Pattern]]] = {
+    "train": {},
+    "held_out": {},
+    "lab": {
+        "gingham": ((0.94, 0.94, 0.92), (0.20, 0.34, 0.66), _gingham),
+        "terracotta": ((0.80, 0.47, 0.33), (0.50, 0.40, 0.34), _tiles),
+    },
+}
+_OWN_COLOURS: dict[str, Any] = {"wood": _WOODS, "stone": _STONES, "print": _PRINTS}
+KINDS = ("pattern", "cloth", *_OWN_COLOURS)
+TEXTURE_SIDES = ("train", "held_out", "lab")
 
 
 def texture_names(kind: str, side: str) -> tuple[str, ...]:
-    """Return the names of a kind's textures of one side, "train" or "held_out", such as "checker_3" or "wood_oak"."""
+    """Return the names of a kind's textures of one side ("train", "held_out", "lab"), as "checker_3" or "wood_oak"."""
     if kind in FAMILIES:
         return tuple(f"{family}_{variant}" for family in FAMILIES[kind][side] for variant in range(VARIANTS))
-    kinds: dict[str, Any] = (_WOODS if kind == "wood" else _STONES)[side]
-    return tuple(f"{kind}_{name}" for name in kinds)
+    return tuple(f"{kind}_{name}" for name in _OWN_COLOURS[kind][side])
 
 
 def make_texture(name: str) -> Picture:
     """Return a texture by name, always the same one, [S, S, 3]; patterns with the contrast of their variant."""
     family, _, variant = name.rpartition("_")
     rng = np.random.default_rng([zlib.crc32(family.encode()), zlib.crc32(variant.encode())])
-    if family in ("wood", "stone"):
-        kinds: dict[str, Any] = {}
-        for side in _WOODS if family == "wood" else _STONES:
-            kinds.update((_WOODS if family == "wood" else _STONES)[side])
+    if family in _OWN_COLOURS:
+        kinds = {name: kind for side in _OWN_COLOURS[family].values() for name, kind in side.items()}
         light, dark, *grain = kinds[variant]
-        share = _plank(rng, *grain) if family == "wood" else _grains(rng, *grain)
+        if family == "print":
+            share = grain[0](rng)
+        else:
+            share = _plank(rng, *grain) if family == "wood" else _grains(rng, *grain)
         return _as_picture(np.array(dark) + share[..., None] * np.subtract(light, dark))
     patterns = {
         name: pattern for sides in FAMILIES.values() for side in sides.values() for name, pattern in side.items()
@@ -217,7 +259,7 @@ def _grains(rng: np.random.Generator, grains: int) -> Grey:
 @functools.cache
 def texture_pictures() -> dict[str, Picture]:
     """Return all textures of all kinds and sides by name, [S, S, 3]."""
-    names = [name for kind in KINDS for side in ("train", "held_out") for name in texture_names(kind, side)]
+    names = [name for kind in KINDS for side in TEXTURE_SIDES for name in texture_names(kind, side)]
     return {name: make_texture(name) for name in names}
 
 

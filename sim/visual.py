@@ -9,35 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim import colours
 from sim.camera import NOMINAL_CAMERA
 from sim.config import Range, VisualConfig
-from sim.domains import held_out_factors
-from sim.engine import Vector
-from sim.factors import (
-    LONGEST_LAYOUT,
-    NONE,
-    PLAIN,
-    SURFACES,
-    Factor,
-    TaskObject,
-    Value,
-    texture_of_kind,
-    visual_factors,
-)
-from sim.photographs import own_pictures, photographs
-from sim.rooms import TABLES, THINGS
-from sim.scenery import CameraPose, Picture
+from sim.domains import changed_factors, held_out_factors, lab_room
+from sim.factors import LONGEST_LAYOUT, PLAIN, SURFACES, TaskObject, Value, texture_of_kind
+from sim.lab import ROOMS
+from sim.rooms import AT_BACK, AT_SIDE, TABLES
+from sim.scenery import CameraPose
 from sim.seeds import generator
-from sim.sensor import LOSSLESS, Sensor
-from sim.textures import texture_names, texture_pictures
+from sim.sensor import LOSSLESS
+from sim.textures import texture_names
+from sim.things import THINGS
+from sim.visual_world import Values, VisualDraw, nominal_values, seen_colour
 
 LIGHT_AZIMUTHS_DEG: dict[str, tuple[Range, ...]] = {
     "train": ((0.0, 90.0), (180.0, 270.0)),
@@ -48,73 +35,6 @@ _KINDS = ("wood", "stone", "cloth", "pattern", "photograph", PLAIN)
 _COLOURED = ("wood", "stone", "photograph")
 # How often a table is drawn anew before the one with the most contrast is taken.
 _TRIES = 16
-Values = dict[str, Value]
-
-
-@dataclass(frozen=True)
-class VisualDraw:
-    """One visual world: the value of every factor.
-
-    Attributes:
-        factors: By name.
-        nominal_camera: What the camera's factors are offsets from.
-    """
-
-    factors: Mapping[str, Value] = field(default_factory=lambda: nominal_values(()))
-    nominal_camera: CameraPose = NOMINAL_CAMERA
-
-    def number(self, name: str) -> float:
-        """Return the value of a factor that is one number."""
-        value = self.factors[name]
-        assert isinstance(value, float), name
-        return value
-
-    def word(self, name: str) -> str:
-        """Return the value of a factor that is a choice."""
-        return str(self.factors[name])
-
-    def numbers(self, name: str) -> tuple[float, ...]:
-        """Return the value of a factor that is several numbers."""
-        value = self.factors[name]
-        assert isinstance(value, tuple), name
-        return value
-
-    def colour(self, name: str) -> Vector:
-        """Return the colour that is drawn for a surface (RGB)."""
-        return colours.from_hsv(*(self.number(f"{name}.{part}") for part in ("hue_deg", "saturation", "value")))
-
-    @cached_property
-    def camera(self) -> CameraPose:
-        """Where the camera stands and how it looks."""
-        nominal = self.nominal_camera
-        across, down = self.numbers("camera.principal_point")
-        return CameraPose(
-            _sum(nominal.eye, self.numbers("camera.position_m")),
-            _sum(nominal.aim, self.numbers("camera.aim_m")),
-            nominal.field_of_view_deg + self.number("camera.field_of_view_deg"),
-            nominal.roll_deg + self.number("camera.roll_deg"),
-            (nominal.principal_point[0] + across, nominal.principal_point[1] + down),
-        )
-
-    @cached_property
-    def sensor(self) -> Sensor:
-        """The camera's flaws."""
-        drawn = {name: value for name, value in self.factors.items() if name.startswith("sensor.")}
-        return Sensor(**{name.removeprefix("sensor."): float(value) for name, value in drawn.items()})  # type: ignore[arg-type]
-
-
-def _sum(one: Vector, other: tuple[float, ...]) -> Vector:
-    return (one[0] + other[0], one[1] + other[1], one[2] + other[2])
-
-
-def nominal_values(objects: Sequence[TaskObject]) -> Values:
-    """Return every factor's nominal value."""
-    return dict(_nominal_values(tuple(objects)))
-
-
-@lru_cache(maxsize=16)
-def _nominal_values(objects: tuple[TaskObject, ...]) -> Values:
-    return {name: factor.nominal for name, factor in visual_factors(objects).items()}
 
 
 def draw_visual(
@@ -138,9 +58,12 @@ def draw_visual(
         given: Values that are not drawn, from `sim.factors.checked`.
     """
     values = nominal_values(objects)
-    if config.enabled:
+    room = lab_room(domain, seed)
+    if room is not None:
+        values.update(ROOMS[room].factors)
+    elif config.enabled:
         _Draw(config, held_out_factors(domain), seed, view, objects, values).draw_all()
-    values.update(given or {})
+    values.update({**changed_factors(domain), **(given or {})})
     return VisualDraw(values, camera)
 
 
@@ -177,7 +100,7 @@ class _Draw:
         if config.shadows:
             rng = self._rng("shadows")
             self._values["light.shadows"] = float(rng.uniform() < config.shadow)
-            self._uniform(rng, "light.softness_m", config.shadow_softness_m)
+            self._values["light.spread"] = _between(config.shadow_spread, float(rng.uniform()) ** 2)
         self._draw_camera()
         self._draw_sensor()
 
@@ -264,6 +187,14 @@ class _Draw:
         self._uniform(rng, "room.floor_depth_m", config.floor_depth_m)
         self._uniform(rng, "room.wall_back_m", config.wall_distance_m)
         self._uniform(rng, "room.wall_side_m", config.wall_distance_m)
+        for side, kinds in (("back", AT_BACK), ("side", AT_SIDE)):
+            if rng.uniform() < config.furniture:
+                self._values[f"room.{side}"] = kinds[int(rng.integers(len(kinds)))]
+        self._values["room.layout"] = float(rng.integers(LONGEST_LAYOUT))
+        for name in ("legs", "skirting"):
+            self._uniform(rng, f"{name}.hue_deg", (0.0, 360.0))
+            self._uniform(rng, f"{name}.saturation", config.joinery_saturation)
+            self._uniform(rng, f"{name}.value", config.joinery_value)
 
     def _draw_robot(self) -> None:
         config, rng = self._config, self._rng("robot")
@@ -328,6 +259,7 @@ class _Draw:
             self._values["sensor.exposure_stops"] = _change(rng, config.exposure_stops, beyond)
             self._uniform(rng, "sensor.gamma", config.gamma)
             self._uniform(rng, "sensor.vignette", config.vignette)
+            self._uniform(rng, "sensor.least_brightness", config.least_brightness)
         if config.colour_balance:
             rng = self._rng("colour_balance")
             for channel in ("red", "blue"):
@@ -370,28 +302,3 @@ def _offset_in_shell(rng: np.random.Generator, inner: float, outer: float) -> tu
     direction = rng.standard_normal(3)
     radius = np.cbrt(rng.uniform(inner**3, outer**3))
     return tuple(float(part) for part in radius * direction / np.linalg.norm(direction))
-
-
-def pictures_of(folder: str) -> dict[str, Picture]:
-    """Return every texture by name, with those of a user's folder (`VisualConfig.pictures`)."""
-    return {**texture_pictures(), **photographs(), **own_pictures(folder)}
-
-
-@lru_cache(maxsize=1024)
-def _mean(name: str, folder: str) -> Vector:
-    """Return the colour that a texture has from afar."""
-    light: NDArray[Any] = np.square(pictures_of(folder)[name].astype(np.float64) / 255).mean((0, 1))
-    red, green, blue = (float(part) for part in np.sqrt(light))
-    return red, green, blue
-
-
-def seen_colour(draw: VisualDraw, name: str, folder: str) -> Vector:
-    """Return the colour that a surface or an object has from afar under white light (RGB)."""
-    colour, texture = draw.colour(name), draw.word(f"{name}.texture")
-    if texture in (PLAIN, NONE):
-        return colour
-    mean = _mean(texture, folder)
-    return (colour[0] * mean[0], colour[1] * mean[1], colour[2] * mean[2])
-
-
-__all__ = ["LIGHT_AZIMUTHS_DEG", "Factor", "VisualDraw", "draw_visual", "nominal_values", "pictures_of", "seen_colour"]

@@ -52,8 +52,8 @@ class Parser(argparse.ArgumentParser):
 
     def add_domain(self) -> None:
         """--domain, the held-out one by default."""
-        domains = ("train", "held_out")
-        self.add_argument("--domain", choices=domains, default="held_out", help="visual worlds (default: held_out)")
+        about = "visual worlds: train, held_out, held_out:FACTOR,..., alone:CHANGE, lab or lab:ROOM (default: held_out)"
+        self.add_argument("--domain", metavar="DOMAIN", type=domain, default="held_out", help=about)
 
     def add_json(self) -> None:
         """--json."""
@@ -73,6 +73,16 @@ def whole(minimum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def domain(text: str) -> str:
+    """An argument's type: a visual domain."""
+    from sim import checked_domain
+
+    try:
+        return checked_domain(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def path(text: str) -> Path:

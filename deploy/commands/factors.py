@@ -9,7 +9,7 @@ import numpy as np
 
 from deploy.commands.arguments import Parser
 from deploy.process.places import require_directory
-from sim import TASKS
+from sim import CHANGES, ROOMS, TASKS
 
 _MOST_NAMES = 16
 """Choices beyond which only the first are printed; --json has them all."""
@@ -19,10 +19,14 @@ def run(arguments: list[str]) -> int:
     """Runs `twist factors` and gives its exit code."""
     parser = Parser(
         "factors",
-        "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, and "
-        "in held-out visuals, over the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
+        "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, with "
+        "each of some changes alone (a table of wood, a hard shadow, ...), and in held-out visuals, over the same "
+        "episodes. Writes factors.json and factors.png into RUN, and its page anew.",
     )
-    parser.add_argument("--list", metavar="TASK", choices=TASKS, help="print the factors of what is seen, and no more")
+    parser.add_argument(
+        "--list", metavar="TASK", choices=TASKS, help="print the factors and the changes of what is seen, and no more"
+    )
+    parser.add_argument("--held-out", action="store_true", help="without the changes: several times faster")
     if "--list" not in arguments:
         parser.add_run()
     parser.add_episodes(100, "each time")
@@ -43,7 +47,9 @@ def run(arguments: list[str]) -> int:
         from deploy.evaluation.factors import factors_command
 
         console = None if given.json else Console()
-        result = factors_command(Path(found), episodes=given.episodes, seed=given.seed, console=console)
+        result = factors_command(
+            Path(found), episodes=given.episodes, seed=given.seed, changes=not given.held_out, console=console
+        )
     if given.json:
         print(json.dumps(result))
     return 0
@@ -69,6 +75,12 @@ def _print_factors(task: str, as_json: bool) -> int:
         nominal = factor.nominal if isinstance(factor.nominal, str) else np.round(factor.nominal, 3).tolist()
         print(f"{factor.name:{width}}  {factor.says} [{factor.switch}], nominally {nominal}")
         print(f"{'':{width}}  allowed: {_shortened(factor.allowed)}")
+    print("\nChanges that are judged alone, each also a domain (twist eval RUN --domain alone:NAME):\n")
+    for name, change in CHANGES.items():
+        print(f"{name:{width}}  {change.says} [{change.group}]")
+    print("\nRooms of the lab, by which nothing is chosen (twist eval RUN --domain lab, or lab:NAME):\n")
+    for name, room in ROOMS.items():
+        print(f"{name:{width}}  {room.says}")
     return 0
 
 

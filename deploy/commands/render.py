@@ -1,4 +1,4 @@
-"""`twist render`: a contact sheet of randomised worlds."""
+"""`twist render`: a contact sheet of worlds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deploy.errors import UserError, user_errors
 from deploy.process.places import require_file
 
 _SHEET = (8, 4)
-"""Columns and rows of the contact sheet: half of the rows show training worlds, half held-out ones."""
+"""Columns and rows of the contact sheet: half of the rows show training worlds, half held-out ones; then the lab's."""
 
 
 def run(arguments: list[str]) -> int:
@@ -19,7 +19,7 @@ def run(arguments: list[str]) -> int:
 
     parser = Parser(
         "render",
-        "Writes a contact sheet of randomised worlds as PNG, training domain and held-out domain.",
+        "Writes a contact sheet of randomised worlds as PNG, training domain and held-out domain, and of the lab.",
         "settings, written key=value:\n" + describe_settings("sim."),
     )
     parser.add_argument("task", metavar="TASK", help="reach, push or lift")
@@ -37,6 +37,6 @@ def run(arguments: list[str]) -> int:
     from deploy.reporting.contact_sheet import write_contact_sheet
 
     with user_errors():
-        write_contact_sheet(config.task, config.sim, out, seed=given.seed, columns=_SHEET[0], rows=_SHEET[1])
+        write_contact_sheet(config.task, config.sim, out, seed=given.seed, columns=_SHEET[0], rows=_SHEET[1], lab=True)
     print(out)
     return 0

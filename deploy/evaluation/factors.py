@@ -1,4 +1,4 @@
-"""Where it fails: the student over the same episodes with each factor of what it sees held out alone.
+"""Where it fails: the student over the same episodes with one thing that it sees held out, or changed, at a time.
 
 Every condition must judge the same weights, so they are read once per process and checked to be those of one
 checkpoint: a run that is still being trained may write a new one in between.
@@ -49,7 +49,9 @@ _OTHERWISE = "sim.views"
 """Images per step, each its own visual draw: what is left where every range is as wide as it may be."""
 
 
-def evaluate_factors(run: RunDirectory, *, episodes: int, seed: int, parallel: bool) -> FactorsReport:
+def evaluate_factors(
+    run: RunDirectory, *, episodes: int, seed: int, parallel: bool, changes: bool = False
+) -> FactorsReport:
     """Evaluates the student's latest checkpoint under every condition, over the same episodes.
 
     Args:
@@ -57,15 +59,18 @@ def evaluate_factors(run: RunDirectory, *, episodes: int, seed: int, parallel: b
         episodes: under each condition.
         seed: of the evaluation, as for `twist eval`.
         parallel: in two processes of their own.
+        changes: also with each change of `sim.CHANGES` alone.
 
     Raises:
         UserError: there is no checkpoint, it is corrupt, or a new one was written meanwhile.
     """
     config, step = run.config, run.newest_checkpoint().step
     factors = sim.drawn_factors(config.evaluated_sim.randomisation)
-    domains = ["train", *map(sim.held_out_domain, factors), "held_out"]
+    names = [*factors, *(sim.CHANGES if changes else ())]
+    alone = [*map(sim.held_out_domain, factors), *(f"alone:{name}" for name in names[len(factors) :])]
+    domains = ["train", *alone, "held_out"]
     condition: Callable[[str], Condition] = partial(_condition, path=run.path, step=step, episodes=episodes, seed=seed)
-    train, *alone, held_out = (map_in_two_processes if parallel else map)(condition, domains)
+    train, *found, held_out = (map_in_two_processes if parallel else map)(condition, domains)
     return FactorsReport(
         run_id=run.run_id,
         task=config.task,
@@ -74,31 +79,32 @@ def evaluate_factors(run: RunDirectory, *, episodes: int, seed: int, parallel: b
         seed=seed,
         train=train,
         held_out=held_out,
-        factors=dict(zip(factors, alone, strict=True)),
-        widen={factor: what_to_widen(config, factor) for factor in factors},
+        factors=dict(zip(names, found, strict=True)),
+        widen={name: what_to_widen(config, sim.CHANGES[name].group if name in sim.CHANGES else name) for name in names},
     )
 
 
-def report_factors(run: RunDirectory, *, episodes: int, seed: int) -> FactorsReport:
+def report_factors(run: RunDirectory, *, episodes: int, seed: int, changes: bool = False) -> FactorsReport:
     """Evaluates, and writes factors.json and the figure into the run directory.
 
     Raises:
         UserError: as `evaluate_factors`.
     """
-    report = evaluate_factors(run, episodes=episodes, seed=seed, parallel=run.config.mode != "debug")
+    report = evaluate_factors(run, episodes=episodes, seed=seed, parallel=run.config.mode != "debug", changes=changes)
     write_factors(run.path / "factors.json", report)
     with shown("factors.png"):
         write_factors_figure(run.path / "factors.png", report)
     return report
 
 
-def factors_command(path: Path, *, episodes: int, seed: int, console: Console | None) -> dict[str, Any]:
+def factors_command(path: Path, *, episodes: int, seed: int, changes: bool, console: Console | None) -> dict[str, Any]:
     """`twist factors`: reports, and makes the run's page anew where it has one.
 
     Args:
         path: the run directory.
         episodes: under each condition.
         seed: of the evaluation.
+        changes: also with each change of `sim.CHANGES` alone.
         console: for the table; None prints nothing.
 
     Returns:
@@ -108,7 +114,7 @@ def factors_command(path: Path, *, episodes: int, seed: int, console: Console | 
         UserError: as `evaluate_factors`, or there is no run.
     """
     run = RunDirectory.open(path)
-    report = report_factors(run, episodes=episodes, seed=seed)
+    report = report_factors(run, episodes=episodes, seed=seed, changes=changes)
     written = [run.path / "factors.json", run.path / "factors.png"]
     if run.report_json.exists():
         written.append(write_page(run.path))

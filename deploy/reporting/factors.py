@@ -78,7 +78,7 @@ class Effect:
     """A condition beside training visuals, over the same episodes.
 
     Attributes:
-        name: a factor, or `HELD_OUT`.
+        name: a factor, a change, or `HELD_OUT`.
         condition: how the student fared.
         lost: episodes that succeed in training visuals and fail here.
         gained: episodes that fail in training visuals and succeed here.
@@ -114,7 +114,7 @@ class FactorsReport:
     held_out: Condition
     """The held-out domain."""
     factors: Annotated[Mapping[Text, Condition], MaxLen(1_000)]
-    """Each factor that the run draws, held out alone."""
+    """Each factor that the run draws, held out alone, and each change that was judged alone."""
     widen: Mapping[Text, Text]
     """For each of them a setting that widens what training draws, with its value and limits."""
 
@@ -150,8 +150,9 @@ class FactorsReport:
             return "Nothing to see yet: the student succeeds in no episode in training visuals either."
         worst = next((effect for effect in self.effects() if effect.differs), None)
         if worst is not None:
+            name = worst.name.replace("_", " ").capitalize()
             return (
-                f"{worst.name.capitalize()} cost{'' if worst.name.endswith('s') else 's'} most: held out alone, "
+                f"{name} cost{'' if worst.name.endswith('s') else 's'} most: alone, "
                 f"{worst.lost} of {self.episodes} episodes fail that succeed in training visuals, and {worst.gained} "
                 f"the other way round ({format_p(worst.p)}). To widen: {self.widen[worst.name]}."
             )
@@ -206,7 +207,7 @@ def print_factors(report: FactorsReport, console: Console) -> None:
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("held out")
+    table.add_column("held out or changed")
     for heading in ("success", "95 % interval", "lost", "gained", "p"):
         table.add_column(heading, justify="right")
     table.add_row(

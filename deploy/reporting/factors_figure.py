@@ -44,10 +44,10 @@ def _figure(report: FactorsReport, theme: Theme) -> Figure:
     axes.xaxis.set_major_locator(MultipleLocator(0.05 if left >= 0.7 else 0.1 if left >= 0.3 else 0.2))
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_ylim(max(2, len(effects)) - 0.45, -0.55)
-    axes.set_yticks(range(len(effects)), [effect.name for effect in effects], fontsize=9.5)
+    axes.set_yticks(range(len(effects)), [effect.name.replace("_", " ") for effect in effects], fontsize=9.5)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_title(f"success in {report.episodes} episodes, one factor held out at a time")
+    axes.set_title(f"success in {report.episodes} episodes, one factor held out, or changed, at a time")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 

@@ -48,7 +48,7 @@ _KNOWN = {
     "losses": ("Losses", "Every term of teacher and student. A term that falls far has a logarithmic axis."),
     "rates": ("Rates and waiting", "How fast each part worked, and what share of its time it waited for the others."),
     "factors": (
-        "One factor held out at a time",
+        "One factor held out, or one thing changed, at a time",
         "The same episodes each time. Bars are 95 % intervals; −lost +gained counts episodes against training visuals.",
     ),
     "worlds": ("Randomised worlds", "Training worlds and held-out worlds, as the camera sees them."),

@@ -1,7 +1,7 @@
 """What the kernels work on: a few groups of arrays, laid out once, so that no picture allocates any.
 
 Letters of shapes: V vertices, T triangles, P parts, F frames (one per item of the scenery), M materials (one per slot),
-N texels, H x W samples (twice the image's pixels each way).
+N texels, H x W samples (twice the image's pixels each way), S x S texels of the shadow map.
 """
 
 from __future__ import annotations
@@ -15,31 +15,37 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
-# Columns of `Geometry.parts`.
-FIRST_TRIANGLE, LAST_TRIANGLE, FIRST_VERTEX, LAST_VERTEX, FRAME, CASTS, TWO_SIDED = range(7)
-PART_COLUMNS = 7
+# Columns of `Geometry.parts` and `Casters.parts`.
+FIRST_TRIANGLE, LAST_TRIANGLE, FIRST_VERTEX, LAST_VERTEX, FRAME, TWO_SIDED = range(6)
+PART_COLUMNS = 6
 
 # Columns of `Canvas.planes`: three numbers per corner, then which side is seen.
 SIDE = 9
 PLANE_COLUMNS = 10
 
-# Columns of `Canvas.values`: planes (a, b, c) of what varies over a triangle, divided by the distance ...
-INVERSE, SPOT, UV, NORMAL = 0, 3, 12, 18
-# ... then, where the triangle is flat, what it gets of the lights, see `shading.light_up` ...
-LIT = 27
-# ... and how many texels of a texture of one texel's width there are to a pixel, times the cube of the distance.
-DENSITY = 32
-VALUE_COLUMNS = 33
+# Columns of `Canvas.values`: what a triangle gets of the lights where one normal serves it, see `shading.light_up`, and
+# how many texels of a texture of one texel's width there are to a pixel, times the cube of the distance.
+LIT, DENSITY = 0, 5
+VALUE_COLUMNS = 6
 
 # Rows of `Paint.lights`.
 TOWARDS, HALF_WAY, KEY, SKY, GROUND, SECOND_TOWARDS, SECOND = range(7)
 LIGHT_ROWS = 7
 
-# Entries of `Paint.penumbra`: how many texels of the shadow map per axis a point asks (0: no shadows), the window that
-# lies among them (texels), and how far from its surface, outwards and towards the light (metres), a point is when it
-# asks.
-TEXELS, WIDTH, OUTWARDS, TOWARDS_LIGHT = range(4)
-PENUMBRA_ENTRIES = 4
+# Entries of `Paint.penumbra`: whether there are shadows, how many texels of the map an edge reaches to either side for
+# each unit of depth between what casts it and where it falls, the same in metres, and how far from its surface,
+# outwards (metres) and towards the light (depth), a point is when it asks.
+SHADOWS, REACH_TEXELS, REACH_M, OUTWARDS, TOWARDS_LIGHT = range(5)
+PENUMBRA_ENTRIES = 5
+
+# Rows of `Paint.board`: what leads from a place in the shadow map to where the light comes through the board's plane
+# (metres from its middle) and to how near to the light that is; half its width, half its depth, whether it is round.
+BOARD_X, BOARD_Y, BOARD_DEPTH, BOARD_SIZE = range(4)
+BOARD_ROWS = 4
+
+# The shadow map holds depths as whole numbers: sums of those are the same in whatever order a processor forms them.
+DEPTHS_PER_M = 16_384
+SHADOW_PX = 128
 
 
 class Geometry(NamedTuple):
@@ -52,7 +58,8 @@ class Geometry(NamedTuple):
         triangles: Indices of vertices, [T, 3].
         material_of: Of each triangle, [T].
         part_of: Of each triangle, [T].
-        parts: First and last triangle and vertex, frame, whether it casts a shadow, whether it has two sides, [P, 7].
+        parts: First and last triangle and vertex, frame, whether it has two sides, [P, 6].
+        even: Whether one normal serves the whole triangle, [T].
         spheres: Middle and radius of a ball around each part, [P, 4].
         texels: Linear light, all levels of all textures one after another, [N, 3].
     """
@@ -64,8 +71,25 @@ class Geometry(NamedTuple):
     material_of: Integers
     part_of: Integers
     parts: Integers
+    even: Bytes
     spheres: Floats
     texels: Floats
+
+
+class Casters(NamedTuple):
+    """What keeps the lamp's light from others: meshes in the frames of their items, coarser than what is seen.
+
+    Attributes:
+        vertices: Metres, [V, 3].
+        triangles: Indices of vertices, [T, 3].
+        parts: As `Geometry.parts`, [P, 6].
+        spheres: Middle and radius of a ball around each part, [P, 4].
+    """
+
+    vertices: Floats
+    triangles: Integers
+    parts: Integers
+    spheres: Floats
 
 
 class World(NamedTuple):
@@ -95,8 +119,10 @@ class Paint(NamedTuple):
         mapping: What leads from a mesh's texture coordinates to the texture's, by rows, [M, 4].
         lights: See `shading.light_up`, [7, 3].
         shadow: World to texels of the shadow map and to metres towards the light, [3, 4].
-        penumbra: See the names of its entries, [4].
+        penumbra: See the names of its entries, [5].
+        board: See the names of its rows, [4, 3].
         backdrop: Linear RGB, [3].
+        still: Shadow map of what no engine moves, [S, S].
     """
 
     colours: Floats
@@ -105,7 +131,9 @@ class Paint(NamedTuple):
     lights: Floats
     shadow: Floats
     penumbra: Floats
+    board: Floats
     backdrop: Floats
+    still: Integers
 
 
 class Canvas(NamedTuple):
@@ -118,11 +146,14 @@ class Canvas(NamedTuple):
         planes: Per triangle and corner a, b, c: a x + b y + c is the corner's share over the distance at the sample
             (x, y), so that their sum is 1 / distance and no clipping is needed; then 1, or -1 where the back is seen,
             [T, 10].
-        values: What shading interpolates, [T, 33].
-        flat: 1 for triangles in sight, 2 if one normal serves all of it, [T].
-        shadow: Metres towards the light, larger is nearer to it, [S, S].
-        spot: Column, row and metres in the shadow map of each vertex of what casts shadows, [V, 3].
-        linear: Linear RGB of each pixel, [H / 2, W / 2, 3].
+        values: What is the same all over a triangle, [T, 6].
+        known: Whether `values` of a triangle are written, [T].
+        shadow: Depths towards the light, larger is nearer to it, [S, S].
+        nearest: The largest of each window of it, at the window's first texel, [S, S].
+        farthest: The smallest of the same, [S, S].
+        spot: Column, row and depth in the shadow map of each vertex of what casts shadows, [V, 3].
+        carried: What leads from one item's frame to the shadow map, [3, 4].
+        linear: Linear RGB of each pixel, flat, [H / 2 * W / 2 * 3].
     """
 
     near: Floats
@@ -130,7 +161,10 @@ class Canvas(NamedTuple):
     screen: Floats
     planes: Floats
     values: Floats
-    flat: Bytes
-    shadow: Floats
+    known: Bytes
+    shadow: Integers
+    nearest: Integers
+    farthest: Integers
     spot: Floats
+    carried: Floats
     linear: Floats

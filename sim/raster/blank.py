@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from sim.raster.arrays import (
+    BOARD_ROWS,
     LIGHT_ROWS,
     PART_COLUMNS,
     PENUMBRA_ENTRIES,
     PLANE_COLUMNS,
+    SHADOW_PX,
     VALUE_COLUMNS,
     Canvas,
+    Casters,
     Geometry,
     Paint,
     World,
@@ -27,8 +30,19 @@ def blank_geometry(vertices: int, triangles: int, parts: int, texels: int) -> Ge
         material_of=np.zeros(triangles, np.int32),
         part_of=np.zeros(triangles, np.int32),
         parts=np.zeros((parts, PART_COLUMNS), np.int32),
+        even=np.zeros(triangles, np.uint8),
         spheres=np.zeros((parts, 4), np.float32),
         texels=np.zeros((texels, 3), np.float32),
+    )
+
+
+def blank_casters(vertices: int, triangles: int, parts: int) -> Casters:
+    """Return the arrays of so many vertices, triangles and parts that cast shadows."""
+    return Casters(
+        vertices=np.zeros((vertices, 3), np.float32),
+        triangles=np.zeros((triangles, 3), np.int32),
+        parts=np.zeros((parts, PART_COLUMNS), np.int32),
+        spheres=np.zeros((parts, 4), np.float32),
     )
 
 
@@ -54,12 +68,14 @@ def blank_paint(materials: int) -> Paint:
         lights=np.zeros((LIGHT_ROWS, 3), np.float32),
         shadow=np.zeros((3, 4), np.float32),
         penumbra=np.zeros(PENUMBRA_ENTRIES, np.float32),
+        board=np.zeros((BOARD_ROWS, 3), np.float32),
         backdrop=np.zeros(3, np.float32),
+        still=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
     )
 
 
-def blank_canvas(geometry: Geometry, height: int, width: int, shadow_px: int) -> Canvas:
-    """Return scratch for so many samples and texels of the shadow map."""
+def blank_canvas(geometry: Geometry, casters: Casters, height: int, width: int) -> Canvas:
+    """Return scratch for pictures of so many samples."""
     vertices, triangles = len(geometry.vertices), len(geometry.triangles)
     return Canvas(
         near=np.zeros((height, width), np.float32),
@@ -67,8 +83,11 @@ def blank_canvas(geometry: Geometry, height: int, width: int, shadow_px: int) ->
         screen=np.zeros((vertices, 3), np.float32),
         planes=np.zeros((triangles, PLANE_COLUMNS), np.float32),
         values=np.zeros((triangles, VALUE_COLUMNS), np.float32),
-        flat=np.zeros(triangles, np.uint8),
-        shadow=np.zeros((shadow_px, shadow_px), np.float32),
-        spot=np.zeros((vertices, 3), np.float32),
-        linear=np.zeros((height // 2, width // 2, 3), np.float32),
+        known=np.zeros(triangles, np.uint8),
+        shadow=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
+        nearest=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
+        farthest=np.zeros((SHADOW_PX, SHADOW_PX), np.int32),
+        spot=np.zeros((len(casters.vertices), 3), np.float32),
+        carried=np.zeros((3, 4), np.float32),
+        linear=np.zeros(height // 2 * (width // 2) * 3, np.float32),
     )

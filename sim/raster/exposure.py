@@ -18,6 +18,8 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _FINE = 4
 _NOISE_STARTS = 1 << 18
 _PERFECT = Sensor()
+# How much a camera can open up at most: four stops, as a factor of what a screen is told.
+_MOST_OPENED = 4.0
 
 
 class Exposure:
@@ -34,6 +36,7 @@ class Exposure:
         self._noise = noise_bank(height * width * 3)
         down, across = ((2 * np.arange(count) + 1) / count - 1 for count in (height, width))
         self._from_middle = (down[:, None] ** 2 + across**2) / 2
+        self._opened_up = np.zeros((3, 3), np.float32)
         self._sensor: Sensor | None = None
 
     def expose(self, picture: Image, sensor: Sensor, rng: np.random.Generator) -> Image:
@@ -52,12 +55,20 @@ class Exposure:
         if sensor.motion_px > 0:
             kernels.smear(values, self._scratch, 2 + round(sensor.motion_px), *self._motion)
         start = int(rng.integers(_NOISE_STARTS)) if sensor.noise_levels > 0 else 0
-        kernels.tone(values, self._mixed, self._shade, self._curve, self._noise, start, float(sensor.noise_levels))
+        np.multiply(self._mixed, self._opened(picture, sensor), out=self._opened_up)
+        kernels.tone(values, self._opened_up, self._shade, self._curve, self._noise, start, float(sensor.noise_levels))
         if sensor.jpeg_quality < LOSSLESS:
             kernels.compress(values, self._luma, self._blue, self._red, cosines(), *self._steps)
         image = np.empty(picture.shape, np.uint8)
         kernels.give_out(values, image)
         return image
+
+    def _opened(self, picture: Image, sensor: Sensor) -> float:
+        """Return the factor by which the camera brightens a dark picture by itself."""
+        if sensor.least_brightness <= 0:
+            return 1.0
+        told = self._kernels.brightness(picture) * 2.0 ** (sensor.exposure_stops / 2)
+        return min(max(1.0, sensor.least_brightness / max(told, 1e-3)), _MOST_OPENED)
 
     def _prepare(self, sensor: Sensor) -> None:
         """Work out what is the same for all pictures of a sensor: it stays for an episode."""

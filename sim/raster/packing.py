@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.raster.arrays import CASTS, FRAME, LAST_TRIANGLE, LAST_VERTEX, TWO_SIDED, Floats, Geometry
-from sim.raster.blank import blank_geometry
-from sim.scenery import Part, Picture, Scenery
+from sim.meshes import Mesh
+from sim.raster.arrays import FRAME, LAST_TRIANGLE, LAST_VERTEX, TWO_SIDED, Casters, Floats, Geometry
+from sim.raster.blank import blank_casters, blank_geometry
+from sim.scenery import Item, Picture, Scenery
 
 # Floats round, and a ball must not be smaller than what is in it.
 _SPHERE_MARGIN_M = 1e-4
+# Corners whose normals differ less than this (cosine) are lit once for the whole triangle.
+_SAME_NORMAL = 0.9999
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,18 @@ class Packed:
 
     Attributes:
         geometry: The arrays; parts of moving items come first.
-        moving_parts: How many those are.
+        casters: The same of what casts shadows.
+        moving_parts: How many parts of the geometry move.
+        moving_casters: How many parts of the casters do.
         slots: Row of each material slot in `Paint.colours`.
         frames: Row of each item in `World.poses`, which is its index in the scenery.
         textures: Where each texture begins in the texels, and its width.
     """
 
     geometry: Geometry
+    casters: Casters
     moving_parts: int
+    moving_casters: int
     slots: dict[str, int]
     frames: dict[str, int]
     textures: dict[str, tuple[int, int]]
@@ -40,25 +47,23 @@ def pack(scenery: Scenery) -> Packed:
     slots = {slot: index for index, slot in enumerate(scenery.slots)}
     ordered = sorted(scenery.items, key=lambda item: item.name not in scenery.moving)
     parts = [(item, part) for item in ordered for part in item.parts]
+    shapes = [(item, mesh, two_sided) for item in ordered for mesh, two_sided in _casting(item)]
     pyramids = {name: pyramid_of(picture) for name, picture in scenery.textures.items()}
     starts = np.cumsum([0, *(len(pyramid) for pyramid in pyramids.values())]).tolist()
-    geometry = blank_geometry(
-        vertices=sum(len(part.mesh.vertices) for _, part in parts),
-        triangles=sum(len(part.mesh.triangles) for _, part in parts),
-        parts=len(parts),
-        texels=starts[-1],
-    )
-    vertex = triangle = 0
+    geometry = blank_geometry(*_sizes([part.mesh for _, part in parts]), len(parts), texels=starts[-1])
+    casters = blank_casters(*_sizes([mesh for _, mesh, _ in shapes]), len(shapes))
     for row, (item, part) in enumerate(parts):
-        entry = geometry.parts[row]
-        entry[FRAME], entry[CASTS], entry[TWO_SIDED] = frames[item.name], item.casts_shadow, part.two_sided
-        _copy(geometry, row, part, slots[part.slot], vertex, triangle)
-        vertex, triangle = int(entry[LAST_VERTEX]), int(entry[LAST_TRIANGLE])
+        _copy(geometry, row, part.mesh, frames[item.name], part.two_sided)
+        _copy_surface(geometry, row, part.mesh, slots[part.slot])
+    for row, (item, mesh, two_sided) in enumerate(shapes):
+        _copy(casters, row, mesh, frames[item.name], two_sided)
     for name, start in zip(pyramids, starts[:-1], strict=True):
         geometry.texels[start : start + len(pyramids[name])] = pyramids[name]
     return Packed(
         geometry,
+        casters,
         moving_parts=sum(item.name in scenery.moving for item, _ in parts),
+        moving_casters=sum(item.name in scenery.moving for item, _, _ in shapes),
         slots=slots,
         frames=frames,
         textures={
@@ -67,19 +72,40 @@ def pack(scenery: Scenery) -> Packed:
     )
 
 
-def _copy(geometry: Geometry, row: int, part: Part, slot: int, vertex: int, triangle: int) -> None:
-    mesh, entry = part.mesh, geometry.parts[row]
+def _casting(item: Item) -> list[tuple[Mesh, bool]]:
+    """Return the meshes that cast an item's shadow, and whether each has two sides."""
+    if not item.casts_shadow:
+        return []
+    return [(item.caster, False)] if item.caster else [(part.mesh, part.two_sided) for part in item.parts]
+
+
+def _sizes(meshes: list[Mesh]) -> tuple[int, int]:
+    return sum(len(mesh.vertices) for mesh in meshes), sum(len(mesh.triangles) for mesh in meshes)
+
+
+def _copy(arrays: Geometry | Casters, row: int, mesh: Mesh, frame: int, two_sided: bool) -> None:
+    """Copy a mesh to behind the ones of the rows before."""
+    entry, before = arrays.parts[row], arrays.parts[row - 1]
+    vertex, triangle = (int(before[LAST_VERTEX]), int(before[LAST_TRIANGLE])) if row else (0, 0)
     last_vertex, last_triangle = vertex + len(mesh.vertices), triangle + len(mesh.triangles)
     entry[:4] = triangle, last_triangle, vertex, last_vertex
-    geometry.vertices[vertex:last_vertex] = mesh.vertices
+    entry[FRAME], entry[TWO_SIDED] = frame, two_sided
+    arrays.vertices[vertex:last_vertex] = mesh.vertices
+    arrays.triangles[triangle:last_triangle] = mesh.triangles + vertex
+    middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
+    arrays.spheres[row, :3] = middle
+    arrays.spheres[row, 3] = np.linalg.norm(mesh.vertices - middle, axis=1).max() + _SPHERE_MARGIN_M
+
+
+def _copy_surface(geometry: Geometry, row: int, mesh: Mesh, slot: int) -> None:
+    triangle, last_triangle, vertex, last_vertex = geometry.parts[row, :4].tolist()
     geometry.normals[vertex:last_vertex] = mesh.normals
     geometry.uv[vertex:last_vertex] = mesh.texture_coordinates
-    geometry.triangles[triangle:last_triangle] = mesh.triangles + vertex
     geometry.material_of[triangle:last_triangle] = slot
     geometry.part_of[triangle:last_triangle] = row
-    middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
-    geometry.spheres[row, :3] = middle
-    geometry.spheres[row, 3] = np.linalg.norm(mesh.vertices - middle, axis=1).max() + _SPHERE_MARGIN_M
+    first, second, third = (mesh.normals[mesh.triangles[:, corner]] for corner in range(3))
+    alike = np.minimum((first * second).sum(axis=1), (first * third).sum(axis=1))
+    geometry.even[triangle:last_triangle] = alike > _SAME_NORMAL
 
 
 def pyramid_of(picture: Picture) -> Floats:

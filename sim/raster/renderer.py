@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine import Image
-from sim.raster.arrays import FRAME, TEXELS, Canvas, Paint
+from sim.raster.arrays import FRAME, SHADOWS, Canvas, Floats, Integers, Paint
 from sim.raster.blank import blank_canvas, blank_world
 from sim.raster.compiling import load
 from sim.raster.packing import pack
-from sim.raster.views import SHADOW_PX, camera_rows, paint_of, shadow_px
+from sim.raster.views import camera_rows, paint_of
 from sim.renderer import NOTHING
 from sim.scenery import Camera, Look, Pose, Scenery
 
@@ -24,6 +24,9 @@ _LOOKS = 64
 class _Prepared(NamedTuple):
     look: Look  # held, so that its id stays its own
     paint: Paint
+    rows: Floats
+    frames: Integers  # of what the look places, and where
+    poses: Floats
 
 
 class RasterRenderer:
@@ -48,11 +51,11 @@ class RasterRenderer:
         self._world = blank_world(self._packed.geometry, len(scenery.items))
         self._moving = np.array([self._packed.frames[name] for name in scenery.moving], np.int64)
         self._world.shown[self._moving] = 1
-        self._still = [index for name, index in self._packed.frames.items() if name not in scenery.moving]
+        still = [index for name, index in self._packed.frames.items() if name not in scenery.moving]
+        self._still = np.array(still, np.int64)
         self._placed_by: Look | None = None
         self._prepared: dict[tuple[int, Camera], _Prepared] = {}
-        self._canvases: dict[tuple[int, int, int], Canvas] = {}
-        self._shadows = {edge: np.zeros((edge, edge), np.float32) for edge in SHADOW_PX}
+        self._canvases: dict[tuple[int, int], Canvas] = {}
 
     def place(self, poses: NDArray[np.float64]) -> None:
         """See `Renderer.place`.
@@ -68,17 +71,19 @@ class RasterRenderer:
 
     def render(self, look: Look, camera: Camera) -> Image:
         """See `Renderer.render`."""
-        paint = self._paint(look, camera)
-        self._furnish(look)
+        prepared = self._prepare(look, camera)
         image = np.empty((camera.height_px, camera.width_px, 3), np.uint8)
-        canvas = self._canvas(camera, _SAMPLES, shadow_px(look.light, self._scenery.radius_m))
-        geometry, world, kernels = self._packed.geometry, self._world, self._kernels
-        if paint.penumbra[TEXELS]:
-            kernels.cast(geometry, world, canvas, paint.shadow)
-        kernels.see(geometry, world, canvas, camera_rows(camera, _SAMPLES))
-        kernels.gather(geometry, world, canvas, paint)
-        kernels.shade(geometry, canvas, paint)
-        kernels.develop(canvas.linear.reshape(-1), image.reshape(-1))
+        packed = self._packed
+        self._kernels.photograph(
+            packed.geometry,
+            packed.casters,
+            self._world,
+            self._canvas(camera, _SAMPLES),
+            prepared.paint,
+            prepared.rows,
+            packed.moving_casters,
+            image.reshape(-1),
+        )
         return image
 
     def segment(self, look: Look, camera: Camera) -> NDArray[np.int32]:
@@ -100,41 +105,45 @@ class RasterRenderer:
         self._prepared.clear()
 
     def _see(self, look: Look, camera: Camera) -> Canvas:
-        self._paint(look, camera)
-        self._furnish(look)
+        self._prepare(look, camera)
         canvas = self._canvas(camera, 1)
         self._kernels.see(self._packed.geometry, self._world, canvas, camera_rows(camera, 1))
         return canvas
 
-    def _furnish(self, look: Look) -> None:
-        """Put in place what no engine moves, unless the last picture was of the same look."""
-        if self._placed_by is look:
-            return
-        self._world.shown[self._still] = 0
-        for name, pose in look.placed.items():
-            frame = self._packed.frames[name]
-            self._world.shown[frame] = 1
-            self._world.poses[frame] = _seven(pose)
-        parts = len(self._packed.geometry.parts)
-        self._kernels.move(self._packed.geometry, self._world, self._packed.moving_parts, parts)
-        self._placed_by = look
-
-    def _paint(self, look: Look, camera: Camera) -> Paint:
+    def _prepare(self, look: Look, camera: Camera) -> _Prepared:
+        """Put in place what no engine moves, and return what is the same for all pictures of a look and a camera."""
         key = (id(look), camera)
-        if key not in self._prepared:
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            paint = paint_of(look, camera, self._scenery, self._packed)
+            frames = np.array([self._packed.frames[name] for name in look.placed], np.int32)
+            poses = np.array([_seven(pose) for pose in look.placed.values()], np.float32).reshape(-1, 7)
+            prepared = _Prepared(look, paint, camera_rows(camera, _SAMPLES), frames, poses)
+            self._furnish(prepared)
+            if paint.penumbra[SHADOWS]:
+                canvas = self._canvas(camera, _SAMPLES)
+                self._kernels.cast_still(self._packed.casters, self._world, canvas, paint, self._packed.moving_casters)
             if len(self._prepared) >= _LOOKS:
                 self._prepared.pop(next(iter(self._prepared)))
-            self._prepared[key] = _Prepared(look, paint_of(look, camera, self._scenery, self._packed))
-        return self._prepared[key].paint
+            self._prepared[key] = prepared
+        elif self._placed_by is not look:
+            self._furnish(prepared)
+        return prepared
 
-    def _canvas(self, camera: Camera, samples: int, shadow_edge: int = SHADOW_PX[0]) -> Canvas:
-        """Return the scratch for a size of image, which shadow maps of all sizes share."""
-        height, width = camera.height_px * samples, camera.width_px * samples
-        if (height, width, shadow_edge) not in self._canvases:
-            canvas = blank_canvas(self._packed.geometry, height, width, shadow_px=1)
-            for edge, shadow in self._shadows.items():
-                self._canvases[height, width, edge] = canvas._replace(shadow=shadow)
-        return self._canvases[height, width, shadow_edge]
+    def _furnish(self, prepared: _Prepared) -> None:
+        self._world.shown[self._still] = 0
+        self._world.shown[prepared.frames] = 1
+        self._world.poses[prepared.frames] = prepared.poses
+        parts = len(self._packed.geometry.parts)
+        self._kernels.move(self._packed.geometry, self._world, self._packed.moving_parts, parts)
+        self._placed_by = prepared.look
+
+    def _canvas(self, camera: Camera, samples: int) -> Canvas:
+        """Return the scratch for a size of image."""
+        size = camera.height_px * samples, camera.width_px * samples
+        if size not in self._canvases:
+            self._canvases[size] = blank_canvas(self._packed.geometry, self._packed.casters, *size)
+        return self._canvases[size]
 
 
 def _seven(pose: Pose) -> tuple[float, ...]:

@@ -19,6 +19,17 @@ CB_TO_G, CR_TO_G = F(-0.344136), F(-0.714136)
 
 
 @kernel
+def brightness(picture: Bytes) -> float:
+    """Return the mean luma of a picture [H, W, 3], 0 to 1; the sum is of whole numbers."""
+    total = 0
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            total += 299 * np.int64(picture[y, x, 0]) + 587 * np.int64(picture[y, x, 1])
+            total += 114 * np.int64(picture[y, x, 2])
+    return total / (255_000 * picture.shape[0] * picture.shape[1])
+
+
+@kernel
 def take_in(picture: Bytes, values: Floats) -> None:
     """Copy a picture's bytes [H, W, 3] into values [H, W, 3]."""
     for y in range(values.shape[0]):

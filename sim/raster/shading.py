@@ -11,21 +11,16 @@ from sim.raster.arrays import (
     DENSITY,
     GROUND,
     HALF_WAY,
-    INVERSE,
     KEY,
     LIT,
-    NORMAL,
     OUTWARDS,
     SECOND,
     SECOND_TOWARDS,
+    SHADOWS,
     SIDE,
     SKY,
-    SPOT,
-    TEXELS,
     TOWARDS,
     TOWARDS_LIGHT,
-    UV,
-    WIDTH,
     Bytes,
     Canvas,
     Floats,
@@ -35,79 +30,42 @@ from sim.raster.arrays import (
     World,
 )
 from sim.raster.compiling import inlined, kernel
-from sim.raster.transforms import seen_by, whole_to, within
+from sim.raster.shadows import lit, under_board
+from sim.raster.transforms import whole_to, within
 
 F = np.float32
-ZERO, QUARTER, HALF, ONE, TWO, FOUR, WHITE = F(0), F(0.25), F(0.5), F(1), F(2), F(4), F(255)
+ZERO, QUARTER, HALF, ONE, FOUR, WHITE = F(0), F(0.25), F(0.5), F(1), F(4), F(255)
 TINY = F(1e-12)
-# Corners whose normals differ less than this (cosine) are lit once for the whole triangle.
-SAME_NORMAL = F(0.9999)
-# Texels to a pixel (areas) above which the next coarser level of a texture is taken.
-TOO_FINE = F(2)
-
-
-@kernel
-def gather(geometry: Geometry, world: World, canvas: Canvas, paint: Paint) -> None:
-    """Write into `canvas.values` of every triangle in sight what shading interpolates."""
-    triangles, uv, points, normals = geometry.triangles, geometry.uv, world.vertices, world.normals
-    seen, flat, planes, values = canvas.seen, canvas.flat, canvas.planes, canvas.values
-    shadow_rows, penumbra, lights, mapping = paint.shadow, paint.penumbra, paint.lights, paint.mapping
-    material_of = geometry.material_of
-    flat[:] = 0
-    for y in range(seen.shape[0]):
-        for x in range(seen.shape[1]):
-            if seen[y, x] >= 0:
-                flat[seen[y, x]] = 1
-    for t in range(triangles.shape[0]):
-        if not flat[t]:
-            continue
-        side, m = planes[t, SIDE], material_of[t]
-        for entry in range(LIT):
-            values[t, entry] = ZERO
-        for corner in range(3):
-            v = triangles[t, corner]
-            across = mapping[m, 0] * uv[v, 0] + mapping[m, 1] * uv[v, 1]
-            along = mapping[m, 2] * uv[v, 0] + mapping[m, 3] * uv[v, 1]
-            _add_corner(points, normals, planes, shadow_rows, penumbra, values, t, corner, v, side, across, along)
-        values[t, DENSITY] = abs(
-            values[t, UV] * (values[t, UV + 4] * values[t, INVERSE + 2] - values[t, UV + 5] * values[t, INVERSE + 1])
-            - values[t, UV + 1] * (values[t, UV + 3] * values[t, INVERSE + 2] - values[t, UV + 5] * values[t, INVERSE])
-            + values[t, UV + 2] * (values[t, UV + 3] * values[t, INVERSE + 1] - values[t, UV + 4] * values[t, INVERSE])
-        )
-        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        n0, n1, n2 = normals[i, 0], normals[i, 1], normals[i, 2]
-        second = n0 * normals[j, 0] + n1 * normals[j, 1] + n2 * normals[j, 2]
-        third = n0 * normals[k, 0] + n1 * normals[k, 1] + n2 * normals[k, 2]
-        if min(second, third) > SAME_NORMAL:
-            flat[t] = 2
-            soft_r, soft_g, soft_b, key, shine = light_up(side * n0, side * n1, side * n2, lights)
-            values[t, LIT], values[t, LIT + 1], values[t, LIT + 2] = soft_r, soft_g, soft_b
-            values[t, LIT + 3], values[t, LIT + 4] = key, shine
 
 
 @inlined
-def _add_corner(
-    points: Floats, normals: Floats, planes: Floats, rows: Floats, penumbra: Floats, values: Floats,
-    t: int, corner: int, v: int, side: Any, across: Any, along: Any,
+def _gather(
+    triangles: Integers, uv: Floats, even: Bytes, normals: Floats, planes: Floats, values: Floats, lights: Floats,
+    mapping: Floats, t: int, m: int,
 ) -> None:  # fmt: skip
-    """Add what the vertex `v`, with its place in the texture, contributes to the planes of the triangle `t`."""
-    out = penumbra[OUTWARDS]
-    n0, n1, n2 = side * normals[v, 0], side * normals[v, 1], side * normals[v, 2]
-    s0, s1, s2 = seen_by(rows, points, v)
-    s0 += out * (rows[0, 0] * n0 + rows[0, 1] * n1 + rows[0, 2] * n2)
-    s1 += out * (rows[1, 0] * n0 + rows[1, 1] * n1 + rows[1, 2] * n2)
-    s2 += out * (rows[2, 0] * n0 + rows[2, 1] * n1 + rows[2, 2] * n2) + penumbra[TOWARDS_LIGHT]
-    for entry in range(3):
-        share = planes[t, 3 * corner + entry]
-        values[t, INVERSE + entry] += share
-        values[t, SPOT + entry] += share * s0
-        values[t, SPOT + 3 + entry] += share * s1
-        values[t, SPOT + 6 + entry] += share * s2
-        values[t, UV + entry] += share * across
-        values[t, UV + 3 + entry] += share * along
-        values[t, NORMAL + entry] += share * n0
-        values[t, NORMAL + 3 + entry] += share * n1
-        values[t, NORMAL + 6 + entry] += share * n2
+    """Write into `values` what is the same wherever on the triangle `t` of the material `m` a pixel lies."""
+    i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    if even[t]:
+        side = planes[t, SIDE]
+        soft_r, soft_g, soft_b, key, shine = light_up(
+            side * normals[i, 0], side * normals[i, 1], side * normals[i, 2], lights
+        )
+        values[t, LIT], values[t, LIT + 1], values[t, LIT + 2] = soft_r, soft_g, soft_b
+        values[t, LIT + 3], values[t, LIT + 4] = key, shine
+    # The determinant of the planes of both texture coordinates and of 1 / distance: the first two are sums of the
+    # corners' planes, times which the mapping enters by its determinant.
+    u0, v0, u1, v1, u2, v2 = uv[i, 0], uv[i, 1], uv[j, 0], uv[j, 1], uv[k, 0], uv[k, 1]
+    ua = u0 * planes[t, 0] + u1 * planes[t, 3] + u2 * planes[t, 6]
+    ub = u0 * planes[t, 1] + u1 * planes[t, 4] + u2 * planes[t, 7]
+    uc = u0 * planes[t, 2] + u1 * planes[t, 5] + u2 * planes[t, 8]
+    va = v0 * planes[t, 0] + v1 * planes[t, 3] + v2 * planes[t, 6]
+    vb = v0 * planes[t, 1] + v1 * planes[t, 4] + v2 * planes[t, 7]
+    vc = v0 * planes[t, 2] + v1 * planes[t, 5] + v2 * planes[t, 8]
+    a = planes[t, 0] + planes[t, 3] + planes[t, 6]
+    b = planes[t, 1] + planes[t, 4] + planes[t, 7]
+    c = planes[t, 2] + planes[t, 5] + planes[t, 8]
+    scale = mapping[m, 0] * mapping[m, 3] - mapping[m, 1] * mapping[m, 2]
+    values[t, DENSITY] = abs(scale * (ua * (vb * c - vc * b) - ub * (va * c - vc * a) + uc * (va * b - vb * a)))
 
 
 @inlined
@@ -139,23 +97,24 @@ def light_up(n0: Any, n1: Any, n2: Any, lights: Floats) -> Any:
 
 
 @kernel
-def shade(geometry: Geometry, canvas: Canvas, paint: Paint) -> None:
+def shade(geometry: Geometry, world: World, canvas: Canvas, paint: Paint) -> None:
     """Write the linear light of every pixel, from its 2 x 2 samples, into `canvas.linear`.
 
     A surface is shaded once in a pixel, in the middle of the samples that show it: never beyond its edge, where what is
     interpolated may be anything. Inside a smooth part one of its triangles speaks for the others.
     """
-    material_of, part_of, texels, linear = geometry.material_of, geometry.part_of, geometry.texels, canvas.linear
-    seen, values, flat, shadow = canvas.seen, canvas.values, canvas.flat, canvas.shadow
-    colours, textures, lights, penumbra = paint.colours, paint.textures, paint.lights, paint.penumbra
+    material_of, part_of, even, texels = geometry.material_of, geometry.part_of, geometry.even, geometry.texels
+    seen, values, known, linear = canvas.seen, canvas.values, canvas.known, canvas.linear
     back_r, back_g, back_b = paint.backdrop[0], paint.backdrop[1], paint.backdrop[2]
-    for row in range(linear.shape[0]):
-        for column in range(linear.shape[1]):
+    known[:] = 0
+    at = 0
+    for row in range(seen.shape[0] // 2):
+        for column in range(seen.shape[1] // 2):
             y, x = 2 * row, 2 * column
             a, b, c, d = seen[y, x], seen[y, x + 1], seen[y + 1, x], seen[y + 1, x + 1]
             whole = a == b and a == c and a == d
             smooth = False
-            if not whole and min(a, b, c, d) >= 0 and flat[a] == 1 and flat[b] == 1 and flat[c] == 1 and flat[d] == 1:
+            if not whole and min(a, b, c, d) >= 0 and not (even[a] or even[b] or even[c] or even[d]):
                 smooth = part_of[a] == part_of[b] and part_of[a] == part_of[c] and part_of[a] == part_of[d]
             red = green = blue = ZERO
             for sample in range(1 if whole or smooth else 4):
@@ -171,14 +130,25 @@ def shade(geometry: Geometry, canvas: Canvas, paint: Paint) -> None:
                         weight = QUARTER * count
                 r, g, b_ = back_r, back_g, back_b
                 if t >= 0:
+                    t = np.uint32(t)
+                    m = np.uint32(material_of[t])
+                    if not known[t]:
+                        known[t] = 1
+                        _gather(
+                            geometry.triangles, geometry.uv, even, world.normals, canvas.planes, values, paint.lights,
+                            paint.mapping, t, m,
+                        )  # fmt: skip
                     r, g, b_ = _shade_surface(
-                        material_of, texels, values, flat, shadow, colours, textures, lights, penumbra,
-                        np.uint32(t), F(x) + HALF + across, F(y) + HALF + down,
+                        geometry.triangles, geometry.uv, even, world.vertices, world.normals, canvas.planes, values,
+                        texels, canvas.shadow, canvas.nearest, canvas.farthest, paint.shadow, paint.penumbra,
+                        paint.board, paint.colours, paint.textures, paint.mapping, paint.lights, t, m,
+                        F(x) + HALF + across, F(y) + HALF + down,
                     )  # fmt: skip
                 red += weight * r
                 green += weight * g
                 blue += weight * b_
-            linear[row, column, 0], linear[row, column, 1], linear[row, column, 2] = red, green, blue
+            linear[at], linear[at + 1], linear[at + 2] = red, green, blue
+            at += 3
 
 
 @kernel
@@ -193,34 +163,43 @@ def develop(linear: Floats, image: Bytes) -> None:
 
 @inlined
 def _shade_surface(
-    material_of: Integers, texels: Floats, values: Floats, flat: Bytes, shadow: Floats, colours: Floats,
-    textures: Integers, lights: Floats, penumbra: Floats, t: int, x: Any, y: Any,
+    triangles: Integers, uv: Floats, even: Bytes, points: Floats, normals: Floats, planes: Floats, values: Floats,
+    texels: Floats, shadow: Integers, nearest: Integers, farthest: Integers, rows: Floats, penumbra: Floats,
+    board: Floats, colours: Floats, textures: Integers, mapping: Floats, lights: Floats, t: int, m: int, x: Any, y: Any,
 ) -> Any:  # fmt: skip
     """Return the linear light (RGB) that the triangle `t` sends from where the camera sees it at the sample (x, y)."""
-    m = np.uint32(material_of[t])
-    distance = ONE / (values[t, INVERSE] * x + values[t, INVERSE + 1] * y + values[t, INVERSE + 2])
-    x, y = x * distance, y * distance
-    if flat[t] == 2:
+    i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
+    first = planes[t, 0] * x + planes[t, 1] * y + planes[t, 2]
+    second = planes[t, 3] * x + planes[t, 4] * y + planes[t, 5]
+    third = planes[t, 6] * x + planes[t, 7] * y + planes[t, 8]
+    distance = ONE / (first + second + third)
+    first, second, third = first * distance, second * distance, third * distance
+    if even[t]:
+        n0, n1, n2 = normals[i, 0], normals[i, 1], normals[i, 2]
         soft_r, soft_g, soft_b = values[t, LIT], values[t, LIT + 1], values[t, LIT + 2]
         key, shine = values[t, LIT + 3], values[t, LIT + 4]
     else:
-        soft_r, soft_g, soft_b, key, shine = light_up(
-            values[t, NORMAL] * x + values[t, NORMAL + 1] * y + values[t, NORMAL + 2] * distance,
-            values[t, NORMAL + 3] * x + values[t, NORMAL + 4] * y + values[t, NORMAL + 5] * distance,
-            values[t, NORMAL + 6] * x + values[t, NORMAL + 7] * y + values[t, NORMAL + 8] * distance,
-            lights,
-        )
+        n0 = first * normals[i, 0] + second * normals[j, 0] + third * normals[k, 0]
+        n1 = first * normals[i, 1] + second * normals[j, 1] + third * normals[k, 1]
+        n2 = first * normals[i, 2] + second * normals[j, 2] + third * normals[k, 2]
+        side = planes[t, SIDE]
+        soft_r, soft_g, soft_b, key, shine = light_up(side * n0, side * n1, side * n2, lights)
     shine *= colours[m, 3]
-    if penumbra[TEXELS] > ZERO and key > ZERO:
-        u = values[t, SPOT] * x + values[t, SPOT + 1] * y + values[t, SPOT + 2] * distance
-        v = values[t, SPOT + 3] * x + values[t, SPOT + 4] * y + values[t, SPOT + 5] * distance
-        z = values[t, SPOT + 6] * x + values[t, SPOT + 7] * y + values[t, SPOT + 8] * distance
-        lit = _lit(shadow, u, v, z, penumbra)
-        key, shine = key * lit, shine * lit
+    if penumbra[SHADOWS] > ZERO and key > ZERO:
+        out = penumbra[OUTWARDS] * planes[t, SIDE]
+        px = first * points[i, 0] + second * points[j, 0] + third * points[k, 0] + out * n0
+        py = first * points[i, 1] + second * points[j, 1] + third * points[k, 1] + out * n1
+        pz = first * points[i, 2] + second * points[j, 2] + third * points[k, 2] + out * n2
+        u = rows[0, 0] * px + rows[0, 1] * py + rows[0, 2] * pz + rows[0, 3]
+        v = rows[1, 0] * px + rows[1, 1] * py + rows[1, 2] * pz + rows[1, 3]
+        z = rows[2, 0] * px + rows[2, 1] * py + rows[2, 2] * pz + rows[2, 3] + penumbra[TOWARDS_LIGHT]
+        share = lit(shadow, nearest, farthest, u, v, z, penumbra) * under_board(board, u, v, z, penumbra)
+        key, shine = key * share, shine * share
     red, green, blue = colours[m, 0], colours[m, 1], colours[m, 2]
     if textures[m, 1] > 0:
-        u = values[t, UV] * x + values[t, UV + 1] * y + values[t, UV + 2] * distance
-        v = values[t, UV + 3] * x + values[t, UV + 4] * y + values[t, UV + 5] * distance
+        across = first * uv[i, 0] + second * uv[j, 0] + third * uv[k, 0]
+        along = first * uv[i, 1] + second * uv[j, 1] + third * uv[k, 1]
+        u, v = mapping[m, 0] * across + mapping[m, 1] * along, mapping[m, 2] * across + mapping[m, 3] * along
         density = values[t, DENSITY] * distance * distance * distance
         r, g, b = _texel(texels, textures[m, 0], textures[m, 1], u, v, density)
         red, green, blue = red * r, green * g, blue * b
@@ -229,51 +208,6 @@ def _shade_surface(
         green * (soft_g + lights[KEY, 1] * key) + lights[KEY, 1] * shine,
         blue * (soft_b + lights[KEY, 2] * key) + lights[KEY, 2] * shine,
     )
-
-
-@inlined
-def _lit(shadow: Floats, u: Any, v: Any, z: Any, penumbra: Floats) -> Any:
-    """Return how much of the light, 0 to 1, reaches a point of the shadow map (texels; metres towards the light).
-
-    That is the share of a square window around it that the light passes; a texel at its rim counts as far as it is in.
-    """
-    texels, width = np.int32(penumbra[TEXELS]), penumbra[WIDTH]
-    last = F(np.int32(shadow.shape[0]) - max(texels, np.int32(4)))
-    u, v = u - HALF * width, v - HALF * width
-    lit = ONE
-    # Nothing is drawn on the map's rim: what is beyond is lit, and what is no number, which no comparison admits.
-    if u > ZERO and v > ZERO and u < last and v < last:
-        i, j = np.uint32(np.int32(u)), np.uint32(np.int32(v))
-        first = ONE - (u - F(np.int32(u)))
-        down = ONE - (v - F(np.int32(v)))
-        rest_down = width - down
-        lit = ZERO
-        if texels <= 4:
-            rest = width - first
-            second = min(rest, ONE)
-            rest -= second
-            third = min(rest, ONE)
-            fourth = rest - third
-            for row in range(np.uint32(texels)):
-                a = first if z >= shadow[j + row, i] else ZERO
-                b = second if z >= shadow[j + row, i + np.uint32(1)] else ZERO
-                c = third if z >= shadow[j + row, i + np.uint32(2)] else ZERO
-                d = fourth if z >= shadow[j + row, i + np.uint32(3)] else ZERO
-                lit += down * ((a + b) + (c + d))
-                down = min(rest_down, ONE)
-                rest_down -= down
-        else:
-            for row in range(np.uint32(texels)):
-                across, rest, line = first, width - first, ZERO
-                for column in range(np.uint32(texels)):
-                    line += across if z >= shadow[j + row, i + column] else ZERO
-                    across = min(rest, ONE)
-                    rest -= across
-                lit += down * line
-                down = min(rest_down, ONE)
-                rest_down -= down
-        lit /= width * width
-    return lit
 
 
 @inlined
@@ -288,13 +222,11 @@ def _texel(texels: Floats, start: int, edge: int, u: Any, v: Any, density: Any) 
         v: Upwards.
         density: Area of a sample in texture coordinates.
     """
-    size = np.int32(edge)
-    begin = np.int32(start)
-    area = FOUR * density * F(size) * F(size)
-    while area > TOO_FINE and size > 1:
-        area *= QUARTER
-        begin += size * size
-        size >>= np.int32(1)
+    full = np.int32(edge)
+    area = FOUR * density * F(full) * F(full)
+    # A loop over levels would end where no processor can guess.
+    size = max(full >> _level(area), np.int32(1))
+    begin = np.int32(start) + (full * full - size * size) // np.int32(3) * np.int32(4)
     mask = size - np.int32(1)
     u, v = (u - F(whole_to(u))) * F(size) + (F(size) - HALF), (v - F(whole_to(v))) * F(size) + (F(size) - HALF)
     i, j = np.int32(u), np.int32(v)
@@ -311,3 +243,11 @@ def _texel(texels: Floats, start: int, edge: int, u: Any, v: Any, density: Any) 
         wa * texels[a, 1] + wb * texels[b, 1] + wc * texels[c, 1] + wd * texels[d, 1],
         wa * texels[a, 2] + wb * texels[b, 2] + wc * texels[c, 2] + wd * texels[d, 2],
     )
+
+
+@inlined
+def _level(area: Any) -> Any:
+    """Return how often a texture is halved, so that of its texels, so many to a pixel, no more than two are left."""
+    few = np.int32(area > F(2)) + np.int32(area > F(8)) + np.int32(area > F(32)) + np.int32(area > F(128))
+    many = np.int32(area > F(512)) + np.int32(area > F(2048)) + np.int32(area > F(8192)) + np.int32(area > F(32768))
+    return few + many + np.int32(area > F(131072)) + np.int32(area > F(524288))

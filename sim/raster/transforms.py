@@ -22,11 +22,7 @@ def move(geometry: Geometry, world: World, first: int, last: int) -> None:
         if not world.shown[frame]:
             continue
         px, py, pz = world.poses[frame, 0], world.poses[frame, 1], world.poses[frame, 2]
-        x, y, z, w = world.poses[frame, 3], world.poses[frame, 4], world.poses[frame, 5], world.poses[frame, 6]
-        s = TWO / (x * x + y * y + z * z + w * w)
-        xx, xy, xz = ONE - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)
-        yx, yy, yz = s * (x * y + z * w), ONE - s * (x * x + z * z), s * (y * z - x * w)
-        zx, zy, zz = s * (x * z - y * w), s * (y * z + x * w), ONE - s * (x * x + y * y)
+        xx, xy, xz, yx, yy, yz, zx, zy, zz = turned(world.poses, frame)
         a, b, c = geometry.spheres[part, 0], geometry.spheres[part, 1], geometry.spheres[part, 2]
         world.spheres[part, 0] = xx * a + xy * b + xz * c + px
         world.spheres[part, 1] = yx * a + yy * b + yz * c + py
@@ -41,6 +37,36 @@ def move(geometry: Geometry, world: World, first: int, last: int) -> None:
             world.normals[v, 0] = xx * a + xy * b + xz * c
             world.normals[v, 1] = yx * a + yy * b + yz * c
             world.normals[v, 2] = zx * a + zy * b + zz * c
+
+
+@inlined
+def turned(poses: Floats, frame: int) -> Any:
+    """Return the rotation of a pose [F, 7], by rows."""
+    x, y, z, w = poses[frame, 3], poses[frame, 4], poses[frame, 5], poses[frame, 6]
+    s = TWO / (x * x + y * y + z * z + w * w)
+    return (
+        ONE - s * (y * y + z * z),
+        s * (x * y - z * w),
+        s * (x * z + y * w),
+        s * (x * y + z * w),
+        ONE - s * (x * x + z * z),
+        s * (y * z - x * w),
+        s * (x * z - y * w),
+        s * (y * z + x * w),
+        ONE - s * (x * x + y * y),
+    )
+
+
+@inlined
+def carry(poses: Floats, frame: int, rows: Floats, carried: Floats) -> None:
+    """Write into `carried` what leads from a frame to where `rows` lead from the world, both [3, 4]."""
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = turned(poses, frame)
+    for row in range(3):
+        a, b, c = rows[row, 0], rows[row, 1], rows[row, 2]
+        carried[row, 0] = a * xx + b * yx + c * zx
+        carried[row, 1] = a * xy + b * yy + c * zy
+        carried[row, 2] = a * xz + b * yz + c * zz
+        carried[row, 3] = a * poses[frame, 0] + b * poses[frame, 1] + c * poses[frame, 2] + rows[row, 3]
 
 
 @inlined

@@ -12,30 +12,36 @@ from numpy.typing import NDArray
 
 from sim.engine import Vector
 from sim.raster.arrays import (
+    BOARD_DEPTH,
+    BOARD_ROWS,
+    BOARD_SIZE,
+    BOARD_X,
+    BOARD_Y,
+    DEPTHS_PER_M,
     GROUND,
     HALF_WAY,
     KEY,
     OUTWARDS,
+    PENUMBRA_ENTRIES,
+    REACH_M,
+    REACH_TEXELS,
     SECOND,
     SECOND_TOWARDS,
+    SHADOW_PX,
+    SHADOWS,
     SKY,
-    TEXELS,
     TOWARDS,
     TOWARDS_LIGHT,
-    WIDTH,
     Floats,
     Paint,
 )
 from sim.raster.blank import blank_paint
 from sim.raster.packing import Packed, linear
-from sim.scenery import Camera, CameraPose, Light, Look, Material, Scenery
+from sim.scenery import Board, Camera, CameraPose, Light, Look, Material, Pose, Scenery
 
-# Edges of shadow maps, texels: the softer a shadow, the coarser its map, so that few texels make its edge.
-SHADOW_PX = (160, 128, 96, 64, 48)
-# Texels that lie across the edge of a shadow, at most: with one more, four are looked up per axis (see `shading`).
-_ACROSS = 3.0
-# How far outwards from its surface a point is when it asks for its shadow: light meshes would shade themselves else.
-_OUTWARDS_M = 0.004
+# How far outwards from its surface, and towards the light, a point is when it asks for its shadow: what casts shadows
+# is drawn from coarser meshes.
+_OUTWARDS_M, _TOWARDS_M = 0.003, 0.002
 
 
 def unit(vector: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
@@ -64,20 +70,41 @@ def camera_rows(camera: Camera, samples: int) -> Floats:
     return np.ascontiguousarray(np.column_stack([axes, -axes @ np.array(pose.eye)]), np.float32)
 
 
-def shadow_px(light: Light, radius_m: float) -> int:
-    """Return the edge of the finest shadow map in which a light's edges are at most `_ACROSS` texels wide."""
-    fitting = (edge for edge in SHADOW_PX if light.softness_m * edge <= _ACROSS * radius_m)
-    return next(fitting, SHADOW_PX[-1])
-
-
-def shadow_rows(direction: Vector, middle: Vector, radius_m: float, edge: int) -> Floats:
-    """Return what leads from the world to column and row of the shadow map and to metres towards the light, [3, 4]."""
+def shadow_rows(direction: Vector, middle: Vector, radius_m: float) -> Floats:
+    """Return what leads from the world to column, row and depth in the shadow map, [3, 4]."""
     towards = unit(direction)
     right = unit(np.cross((0.1, 1.0, 0.02), towards))
     axes = np.array([right, np.cross(towards, right), towards])
-    axes[:2] *= edge / 2 / radius_m
-    shift = np.array([edge / 2, edge / 2, 0.0]) - axes @ np.array(middle)
+    scale = SHADOW_PX / 2 / radius_m
+    axes *= np.array([[scale], [scale], [DEPTHS_PER_M]])
+    shift = np.array([SHADOW_PX / 2, SHADOW_PX / 2, 0.0]) - axes @ np.array(middle)
     return np.ascontiguousarray(np.column_stack([axes, shift]), np.float32)
+
+
+def board_rows(board: Board | None, pose: Pose, rows: Floats) -> Floats:
+    """Return how shading asks what a board keeps from the light, see `arrays`.
+
+    Args:
+        board: None: nothing.
+        pose: Of its item; boards are not turned.
+        rows: From `shadow_rows`.
+    """
+    found = np.zeros((BOARD_ROWS, 3), np.float32)
+    if board is None:
+        return found
+    back = np.linalg.inv(rows[:, :3].astype(np.float64))  # from the map to the world
+    middle = np.add(pose.position, board.middle)
+    # Of the points of the world that lie at one place (u, v) of the map, the one at the board's height.
+    towards = back[:, 2] / back[2, 2]
+    flat = back[:, :2] - np.outer(towards, back[2, :2])
+    begin = -back @ rows[:, 3]
+    found[BOARD_X, :2], found[BOARD_Y, :2] = flat[0], flat[1]
+    start = begin + towards * (middle[2] - begin[2])
+    found[BOARD_X, 2], found[BOARD_Y, 2] = start[0] - middle[0], start[1] - middle[1]
+    found[BOARD_DEPTH, :2] = -back[2, :2] / back[2, 2]
+    found[BOARD_DEPTH, 2] = (middle[2] - begin[2]) / back[2, 2]
+    found[BOARD_SIZE] = *board.half_extents, board.is_round
+    return found
 
 
 def light_rows(light: Light, pose: CameraPose) -> Floats:
@@ -95,15 +122,14 @@ def light_rows(light: Light, pose: CameraPose) -> Floats:
 
 
 def penumbra(light: Light, radius_m: float) -> Floats:
-    """Return how shading asks the shadow map, see `arrays`; an edge is never sharper than one texel of the map."""
-    texel_m = 2 * radius_m / shadow_px(light, radius_m)
-    reach = light.softness_m / texel_m
-    entries = np.zeros(4, np.float32)
+    """Return how shading asks the shadow map, see `arrays`."""
+    entries = np.zeros(PENUMBRA_ENTRIES, np.float32)
     if light.shadows and light.diffuse > 0:
-        entries[WIDTH] = max(1.0, 2 * reach)
-        entries[TEXELS] = math.ceil(entries[WIDTH]) + 1
+        entries[SHADOWS] = 1.0
+        entries[REACH_M] = light.spread / DEPTHS_PER_M
+        entries[REACH_TEXELS] = entries[REACH_M] * SHADOW_PX / 2 / radius_m
         entries[OUTWARDS] = _OUTWARDS_M
-        entries[TOWARDS_LIGHT] = texel_m * (1 + reach)
+        entries[TOWARDS_LIGHT] = _TOWARDS_M * DEPTHS_PER_M
     return entries
 
 
@@ -129,8 +155,10 @@ def paint_of(look: Look, camera: Camera, scenery: Scenery, packed: Packed) -> Pa
             paint.textures[row] = packed.textures[material.texture]
             paint.mapping[row] = _mapping(material)
     paint.lights[:] = light_rows(look.light, camera.pose)
-    edge = shadow_px(look.light, scenery.radius_m)
-    paint.shadow[:] = shadow_rows(look.light.direction, scenery.middle, scenery.radius_m, edge)
+    paint.shadow[:] = shadow_rows(look.light.direction, scenery.middle, scenery.radius_m)
     paint.penumbra[:] = penumbra(look.light, scenery.radius_m)
+    for item in scenery.items:
+        if item.board is not None and item.name in look.placed:
+            paint.board[:] = board_rows(item.board, look.placed[item.name], paint.shadow)
     paint.backdrop[:] = linear(look.backdrop)
     return paint

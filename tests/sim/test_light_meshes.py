@@ -52,10 +52,10 @@ def stock_meshes() -> dict[str, Path]:
     return {Path(name).stem: STOCK_PANDA / name for name in sorted(names)}
 
 
-def overlaps(name: str) -> NDArray[np.float64]:
+def overlaps(name: str, ending: str = "") -> NDArray[np.float64]:
     """Intersection over union of a link's silhouettes, stock and light, [SIDES]."""
     stock = stock_mesh(stock_meshes()[name])
-    light = join(list(read_parts(assets_directory() / f"{name}.obj").values()))
+    light = join(list(read_parts(assets_directory() / f"{name}{ending}.obj").values()))
     low, high = stock.vertices.min(axis=0), stock.vertices.max(axis=0)
     middle = (low + high) / 2
     radius = float(np.linalg.norm(stock.vertices - middle, axis=1).max())
@@ -70,8 +70,18 @@ def test_silhouettes_overlap_the_real_ones_from_every_side(name: str) -> None:
     assert found.mean() > 0.97
 
 
+@pytest.mark.parametrize("name", sorted(stock_meshes()))
+def test_silhouettes_of_what_casts_shadows_overlap_the_real_ones(name: str) -> None:
+    found = overlaps(name, "_shadow")
+    assert found.min() > 0.8
+    assert found.mean() > 0.9
+
+
 def test_the_robot_is_light_enough_to_draw_fast() -> None:
     items = panda_items(assets_directory())
+    casters = [item.caster for item in items]
+    assert all(casters)
+    assert sum(len(caster.triangles) for caster in casters if caster) < 1100
     triangles = sum(len(part.mesh.triangles) for item in items for part in item.parts)
     assert 2500 < triangles < 4500, "the stock robot has 100,000"
 
@@ -113,4 +123,6 @@ if __name__ == "__main__":
     for name in stock_meshes():
         found = overlaps(name)
         triangles = sum(len(mesh.triangles) for mesh in read_parts(assets_directory() / f"{name}.obj").values())
+        shadows = overlaps(name, "_shadow")
+        print(f"{name:8} shadow at least {shadows.min():.3f}, mean {shadows.mean():.3f}")
         print(f"{name:8} {triangles:5} triangles, overlap at least {found.min():.3f}, mean {found.mean():.3f}")

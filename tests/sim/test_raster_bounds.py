@@ -20,7 +20,7 @@ from raster_worlds import FROM_ABOVE, LAMP, at, box_on_a_floor, look, square, ta
 from sim.raster.renderer import RasterRenderer
 from sim.scenery import Camera, CameraPose
 np.seterr(all="ignore")
-soft = look(replace(LAMP, softness_m=0.02))
+soft = look(replace(LAMP, spread=0.1))
 """
 
 CASES = {
@@ -31,12 +31,14 @@ for value in (0.0, np.nan, np.inf, -np.inf, 1e30, -1e30):
     for drawn in (look(LAMP), soft):
         renderer.render(drawn, square())
         canvas = renderer._canvas(square(), 2)
-        canvas.values[:, :27] = value
-        paint = renderer._paint(drawn, square())
-        renderer._kernels.shade(renderer._packed.geometry, canvas, paint)
+        canvas.planes[:, :9] = value
+        canvas.values[:] = value
+        paint = renderer._prepare(drawn, square()).paint
+        canvas.known[:] = 1
+        renderer._kernels.shade(renderer._packed.geometry, renderer._world, canvas, paint)
         canvas.linear[:] = value
         image = np.empty((64, 64, 3), np.uint8)
-        renderer._kernels.develop(canvas.linear.reshape(-1), image.reshape(-1))
+        renderer._kernels.develop(canvas.linear, image.reshape(-1))
 """,
     "poses beyond all bounds": """
 for value in (1e6, 1e20, -1e20, 1e38, -1e38, 1e300):
@@ -52,7 +54,7 @@ for poses, drawn, camera in views * 12:
     eye, aim = rng.uniform((0, -0.6, -0.3), (1, 0.6, 1.0)), rng.uniform((0, -0.3, 0), (0.8, 0.3, 0.6))
     point = tuple(rng.uniform(-0.5, 1.5, 2))
     pose = CameraPose(tuple(eye), tuple(aim), float(rng.choice([5, 60, 150])), float(rng.uniform(-180, 180)), point)
-    lit = replace(drawn, light=replace(LAMP, softness_m=float(rng.choice([0, 0.01, 0.2]))))
+    lit = replace(drawn, light=replace(LAMP, spread=float(rng.choice([0, 0.05, 0.5]))))
     camera = Camera(pose, *(int(pixels) for pixels in rng.integers(1, 90, 2)))
     renderer.render(lit, camera); renderer.segment(lit, camera); renderer.depth(lit, camera)
 """,

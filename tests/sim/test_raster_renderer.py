@@ -16,7 +16,7 @@ from sim.camera import project
 from sim.meshes import cube, grid
 from sim.raster.renderer import RasterRenderer
 from sim.renderer import NOTHING
-from sim.scenery import Camera, CameraPose, Item, Lamp, Look, Material, Part, Pose, Scenery
+from sim.scenery import Board, Camera, CameraPose, Item, Lamp, Look, Material, Part, Pose, Scenery
 
 ROOT = Path(__file__).parents[2]
 FLOOR, BOX, BALL = 0, 1, 2
@@ -120,24 +120,90 @@ def test_light_and_shadow_are_as_bright_as_the_light_says() -> None:
     assert {round(255 * 0.4), 255} <= common, "ambient alone in the shadow, ambient and diffuse out of it"
 
 
-def shadow_of_the_box(softness_m: float) -> Any:
+def shadow_of_the_box(spread: float, height_m: float = 0.2) -> Any:
     renderer = RasterRenderer(box_on_a_floor())
-    renderer.place(at(0.5, 0.0, 0.2))
-    light = replace(LAMP, softness_m=softness_m)
+    renderer.place(at(0.5, 0.0, height_m))
+    light = replace(LAMP, spread=spread)
     lit = renderer.render(look(replace(light, shadows=False)), square(size=128)).astype(float)
     return lit[..., 0] - renderer.render(look(light), square(size=128))[..., 0]
 
 
 def test_soft_shadows_have_wider_edges_and_are_no_larger() -> None:
     widths, areas = [], []
-    for softness_m in (0.0, 0.01, 0.02):
-        darkening = shadow_of_the_box(softness_m)
+    for spread in (0.0, 0.07, 0.14):
+        darkening = shadow_of_the_box(spread)
         assert darkening.min() >= 0
         deepest = darkening.max()
-        widths.append(int(((darkening > 0.1 * deepest) & (darkening < 0.9 * deepest)).sum()))
+        widths.append(edge_px(darkening))
         areas.append(darkening.sum() / deepest)
     assert widths[0] < widths[1] < widths[2]
     assert areas[2] == pytest.approx(areas[0], rel=0.25)
+
+
+def edge_px(darkening: Any) -> int:
+    deepest = darkening.max()
+    return int(((darkening > 0.1 * deepest) & (darkening < 0.9 * deepest)).sum())
+
+
+def test_a_shadow_is_the_softer_the_farther_away_is_what_casts_it() -> None:
+    widths = [edge_px(shadow_of_the_box(0.1, height_m)) for height_m in (0.06, 0.15, 0.3)]
+    assert widths[0] < 0.7 * widths[1]
+    assert widths[1] < 0.7 * widths[2]
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.3])
+def test_a_shadow_begins_where_the_thing_that_casts_it_stands(spread: float) -> None:
+    renderer = RasterRenderer(box_on_a_floor())
+    renderer.place(at(0.5, 0.0, 0.05))
+    light = replace(LAMP, direction=(0.0, 0.8, 0.6), spread=spread)  # the shadow falls towards the camera
+    camera = square(size=128)
+    lit, shaded = (
+        renderer.render(look(replace(light, shadows=shadows)), camera).astype(float) for shadows in (False, True)
+    )
+    shown = renderer.segment(look(light), camera)
+    columns = np.flatnonzero((shown == BOX).any(axis=0))[3:-3]
+    for column in columns:
+        foot = np.flatnonzero(shown[:, column] == BOX).max() + 2
+        assert lit[foot, column, 0] - shaded[foot, column, 0] > 0.7 * (lit - shaded)[..., 0].max()
+
+
+def test_what_no_longer_stands_there_casts_no_shadow() -> None:
+    renderer = RasterRenderer(box_on_a_floor())
+    renderer.place(at(0.5, 0.0, 0.2))
+    drawn = look(LAMP)
+    before = renderer.render(drawn, square())
+    renderer.place(at(9.0, 0.0, 0.2))
+    gone = renderer.render(drawn, square())
+    renderer.place(at(0.5, 0.0, 0.2))
+    assert np.array_equal(renderer.render(drawn, square()), before)
+    without_ball = replace(drawn, placed={"floor": Pose((0.45, 0.0, 0.0))})
+    renderer.place(at(9.0, 0.0, 0.2))
+    assert (renderer.render(without_ball, square()) >= gone).mean() > 0.98, "the ball's shadow went with it"
+    even = renderer.render(without_ball, square())
+    assert np.ptp(even[20:50, 20:44, 0]) <= 1
+
+
+@pytest.mark.parametrize("is_round", [False, True])
+@pytest.mark.parametrize("spread", [0.0, 0.2])
+def test_a_board_keeps_light_from_all_below_it_and_from_nothing_above(spread: float, is_round: bool) -> None:
+    board = Board((0.0, 0.0, 0.0), (0.2, 0.2) if is_round else (0.2, 0.1), is_round)
+    above = grid(np.array([-0.1, -0.1, 0.0]), np.array([0.2, 0, 0]), np.array([0, 0.2, 0]), 1, 1.0)
+    scenery = Scenery((floor(), Item("top", (Part(above, "top"),), casts_shadow=False, board=board)))
+    renderer = RasterRenderer(scenery)
+    light = replace(LAMP, direction=(1.0, 0.0, 1.0), spread=spread)
+    white = Material((1.0, 1.0, 1.0))
+    placed = {"floor": Pose((0.45, 0.0, 0.0)), "top": Pose((0.65, 0.0, 0.3))}
+    pictures = [
+        renderer.render(Look({"floor": white, "top": white}, replace(light, shadows=shadows), placed), square())
+        for shadows in (True, False)
+    ]
+    shaded, lit = (picture[..., 0].astype(int) for picture in pictures)
+    shown = renderer.segment(Look({"floor": white, "top": white}, light, placed), square())
+    assert (shaded == lit)[shown == 1].all()
+    camera = square()
+    for x, y, dark in ((0.35, 0.0, True), (0.2, 0.07, True), (0.2, 0.16, False), (0.8, 0.0, False)):
+        column, row = (int(part) for part in project(camera, (x, y, 0.0)))
+        assert (shaded[row, column] < lit[row, column] - 40) == dark, "0.3 m below it lies 0.3 m away from the lamp"
 
 
 def test_a_shape_does_not_shade_its_own_lit_side() -> None:

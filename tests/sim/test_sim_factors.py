@@ -135,7 +135,10 @@ def test_an_episode_says_its_domain_and_only_delay_moves_the_robot_otherwise() -
         ("held_out:", ["factor is ''"]),
         ("held_out:light, camera", ["factor is ' camera'"]),
         ("train:light", ["domain is 'train:light'", "train, held_out"]),
-        ("test", ["domain is 'test'", "train, held_out, and held_out:FACTOR,..."]),
+        ("alone:glass", ["domain is 'alone:glass'", "alone:NAME", "wood, dark_wood"]),
+        ("alone", ["domain is 'alone'", "wood"]),
+        ("lab:garden", ["domain is 'lab:garden'", "lab:NAME", "kitchen_noon"]),
+        ("test", ["domain is 'test'", "train, held_out, lab, held_out:FACTOR,..."]),
     ],
 )
 def test_what_is_no_domain_is_refused_in_one_line(domain: str, words: list[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim import (
-    DOMAINS,
+    DRAWN_DOMAINS,
     DynamicsConfig,
     RandomisationConfig,
     SensingConfig,
@@ -21,9 +21,10 @@ from sim.camera import NOMINAL_CAMERA
 from sim.colours import difference
 from sim.factors import NONE, PLAIN, TaskObject, visual_factors
 from sim.randomisation import DynamicsDraw, TimingDraw, draw_dynamics, draw_timing
-from sim.rooms import THINGS
 from sim.tasks import TASKS
-from sim.visual import VisualDraw, draw_visual, nominal_values, seen_colour
+from sim.things import THINGS
+from sim.visual import draw_visual
+from sim.visual_world import VisualDraw, nominal_values, seen_colour
 
 SEEDS = range(300)
 OBJECTS = TASKS["push"].objects
@@ -55,7 +56,7 @@ FACTORS = visual_factors(OBJECTS)
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", DRAWN_DOMAINS)
 def test_each_visual_factor_can_be_switched_and_touches_nothing_else(switch: str, domain: str) -> None:
     drawn, nominal = only(switch, domain), nominal_values(OBJECTS)
     changed = {FACTORS[name].switch for name, value in drawn.factors.items() if value != nominal[name]}
@@ -119,7 +120,7 @@ def test_held_frames_can_be_switched() -> None:
 def test_domains_share_no_texture() -> None:
     found = {
         domain: {value for draw in draws(domain) for name, value in draw.factors.items() if name.endswith(".texture")}
-        for domain in DOMAINS
+        for domain in DRAWN_DOMAINS
     }
     assert found["train"] & found["held_out"] == {PLAIN}
     for textures in found.values():
@@ -128,12 +129,12 @@ def test_domains_share_no_texture() -> None:
 
 
 def test_domains_share_no_thing() -> None:
-    for domain in DOMAINS:
+    for domain in DRAWN_DOMAINS:
         assert {draw.factors["things.of"] for draw in draws(domain)} == {domain}
         assert {draw.factors["things.before"] for draw in draws(domain)} == {NONE, *THINGS[domain]}
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", DRAWN_DOMAINS)
 @pytest.mark.parametrize("name", ["table", "floor", "wall", "robot"])
 def test_whatever_is_no_object_of_the_task_has_any_hue(name: str, domain: str) -> None:
     turns = {int(draw.number(f"{name}.hue_deg") // 45) for draw in draws(domain)}
@@ -145,7 +146,7 @@ def test_domains_share_no_direction_of_light() -> None:
         domain: {
             int(draw.number(f"{lamp}.azimuth_deg") // 90) for draw in draws(domain) for lamp in ("light", "second")
         }
-        for domain in DOMAINS
+        for domain in DRAWN_DOMAINS
     }
     assert quadrants == {"train": {0, 2}, "held_out": {1, 3}}
 
@@ -155,13 +156,13 @@ def test_domains_share_no_camera_position_and_no_aim() -> None:
         nominal = np.array(getattr(NOMINAL_CAMERA, part))
         offsets = {
             domain: [np.linalg.norm(np.array(getattr(draw.camera, part)) - nominal) for draw in draws(domain)]
-            for domain in DOMAINS
+            for domain in DRAWN_DOMAINS
         }
         assert max(offsets["train"]) < min(offsets["held_out"])
         assert max(offsets["held_out"]) < 0.09
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", DRAWN_DOMAINS)
 def test_tasks_keep_the_hues_by_which_their_objects_are_recognised(domain: str) -> None:
     for draw in draws(domain):
         for thing in OBJECTS:
@@ -178,7 +179,7 @@ def test_an_object_that_keeps_no_colour_has_any() -> None:
     assert {int(hue // 45) for hue in hues} == set(range(8))
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", DRAWN_DOMAINS)
 def test_objects_stand_out_from_the_table_also_from_wood_of_their_own_hue(domain: str) -> None:
     least, warm = [], 0
     for draw in draws(domain):
@@ -202,7 +203,7 @@ def test_wider_ranges_are_drawn_from() -> None:
         assert 80 <= draw.number("light.elevation_deg") <= 85
 
 
-@pytest.mark.parametrize("domain", [*DOMAINS, "held_out:noise"])
+@pytest.mark.parametrize("domain", [*DRAWN_DOMAINS, "held_out:noise"])
 def test_whatever_is_drawn_lies_in_the_space_of_its_factor(domain: str) -> None:
     for draw in draws(domain):
         assert list(draw.factors) == list(FACTORS)

@@ -8,12 +8,13 @@ import pytest
 from gymnasium import spaces
 from PIL import Image
 
-from sim import DOMAINS, TASKS, RandomisationConfig, SimConfig, VisualConfig, make_env
+from sim import DOMAINS, DRAWN_DOMAINS, TASKS, RandomisationConfig, SimConfig, VisualConfig, make_env
 from sim.camera import TABLE_CAMERA
 from sim.factors import Factor, visual_factors
 from sim.looks import look_of
-from sim.rooms import ALL_THINGS, room_items, thing_items
+from sim.rooms import room_items
 from sim.scenery import Item
+from sim.things import ALL_THINGS, thing_items
 from sim.visual import draw_visual
 
 OFF = SimConfig(randomisation=RandomisationConfig.off())
@@ -47,7 +48,7 @@ def test_shapes_face_outwards(item: Item) -> None:
 def test_things_keep_out_of_the_workspace_and_one_may_stand_before_it(env: Any) -> None:
     shown, before = 0, 0
     for seed in range(200):
-        draw = draw_visual(VisualConfig(), DOMAINS[seed % 2], seed, 0, TABLE_CAMERA, env.task.objects)
+        draw = draw_visual(VisualConfig(), DRAWN_DOMAINS[seed % 2], seed, 0, TABLE_CAMERA, env.task.objects)
         placed = {name: pose for name, pose in look_of(draw, env.scenery).placed.items() if name in ALL_THINGS}
         shown += len(placed)
         for name, pose in placed.items():
@@ -103,6 +104,10 @@ def test_a_factor_that_is_set_changes_what_is_seen_and_no_other_factor(env: Any)
         ("goal__value", 0.5),
         ("cube__texture", "checker_1"),
         ("robot__hue_deg", 120.0),
+        ("room__back", "door"),
+        ("room__side", "window"),
+        ("legs__value", 0.9),
+        ("skirting__value", 0.1),
         ("things__before", "mug"),
         ("things__count", 5),
         ("light__azimuth_deg", 300.0),
@@ -117,6 +122,7 @@ def test_a_factor_that_is_set_changes_what_is_seen_and_no_other_factor(env: Any)
         ("sensor__motion_px", 3.0),
         ("sensor__exposure_stops", 1.0),
         ("sensor__gamma", 1.5),
+        ("sensor__least_brightness", 0.6),
         ("sensor__vignette", 0.5),
         ("sensor__red_gain", 1.25),
         ("sensor__saturation", 0.3),
@@ -130,6 +136,26 @@ def test_every_kind_of_factor_can_be_seen(env: Any, name: str, value: Any) -> No
     }  # fmt: skip
     changed = image(env, **{**base, name: value}) != image(env, **base)
     assert changed.any(axis=-1).mean() > 0.002
+
+
+def test_no_picture_is_nearly_black() -> None:
+    env: Any = make_env("lift", SimConfig())
+    means = [
+        env.reset(seed=seed, options={"domain": DOMAINS[seed % len(DOMAINS)]})[0]["image"].mean() for seed in range(60)
+    ]
+    env.close()
+    assert min(means) > 35
+
+
+def test_a_table_stands_on_legs_and_throws_its_shadow_on_the_floor(env: Any) -> None:
+    wide = {"camera__field_of_view_deg": 45.0, "camera__principal_point": (0.0, -0.2), "table__shape": "bench"}
+    lamp = {"light__azimuth_deg": 230.0, "light__elevation_deg": 60.0, "light__diffuse": 0.6, "light__spread": 0.0}
+    pictures = [image(env, **wide, **lamp, light__shadows=shadows) for shadows in (1, 0)]
+    floor = env.segment() == [item.name for item in env.scenery.items].index("floor")
+    darker = (pictures[1] - pictures[0]).sum(axis=-1)
+    assert 0.1 < (darker[floor] > 20).mean() < 0.9
+    plain, black = (image(env, **wide, legs__value=value) for value in (0.9, 0.0))
+    assert (np.abs(plain - black).max(axis=-1) > 40).sum() > 20
 
 
 def test_shadows_are_seen(env: Any) -> None:
@@ -172,10 +198,10 @@ def test_a_users_pictures_lie_on_tables_of_training_and_never_of_the_held_out_do
     (tmp_path / "notes.txt").write_text("no picture")
     visual = VisualConfig(pictures=str(tmp_path), texture_plain=0.0, texture_wood=0.0)
     env: Any = make_env("reach", SimConfig(randomisation=RandomisationConfig(visual=visual)))
-    seen = {domain: set() for domain in DOMAINS}
+    seen = {domain: set() for domain in DRAWN_DOMAINS}
     for seed in range(120):
-        drawn = env.reset(seed=seed, options={"domain": DOMAINS[seed % 2]})[1]["randomisation"]["visual"][0]
-        seen[DOMAINS[seed % 2]].add(drawn["table.texture"])
+        drawn = env.reset(seed=seed, options={"domain": DRAWN_DOMAINS[seed % 2]})[1]["randomisation"]["visual"][0]
+        seen[DRAWN_DOMAINS[seed % 2]].add(drawn["table.texture"])
     assert {"own_0.png", "own_1.png"} <= seen["train"]
     assert not any(name.startswith("own_") for name in seen["held_out"])
     picture = env.reset(seed=0, options={"factors": {"table.texture": "own_1.png", "table.value": 1.0}})[0]["image"]

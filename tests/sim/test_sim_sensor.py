@@ -104,3 +104,19 @@ def test_compression_is_what_libjpeg_does(quality: float, size: tuple[int, int])
 def test_the_same_generator_gives_the_same_picture() -> None:
     flaws = {"noise_levels": 5.0, "blur_px": 0.5, "motion_px": 2.0, "jpeg_quality": 50.0, "gamma": 1.2}
     assert np.array_equal(exposed(edge(), **flaws), exposed(edge(), **flaws))
+
+
+@pytest.mark.parametrize(
+    ("level", "stops", "expected"), [(30, 0.0, 102), (30, 1.0, 102), (120, 0.0, 120), (5, 0.0, 20)]
+)
+def test_a_camera_opens_in_the_dark_by_itself_and_by_four_stops_at_most(
+    level: int, stops: float, expected: float
+) -> None:
+    opened = exposed(grey(level), least_brightness=0.4, exposure_stops=stops)
+    assert opened.mean() == pytest.approx(expected, abs=1.0)
+
+
+def test_a_camera_that_opens_by_itself_goes_by_all_of_the_picture() -> None:
+    half_dark = edge()
+    half_dark[:, :16] = 10
+    assert np.array_equal(exposed(half_dark, least_brightness=0.4), half_dark), "its mean is 105 of 255"

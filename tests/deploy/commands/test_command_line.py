@@ -72,7 +72,10 @@ BAD_INPUT = {
     "not a run": (["eval", "other"], "run directory other: has no config.json, so it is not a run"),
     "no run to look into": (["factors", "nowhere"], "run directory nowhere: is not there"),
     "no factor episodes": (["factors", "run", "--episodes", "0"], "--episodes: 0 is not allowed: a whole number"),
-    "unknown domain": (["eval", "run", "--domain", "real"], "invalid choice: 'real' (choose from 'train', 'held_out')"),
+    "unknown domain": (
+        ["eval", "run", "--domain", "real"],
+        "--domain: domain is 'real', allowed: train, held_out, lab",
+    ),
     "no episodes": (["eval", "run", "--episodes", "0"], "--episodes: 0 is not allowed: a whole number, at least 1"),
     "clip in no directory": (["eval", "run", "--clip", "no/clip.gif"], "no/clip.gif: there is no directory no"),
     "render of no task": (["render", "fly"], "unknown task 'fly'"),

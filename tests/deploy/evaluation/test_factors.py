@@ -108,7 +108,7 @@ def test_episodes_are_compared_one_by_one_and_the_worst_factor_comes_first() -> 
 
 def test_the_verdict_names_the_factor_and_the_setting_to_widen() -> None:
     assert made_up().verdict() == (
-        "Textures cost most: held out alone, 21 of 100 episodes fail that succeed in training visuals, and 1 the other "
+        "Textures cost most: alone, 21 of 100 episodes fail that succeed in training visuals, and 1 the other "
         "way round (p < 0.001). To widen: sim.randomisation.visual.some_range (now 0.6, allowed 0 to 1)."
     )
 
@@ -222,7 +222,7 @@ def test_a_run_is_evaluated_under_each_condition_it_draws_over_the_same_episodes
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(untrained, run)
-    assert main(["factors", str(run), "--episodes", "2", "--seed", "5", "--json"]) == 0
+    assert main(["factors", str(run), "--held-out", "--episodes", "2", "--seed", "5", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert set(document["factors"]) == {"things", "light", "camera", "noise", "delay"}
     assert document["not_drawn"] == ["textures"]
@@ -237,6 +237,16 @@ def test_a_run_is_evaluated_under_each_condition_it_draws_over_the_same_episodes
     assert len(set(returns)) > 1, "what it sees changes what it does"
     again = evaluate_factors(RunDirectory.open(run), episodes=2, seed=5, parallel=False)
     assert again.to_json() == document
+
+
+def test_each_change_is_judged_alone_with_the_setting_of_its_group_to_widen(untrained: Path) -> None:
+    report = evaluate_factors(RunDirectory.open(untrained), episodes=1, seed=5, parallel=False, changes=True)
+    assert set(report.factors) == {"things", "light", "camera", "noise", "delay", *sim.CHANGES}
+    assert report.factors["wood"].domain == "alone:wood"
+    assert report.factors["light"].domain == "held_out:light"
+    assert "sim.randomisation.visual.light_diffuse" in report.widen["hard_shadow"]
+    assert report.widen["wood"] == "this run trains without it, switch it on"
+    assert set(report.widen) == set(report.factors)
 
 
 def test_a_run_without_a_checkpoint_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,17 @@ def test_a_sheet_shows_both_domains_one_above_the_other(tmp_path: Path, task: st
     assert not np.array_equal(upper, lower)
 
 
+def test_the_lab_is_at_the_foot_of_a_sheet_that_shall_show_it(tmp_path: Path) -> None:
+    without = sheet(tmp_path / "without.png", columns=4)
+    write_contact_sheet("reach", SimConfig(), tmp_path / "with.png", seed=0, columns=4, rows=2, lab=True)
+    with Image.open(tmp_path / "with.png") as image:
+        pixels = np.asarray(image)
+    foot = pixels[len(without) :]
+    assert np.array_equal(pixels[: len(without) - 4], without[:-4])
+    assert len(foot) > 2 * 128, "eight rooms, four in a row"
+    assert foot.std() > 20
+
+
 def test_a_sheet_has_the_asked_number_of_tiles(tmp_path: Path) -> None:
     small = sheet(tmp_path / "small.png", columns=2, rows=2)
     large = sheet(tmp_path / "large.png", columns=4, rows=4)
