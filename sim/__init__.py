@@ -56,6 +56,7 @@ def make_env(
     render_mode: str | None = None,
     state_errors: bool = False,
     quiet: bool = False,
+    measure_motion: bool = False,
 ) -> gym.Env[Any, Any]:
     """Build a task's environment without Gymnasium's wrappers.
 
@@ -67,6 +68,7 @@ def make_env(
         render_mode: None or "rgb_array".
         state_errors: Whether the state is as wrong as the randomisation says, or the truth.
         quiet: Whether nothing is said while the renderer is compiled, as in a worker whose driver has said it.
+        measure_motion: Whether `info["motion"]` of a step tells what the arm did, see `sim.motion`.
 
     Raises:
         ValueError: An unknown task, domain or render mode.
@@ -78,4 +80,4 @@ def make_env(
         return CountingEnv(config, domain, views, render_mode)
     from sim.environment import PandaEnv
 
-    return PandaEnv(task, config, domain, views, render_mode, state_errors, quiet=quiet)
+    return PandaEnv(task, config, domain, views, render_mode, state_errors, quiet=quiet, measure_motion=measure_motion)

@@ -7,6 +7,7 @@ not at all, so any number of processes may need it first at the same time.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -35,6 +36,12 @@ _COLLISION_BOXES = {
     "panda_leftfinger": ("0 0.008 0.027", "0.020 0.016 0.054"),
     "panda_rightfinger": ("0 -0.008 0.027", "0.020 0.016 0.054"),
 }
+# An engine computes each of these at every step, and there is nothing in them but a place.
+_MERE_FRAMES = ("panda_link8", "panda_grasptarget")
+_HAND_JOINT = (
+    '<joint name="panda_hand_joint" type="fixed"><parent link="panda_link7"/><child link="panda_hand"/>'
+    f'<origin rpy="0 0 {-math.pi / 4}" xyz="0 0 0.107"/></joint>'
+)
 
 
 def cache_directory() -> Path:
@@ -93,8 +100,13 @@ def _mat() -> meshes.Mesh:
 
 
 def _make_panda(source: Path, target: Path) -> None:
-    """Write `panda.urdf`: the stock robot with light visual meshes and three collision boxes."""
+    """Write `panda.urdf`: the stock robot with light visual meshes, three collision boxes, and no links of no mass."""
     description = (source / "panda.urdf").read_text()
+    for name in _MERE_FRAMES:
+        description = re.sub(rf'<link name="{name}">.*?</link>', "", description, flags=re.DOTALL)
+    for name in ("panda_joint8", "panda_hand_joint", "panda_grasptarget_hand"):
+        description = re.sub(rf'<joint name="{name}".*?</joint>', "", description, flags=re.DOTALL)
+    description = description.replace("</robot>", f"{_HAND_JOINT}</robot>")
     description = re.sub(r"<collision>.*?</collision>", "", description, flags=re.DOTALL)
     for link, (centre, size) in _COLLISION_BOXES.items():
         box = f'<collision><origin xyz="{centre}"/><geometry><box size="{size}"/></geometry></collision>'

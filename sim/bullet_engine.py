@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import weakref
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 
 from sim.bullet import bullet
 from sim.engine import BASE, Body, Frame, Motion, Quaternion, Vector
+
+# Of coupled joints: what share of their difference a step takes away, and how strongly.
+_COUPLING_ERP = 0.5
+_COUPLING_FORCE_N = 200.0
 
 
 class BulletEngine:
@@ -55,7 +60,18 @@ class BulletEngine:
         within = self._call(bullet.getDynamicsInfo, body, BASE)[3:5]
         position, orientation = bullet.multiplyTransforms(*centre, *bullet.invertTransform(*within))
         self._fixed_bases[body] = [*position, *orientation]
+        self._couple(body, description)
         return body
+
+    def _couple(self, body: Body, description: Path) -> None:
+        """Couple joints that mimic another one, which Bullet's reader leaves out."""
+        joints = self.joints(body)
+        for joint in ElementTree.parse(description).getroot().iter("joint"):
+            if (mimic := joint.find("mimic")) is not None:
+                pair = (body, joints[mimic.attrib["joint"]], body, joints[joint.attrib["name"]])
+                origin = (0.0, 0.0, 0.0)
+                gear = self._call(bullet.createConstraint, *pair, bullet.JOINT_GEAR, (1.0, 0.0, 0.0), origin, origin)
+                self._call(bullet.changeConstraint, gear, gearRatio=-1, erp=_COUPLING_ERP, maxForce=_COUPLING_FORCE_N)
 
     def add_body(
         self,
@@ -97,14 +113,15 @@ class BulletEngine:
         body: Body,
         joints: Sequence[int],
         targets: Sequence[float],
-        gains: Sequence[float],
         forces: Sequence[float],
     ) -> None:
         """See `Engine.drive_joints`."""
-        driven = (body, tuple(joints), tuple(targets), tuple(gains), tuple(forces))
+        driven = (body, tuple(joints), tuple(targets), tuple(forces))
         if driven == self._driven:
             return  # motors keep their targets
         self._driven = driven
+        # Gain is the share of the way that a motor asks for in one step.
+        gains = [1.0] * len(joints)
         self._drive(body, joints, bullet.POSITION_CONTROL, targetPositions=targets, positionGains=gains, forces=forces)
 
     def set_pose(self, body: Body, position: Vector, orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)) -> None:
@@ -120,6 +137,13 @@ class BulletEngine:
         else:
             state = self._call(bullet.getLinkState, body, link, computeLinkVelocity=1, computeForwardKinematics=1)
             position, orientation, velocity, angular_velocity = state[4:8]
+            # Bullet tells the velocity of the link's centre of mass.
+            spin, arm = angular_velocity, [frame - centre for frame, centre in zip(position, state[0], strict=True)]
+            velocity = (
+                velocity[0] + spin[1] * arm[2] - spin[2] * arm[1],
+                velocity[1] + spin[2] * arm[0] - spin[0] * arm[2],
+                velocity[2] + spin[0] * arm[1] - spin[1] * arm[0],
+            )
         return Motion(position, orientation, velocity, angular_velocity)
 
     def poses(self, frames: tuple[Frame, ...]) -> NDArray[np.float64]:
@@ -143,16 +167,11 @@ class BulletEngine:
         *,
         mass: float | None = None,
         friction: float | None = None,
-        joint_damping: float | None = None,
     ) -> None:
         """See `Engine.set_dynamics`."""
-        values = {"mass": mass, "lateralFriction": friction, "jointDamping": joint_damping}
+        values = {"mass": mass, "lateralFriction": friction}
         given = {key: value for key, value in values.items() if value is not None}
         self._call(bullet.changeDynamics, body, link, **given)
-
-    def mass(self, body: Body, link: int = BASE) -> float:
-        """See `Engine.mass`."""
-        return float(self._call(bullet.getDynamicsInfo, body, link)[0])
 
     def step(self) -> None:
         """See `Engine.step`."""

@@ -222,37 +222,54 @@ class VisualConfig:
             raise ValueError(f"VisualConfig.texture_... are all 0, allowed: one of {', '.join(kinds)} above 0")
 
 
+Factor = Annotated[float, Ge(0.2), Le(5)]
+
+
 @dataclass(frozen=True, config=_STRICT)
 class DynamicsConfig:
-    """How bodies and motors behave; the ranges are factors of the nominal value, so 1 means nominal."""
+    """How arm and bodies behave (`sim.actuator`); a `..._factor` is one of the nominal value, so 1 means nominal.
+
+    Each is drawn by itself. What changes no motion is not here: position motors as stiff as the arm's own hide their
+    gain and force, the damping of joints, and the mass of the hand.
+    """
 
     enabled: bool = True
     """Draw any dynamics factor at all."""
-    mass: bool = True
-    """Draw the masses of cube, hand and fingers."""
-    mass_factor: RangeOf[Annotated[float, Ge(0.2), Le(5)]] = (0.8, 1.25)
-    """Factor of the nominal masses."""
-    friction: bool = True
-    """Draw the friction of cube, table and fingers."""
-    friction_factor: RangeOf[Annotated[float, Ge(0.2), Le(3)]] = (0.8, 1.25)
-    """Factor of the nominal friction coefficients."""
-    damping: bool = True
-    """Draw the damping of the arm's joints."""
-    damping_factor: RangeOf[Annotated[float, Ge(0), Le(10)]] = (0.5, 2.0)
-    """Factor of the nominal joint damping."""
-    controller_gain: bool = True
-    """Draw the position gain of the motors."""
-    controller_gain_factor: RangeOf[Annotated[float, Ge(0.2), Le(1.8)]] = (0.8, 1.2)
-    """Factor of the nominal position gain."""
-    controller_force: bool = True
-    """Draw the force limit of the motors."""
-    controller_force_factor: RangeOf[Annotated[float, Ge(0.5), Le(3)]] = (0.8, 1.25)
-    """Factor of the nominal motor force."""
+    lag: bool = True
+    """Draw by how much the gripper trails its command."""
+    lag_s: RangeOf[Annotated[float, Ge(0.02), Le(0.5)]] = (0.02, 0.15)
+    """That lag in seconds: of a real arm's controller, its filters and its interpolation."""
+    speed: bool = True
+    """Draw how fast joints may turn."""
+    speed_share: RangeOf[Annotated[float, Ge(0.1), Le(1)]] = (0.6, 1.0)
+    """Share of the data sheet's speeds; controllers keep below them."""
+    acceleration: bool = True
+    """Draw how fast joints may change their speed."""
+    acceleration_share: RangeOf[Annotated[float, Ge(0.1), Le(1)]] = (0.5, 1.0)
+    """Share of the data sheet's accelerations."""
+    cube_mass: bool = True
+    """Draw the mass of the cube."""
+    cube_mass_factor: RangeOf[Factor] = (0.5, 2.0)
+    """Factor of its mass."""
+    cube_friction: bool = True
+    """Draw the friction of the cube."""
+    cube_friction_factor: RangeOf[Factor] = (0.8, 1.25)
+    """Factor of its friction coefficient; what two bodies have between them is the product of theirs."""
+    table_friction: bool = True
+    """Draw the friction of the table."""
+    table_friction_factor: RangeOf[Factor] = (0.8, 1.25)
+    """Factor of its friction coefficient."""
+    finger_friction: bool = True
+    """Draw the friction of the fingers."""
+    finger_friction_factor: RangeOf[Factor] = (0.8, 1.25)
+    """Factor of their friction coefficient."""
 
 
 @dataclass(frozen=True, config=_STRICT)
 class TimingConfig:
-    """Delays between policy, motors and camera, in seconds; one control step is the most that can be delayed.
+    """Delays between policy, arm and camera, in seconds; one control step is the most that can be delayed.
+
+    A delayed action arrives late as it is; the arm's own lag (`DynamicsConfig.lag_s`) comes on top.
 
     They are the same in both domains; only where "delay" is held out by name (`sim.domains`) they lie beyond.
     """
@@ -260,7 +277,7 @@ class TimingConfig:
     enabled: bool = True
     """Draw any timing factor at all."""
     action_delay: bool = True
-    """Draw a delay between an action and the motors."""
+    """Draw a delay between an action and the arm's controller."""
     action_delay_s: RangeOf[Share] = (0.0, 0.03)
     """That delay in seconds, at most one control step."""
     camera_delay: bool = True
@@ -330,6 +347,10 @@ class SimConfig:
     """Physics steps per second, a multiple of control_hz."""
     max_step_m: Annotated[float, Ge(0.001), Le(0.1)] = 0.06
     """Largest displacement of the gripper per action and axis, metres."""
+    action_change_price: Annotated[float, Ge(0), Le(1)] = 0.1
+    """What an action costs that differs from the one before: so much reward times the mean of the squares of what its
+    components (-1 to 1) have changed. Rewards are at most 1 a step; without a price nothing is gained by a steady hand,
+    and policies go to and fro at their goals."""
     episode_steps: Annotated[int, Ge(0), Le(10_000)] = 0
     """Steps after which an episode is cut; 0: reach 16, push 60, lift 50."""
     randomisation: RandomisationConfig = field(default_factory=RandomisationConfig)

@@ -47,7 +47,11 @@ class Engine(Protocol):
     """A physics engine. One instance holds one world that is built once and restored per episode."""
 
     def load_robot(self, description: Path) -> Body:
-        """Load a URDF file with a fixed base at the world's origin."""
+        """Load a URDF file with a fixed base at the world's origin.
+
+        Inertias are those of the file. A joint that mimics another one moves with it, also when a force acts on only
+        one of the two; both are driven. A body's own links do not collide with each other.
+        """
 
     def add_body(
         self,
@@ -56,7 +60,11 @@ class Engine(Protocol):
         position: Vector = (0.0, 0.0, 0.0),
         mass: float = 0.0,
     ) -> Body:
-        """Add a body: a collision box (half edge lengths, metres), or a mere place; mass 0 moves only by `set_pose`."""
+        """Add a body: a collision box (half edge lengths, metres), or a mere place; mass 0 moves only by `set_pose`.
+
+        Of mass 0 are the table, which stays, and goals, which are put elsewhere each episode. An engine that compiles
+        its world when it is complete does so at `save`, or at the first step: nothing is added later.
+        """
 
     def joints(self, body: Body) -> dict[str, int]:
         """Return the joints of a robot by name."""
@@ -75,20 +83,20 @@ class Engine(Protocol):
         body: Body,
         joints: Sequence[int],
         targets: Sequence[float],
-        gains: Sequence[float],
         forces: Sequence[float],
     ) -> None:
-        """Set position motors: targets (radians or metres), gain (share of the error per step), limits (N m or N).
+        """Say where motors have joints at the next step's end (radians or metres), with what force at most (N m or N).
 
-        The error of the step's beginning gives one velocity, which is held through the step; gravity counts against the
-        limits. Motors keep their targets until they are given others, also over `restore`.
+        What a joint's speed must be for that is held through the whole step, also where an engine divides it; gravity
+        and contacts count against the forces. Motors keep their targets until they are given others, also over
+        `restore`. The targets are a way that the arm can go (`sim.actuator`): nothing below need smooth or limit them.
         """
 
     def set_pose(self, body: Body, position: Vector, orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)) -> None:
         """Put a body in place at rest."""
 
     def motion(self, body: Body, link: int = BASE) -> Motion:
-        """Return pose and velocity of a body's centre or of a link's frame."""
+        """Return pose and velocity of a body's centre or of a link's frame; both are of the last step's end."""
 
     def poses(self, frames: tuple[Frame, ...]) -> NDArray[np.float64]:
         """Return position and quaternion of the frames in which bodies' and links' meshes are given, [N, 7]."""
@@ -100,15 +108,12 @@ class Engine(Protocol):
         *,
         mass: float | None = None,
         friction: float | None = None,
-        joint_damping: float | None = None,
     ) -> None:
-        """Change mass (kg), friction coefficient, or damping of the joint above the link (N m s / rad).
+        """Change a body's mass (kg), with its inertia in proportion, or the friction of a body or link (coefficient).
 
-        What two bodies' friction is together is the product of theirs. The scene calls this also while it is built.
+        What two bodies' friction is together is the product of theirs. The scene calls this also while it is built, and
+        what it sets then holds over whatever is added later.
         """
-
-    def mass(self, body: Body, link: int = BASE) -> float:
-        """Return the mass of a body or link, kilograms."""
 
     def step(self) -> None:
         """Advance physics by one step."""

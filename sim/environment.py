@@ -17,6 +17,7 @@ from sim.domains import checked_domain
 from sim.engine import Engine, Image
 from sim.factors import checked, visual_factors
 from sim.looks import look_of
+from sim.motion import MotionMeter
 from sim.randomisation import EpisodeDraw, SensingDraw, draw_dynamics, draw_sensing, draw_timing
 from sim.renderer import Renderer
 from sim.robot import GripperState
@@ -28,8 +29,6 @@ from sim.visual import draw_visual
 
 Observation = dict[str, Any]
 
-# The gripper's way is finished after this share of a control step; the motors need the rest to catch up.
-_RAMP_SHARE = 0.8
 _PICTURE_PX = 256
 
 
@@ -58,6 +57,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         engine: Engine | None = None,
         make_renderer: Callable[[Scenery], Renderer] | None = None,
         quiet: bool = False,
+        measure_motion: bool = False,
     ) -> None:
         """Build the world.
 
@@ -72,6 +72,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             engine: An empty engine of `config.physics_hz`; None: PyBullet's.
             make_renderer: Builds what draws a scenery; None: what `config.renderer` names.
             quiet: Whether nothing is said while something is compiled, as in a worker whose driver has said it.
+            measure_motion: Whether `info["motion"]` of a step tells what the arm did, see `sim.motion`.
 
         Raises:
             ValueError: An argument has a value that is not allowed.
@@ -109,6 +110,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             self.renderer  # noqa: B018 - built now, so that what it takes to build it falls into no episode
             self._sensors = make_exposure(self.config.image_size, quiet)
         self._substeps = self.config.physics_hz // self.config.control_hz
+        self._period_s = 1.0 / self.config.physics_hz
+        self._meter = MotionMeter(self.scene, self._period_s) if measure_motion else None
         self.draw: EpisodeDraw | None = None
 
     @property
@@ -182,26 +185,30 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.scene.set_dynamics(self.draw.dynamics)
         self._target = self.task.reset(generator(self._seed, "task"))
         self.scene.robot.place(self._target.position, self._target.opening)
-        self._joints = [np.array(self.scene.robot.joint_targets(self._target.position, self._target.opening))] * 3
+        self._gripper = self.scene.robot.state()
+        self._commands = [self._target] * 3
+        self._action = np.zeros(self.action_space.shape or (), np.float64)
         self._noise = [generator(self._seed, "sensor", view) for view in range(self.views)]
         self._held = generator(self._seed, "held_frames")
         self._steps = 0
+        if self._meter is not None:
+            self._meter.reset()
         info = {
             "seed": self._seed,
             "domain": domain,
             "randomisation": self.draw.as_json(),
             "renderer": self.renderer.name if self.views else "none",
-            "is_success": self._is_success(),
+            "is_success": self.task.is_success(self._gripper),
         }
         self._photograph()
-        return self._observe(self.scene.robot.state()), info | self._exposure()
+        return self._observe(self._gripper), info | self._exposure()
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Apply one action; episodes end by truncation only.
 
         Returns:
             Observation, reward, False, whether the episode is over, and `is_success`, where there is an image also
-            `state_at_exposure`.
+            `state_at_exposure`, where motion is measured also `motion`.
 
         Raises:
             ValueError: The action has a wrong shape or is not finite.
@@ -210,12 +217,18 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         values = np.asarray(action, np.float64)
         if values.shape != self.action_space.shape or not np.isfinite(values).all():
             raise ValueError(f"action is {action!r}, allowed: {self.action_space.shape} finite numbers in -1 to 1")
-        self._target = self.task.target(self._target, np.clip(values, -1.0, 1.0), self.config.max_step_m)
+        values = np.clip(values, -1.0, 1.0)
+        change = float(np.mean(np.square(values - self._action)))
+        self._action = values
+        self._target = self.task.target(self._target, values, self.config.max_step_m)
         self._simulate(self._target)
         self._steps += 1
-        gripper = self.scene.robot.state()
+        gripper = self._gripper = self.scene.robot.state()
         info = {"is_success": self.task.is_success(gripper), **self._exposure()}
-        return self._observe(gripper), self.task.reward(gripper), False, self._steps >= self.episode_steps, info
+        if self._meter is not None:
+            info["motion"] = self._meter.read()
+        reward = self.task.reward(gripper) - self.config.action_change_price * change
+        return self._observe(gripper), reward, False, self._steps >= self.episode_steps, info
 
     def render(self) -> Image | None:
         """Return a larger picture [S, S, 3] of the world from the first view's camera, without the sensor's flaws."""
@@ -244,32 +257,35 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
     def _simulate(self, target: Start) -> None:
         """Advance one control step. The image is taken when its delay says, which may be before the step's end."""
         assert self.draw is not None
-        following = np.array(self.scene.robot.joint_targets(target.position, target.opening))
-        self._joints = [*self._joints[1:], following]
+        self.scene.robot.actuator.fingers_are_at(self._gripper.opening)
+        self._commands = [*self._commands[1:], target]
         timing = self.draw.timing
-        action_delay = min(round(timing.action_delay_s * self.config.physics_hz), self._substeps)
         exposure = self._substeps - min(round(timing.camera_delay_s * self.config.physics_hz), self._substeps)
         held = self._held.uniform() < timing.held_frame_probability
-        for substep, targets in enumerate(self._joint_targets(action_delay)):
+        delay = min(timing.action_delay_s * self.config.control_hz, 1.0)
+        for substep in range(self._substeps):
             if substep == exposure and not held:
                 self._photograph()
-            self.scene.robot.drive(targets)
+            command = self._command((substep + 1) / self._substeps - delay)
+            self.scene.robot.follow(command.position, command.opening, self._period_s)
             self.engine.step()
+            if self._meter is not None:
+                self._meter.note()
         if exposure == self._substeps and not held:
             self._photograph()
 
-    def _joint_targets(self, action_delay: int) -> list[list[float]]:
-        """Return where the joints shall be after each physics step of a control step, [substeps, joints].
+    def _command(self, share: float) -> Start:
+        """Return what the arm is commanded at a share of the control step, -1 to 1; below 0 in the one before.
 
-        The first `action_delay` of them lie on the way of the action before.
+        Over one control step the command goes evenly to where the action wants the gripper; the fingers are told at
+        once.
         """
-        before, start, end = self._joints
-        steps = np.arange(1, self._substeps + 1) - action_delay
-        late = steps <= 0
-        shares = np.minimum(1.0, (steps + late * self._substeps) / (_RAMP_SHARE * self._substeps))[:, None]
-        targets = np.where(late[:, None], before + shares * (start - before), start + shares * (end - start))
-        rows: list[list[float]] = targets.tolist()
-        return rows
+        before, start, end = self._commands
+        if share <= 0.0:
+            share, start, end = share + 1.0, before, start
+        (x, y, z), (x_end, y_end, z_end) = start.position, end.position
+        position = (x + share * (x_end - x), y + share * (y_end - y), z + share * (z_end - z))
+        return Start(position, end.opening)
 
     def _photograph(self) -> None:
         """Expose one image per view, and note the state that they show."""
@@ -296,6 +312,3 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
     def _measure(self, gripper: GripperState) -> NDArray[np.float32]:
         """Return the true state of this moment, [S]."""
         return np.array(self.task.observe(gripper), np.float32)
-
-    def _is_success(self) -> bool:
-        return self.task.is_success(self.scene.robot.state())

@@ -7,7 +7,7 @@ factor off, or holding it out, changes no other. Which factors a domain holds ou
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sim.config import DynamicsConfig, SensingConfig, TimingConfig
@@ -20,13 +20,15 @@ BODIES = ("gripper", "cube", "goal")
 
 @dataclass(frozen=True)
 class DynamicsDraw:
-    """Factors of the nominal dynamics."""
+    """What arm and bodies are like: see `sim.actuator.ActuatorLimits`, and factors of nominal masses and frictions."""
 
-    mass_factor: float = 1.0
-    friction_factor: float = 1.0
-    damping_factor: float = 1.0
-    controller_gain_factor: float = 1.0
-    controller_force_factor: float = 1.0
+    lag_s: float = 0.06
+    speed_share: float = 1.0
+    acceleration_share: float = 1.0
+    cube_mass_factor: float = 1.0
+    cube_friction_factor: float = 1.0
+    table_friction_factor: float = 1.0
+    finger_friction_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,12 @@ def draw_sensing(config: SensingConfig, seed: int) -> SensingDraw:
 def draw_dynamics(config: DynamicsConfig, seed: int) -> DynamicsDraw:
     """Draw the dynamics of an episode."""
     drawn = {}
-    for factor in ("mass", "friction", "damping", "controller_gain", "controller_force"):
-        if config.enabled and getattr(config, factor):
-            low, high = getattr(config, f"{factor}_factor")
-            # Evenly in the logarithm, where the range allows it: half as heavy is as likely as twice as heavy.
-            share = generator(seed, factor).uniform()
-            even = low + share * (high - low)
-            drawn[f"{factor}_factor"] = float(low * (high / low) ** share) if low > 0 else float(even)
+    for entry in fields(DynamicsDraw):
+        switch = entry.name.rpartition("_")[0]
+        if config.enabled and getattr(config, switch):
+            low, high = getattr(config, entry.name)
+            # Evenly in the logarithm: half as heavy is as likely as twice as heavy.
+            drawn[entry.name] = float(low * (high / low) ** generator(seed, switch).uniform())
     return DynamicsDraw(**drawn)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.actuator import ActuatorLimits
 from sim.assets import CUBE_HALF_EDGE_M, TABLE_CENTRE_M, TABLE_HALF_EXTENTS_M, scene_meshes
-from sim.engine import BASE, Body, Engine, Frame, Vector
+from sim.engine import BASE, Body, Engine, Frame, Motion, Vector
 from sim.panda_parts import panda_items
 from sim.randomisation import DynamicsDraw
 from sim.robot import Panda
@@ -85,17 +86,15 @@ class Scene:
         """Return where the engine has the scenery's moving items, in their order, [N, 7]."""
         return self.engine.poses(tuple(self.frames.values()))
 
+    def cube_motion(self) -> Motion | None:
+        """Return pose and velocity of the cube, where there is one."""
+        return None if self._cube is None else self.engine.motion(self._cube)
+
     def set_dynamics(self, draw: DynamicsDraw) -> None:
         """Give robot, table and cube their drawn dynamics."""
-        self.robot.set_dynamics(
-            mass_factor=draw.mass_factor,
-            friction_factor=draw.friction_factor,
-            damping_factor=draw.damping_factor,
-            gain_factor=draw.controller_gain_factor,
-            force_factor=draw.controller_force_factor,
-        )
-        self.engine.set_dynamics(self._table, friction=_TABLE_FRICTION * draw.friction_factor)
+        limits = ActuatorLimits(draw.lag_s, draw.speed_share, draw.acceleration_share)
+        self.robot.set_dynamics(limits, friction_factor=draw.finger_friction_factor)
+        self.engine.set_dynamics(self._table, friction=_TABLE_FRICTION * draw.table_friction_factor)
         if self._cube is not None:
-            self.engine.set_dynamics(
-                self._cube, mass=_CUBE_MASS_KG * draw.mass_factor, friction=_CUBE_FRICTION * draw.friction_factor
-            )
+            mass, friction = _CUBE_MASS_KG * draw.cube_mass_factor, _CUBE_FRICTION * draw.cube_friction_factor
+            self.engine.set_dynamics(self._cube, mass=mass, friction=friction)

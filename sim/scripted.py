@@ -1,6 +1,7 @@
 """Policies written by hand that solve the tasks from the privileged state, to prove that the tasks are sound.
 
-They see the state alone, by its field names, and remember nothing.
+They see the state alone, by its field names, and remember nothing. Where the command is that the arm is still following
+they tell from its velocity: a moving gripper is so many seconds behind.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ Policy = Callable[[NDArray[np.float32]], Action]
 _Fields = Mapping[str, float]
 _Rule = Callable[[_Fields, float], list[float]]
 
+# About the lag of the arms that are drawn, seconds.
+_LAG_S = 0.1
+# Reach: share of the way that an action goes, since neither that nor a delay is known for sure.
+_GAIN = 0.5
 # Push: how far behind the cube's centre the gripper starts to push, and how far away it stays while going there.
 _BEHIND_M = 0.058
 _AROUND_M = 0.075
@@ -51,12 +56,19 @@ def _point(state: _Fields, name: str, axes: str) -> NDArray[np.float64]:
     return np.array([state[f"{name}_{axis}_m"] for axis in axes])
 
 
+def _under_way(state: _Fields, axes: str) -> NDArray[np.float64]:
+    """Return how far the gripper will still go by itself, metres."""
+    return _LAG_S * np.array([state[f"gripper_v{axis}_m_per_s"] for axis in axes])
+
+
 def _reach(state: _Fields, max_step_m: float) -> list[float]:
-    return [(state[f"goal_{axis}_m"] - state[f"gripper_{axis}_m"]) / max_step_m for axis in "xyz"]
+    wanted = _point(state, "goal", "xyz") - _point(state, "gripper", "xyz") - _under_way(state, "xyz")
+    return [_GAIN * float(value) / max_step_m for value in wanted]
 
 
 def _push(state: _Fields, max_step_m: float) -> list[float]:
     gripper, cube, goal = (_point(state, name, "xy") for name in ("gripper", "cube", "goal"))
+    gripper = gripper + _under_way(state, "xy")
     to_goal = goal - cube
     distance = float(np.linalg.norm(to_goal))
     if distance < 0.012:
@@ -82,6 +94,7 @@ def _push(state: _Fields, max_step_m: float) -> list[float]:
 
 def _lift(state: _Fields, max_step_m: float) -> list[float]:
     gripper, cube = (_point(state, name, "xyz") for name in ("gripper", "cube"))
+    gripper = gripper + _under_way(state, "xyz")
     offset = cube - gripper
     aligned = float(np.hypot(offset[0], offset[1])) < _ALIGNED_M
     around_cube = abs(float(offset[2])) < 0.015

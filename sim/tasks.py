@@ -1,6 +1,8 @@
 """The three tasks: what they place, what they observe, what they reward and when they count as solved.
 
-The thresholds of success are part of what results mean, so they are constants and not settings.
+The thresholds of success are part of what results mean, so they are constants and not settings. Where a task is solved,
+rest is rewarded: else nothing is lost by stirring about. The environment takes the price of changed actions off
+(`sim.config.SimConfig.action_change_price`), the same for all tasks.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ CUBE_REST_HEIGHT_M = CUBE_HALF_EDGE_M
 
 # The reward of push asks for no more than this.
 _CLOSE_ENOUGH_M = 0.03
+# At 1 / 10 m/s three quarters of what rest earns are gone.
+_REST_PER_M_PER_S = 10.0
 
 _DISC_HEIGHT_M = 0.001
 _SPEED_LIMIT_M_PER_S = 0.9
@@ -135,6 +139,11 @@ def _relative_fields(what: str, origin: str, axes: str = "xyz") -> tuple[StateFi
     return tuple(StateField(f"{what}_from_{origin}_{axis}_m", -_RELATIVE_LIMIT_M, _RELATIVE_LIMIT_M) for axis in axes)
 
 
+def _stillness(gripper: GripperState) -> float:
+    """Return 1 for a gripper at rest, less the faster it is."""
+    return 1.0 - math.tanh(_REST_PER_M_PER_S * math.hypot(*gripper.velocity))
+
+
 def _relative(position: Vector, origin: Vector) -> list[float]:
     return [a - b for a, b in zip(position, origin, strict=True)]
 
@@ -176,9 +185,10 @@ class Reach(Task):
         return [*gripper.position, *gripper.velocity, *self._goal, *_relative(self._goal, gripper.position)]
 
     def reward(self, gripper: GripperState) -> float:
-        """See `Task.reward`: half of it leads here from afar, the other half pays for the last centimetres."""
+        """See `Task.reward`: half of it leads here from afar, the rest pays for the last centimetres and rest there."""
         distance = math.dist(gripper.position, self._goal)
-        return 0.5 * (1.0 - math.tanh(4.0 * distance)) + 0.5 * (1.0 - math.tanh(20.0 * distance))
+        there = 1.0 - math.tanh(20.0 * distance)
+        return 0.5 * (1.0 - math.tanh(4.0 * distance)) + there * (0.4 + 0.1 * _stillness(gripper))
 
     def is_success(self, gripper: GripperState) -> bool:
         """See `Task.is_success`: the gripper is within 0.05 m of the ball's centre."""
@@ -261,7 +271,7 @@ class Push(_CubeTask):
         cube = self._cube_position()
         to_cube, to_goal = math.dist(gripper.position[:2], cube[:2]), math.dist(cube[:2], self._goal[:2])
         if to_goal <= _CLOSE_ENOUGH_M:
-            return 0.8 + 0.2 * (1.0 - math.tanh(3.0 * math.hypot(*gripper.velocity)))
+            return 0.8 + 0.2 * _stillness(gripper)
         near_goal = 1.0 - math.tanh(5.0 * (to_goal - _CLOSE_ENOUGH_M))
         return 0.2 * (1.0 - math.tanh(5.0 * to_cube)) + 0.5 * near_goal
 
@@ -298,11 +308,11 @@ class Lift(_CubeTask):
         return [*gripper.position, *gripper.velocity, gripper.opening, *self._observe_cube(gripper)]
 
     def reward(self, gripper: GripperState) -> float:
-        """See `Task.reward`: being at the cube, then how much of the asked height it has."""
+        """See `Task.reward`: being at the cube, then how much of the asked height it has, and up there rest."""
         cube = self._cube_position()
         share = min(max((cube[2] - CUBE_REST_HEIGHT_M) / SUCCESS_LIFT_M, 0.0), 1.0)
-        solved = 1.0 if share >= 1.0 else 0.0
-        return 0.3 * (1.0 - math.tanh(5.0 * math.dist(gripper.position, cube))) + 0.4 * share + 0.3 * solved
+        solved = 0.2 + 0.1 * _stillness(gripper) if share >= 1.0 else 0.0
+        return 0.3 * (1.0 - math.tanh(5.0 * math.dist(gripper.position, cube))) + 0.4 * share + solved
 
     def is_success(self, gripper: GripperState) -> bool:
         """See `Task.is_success`: the cube's centre is at least 0.10 m above its resting height."""

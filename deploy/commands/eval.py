@@ -27,7 +27,10 @@ def run(arguments: list[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
 
     from deploy.remote.run import local_run
+    from deploy.reporting.motion import MOTION_TITLES, format_motion
+    from deploy.runs.documents import validate
     from deploy.runs.policy_source import find_policy
+    from deploy.runs.results import MotionFigures
 
     with local_run(given.run) as found:
         run = find_policy(found)
@@ -53,4 +56,7 @@ def run(arguments: list[str]) -> int:
             f"{result['policy']} on {result['task']} in {result['domain']} visuals: {100 * result['success']:.1f} % of "
             f"{result['episodes']} episodes (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
         )
+        if result["motion"] is not None:
+            motion = validate(result["motion"], MotionFigures)
+            print(", ".join(map(": ".join, zip(MOTION_TITLES, format_motion(motion), strict=True))))
     return 0

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 import sim
 from deploy.errors import UserError
+from deploy.evaluation.motion import EpisodeMotion, motion_figures
 from deploy.reporting.clips import ClipRow, write_clip
 from deploy.runs.acting import load_policy
 from deploy.runs.policy_source import PolicySource
-from deploy.runs.results import EvaluationResult
+from deploy.runs.results import EvaluationResult, MotionFigures
 from learner.acting import ActingPolicy
 from sim.seeds import evaluation_seed
 
@@ -48,6 +49,7 @@ class Evaluation:
         successes: of each episode.
         returns: sum of rewards of each episode.
         recorded: the first episodes, as many as were asked for.
+        motion: of the arm; None for a world without one.
     """
 
     driver: str
@@ -56,6 +58,7 @@ class Evaluation:
     successes: list[bool]
     returns: list[float]
     recorded: list[Episode]
+    motion: MotionFigures | None
 
     @property
     def result(self) -> EvaluationResult:
@@ -67,6 +70,7 @@ class Evaluation:
             successes=sum(self.successes),
             mean_return=float(np.mean(self.returns)),
             seed=self.seed,
+            motion=self.motion,
         )
 
 
@@ -96,11 +100,13 @@ def evaluate(
     count = min(EPISODES_AT_ONCE, episodes)
     needs_image = driver == "student"
     worlds = [
-        sim.make_env(task, config, domain=domain, views=1 if needs_image or k < keep else 0) for k in range(count)
+        sim.make_env(task, config, domain=domain, views=1 if needs_image or k < keep else 0, measure_motion=True)
+        for k in range(count)
     ]
     successes: list[bool] = []
     returns: list[float] = []
     kept: list[Episode] = []
+    motions: list[EpisodeMotion] = []
     try:
         for first in range(0, episodes, count):
             indices = range(first, min(first + count, episodes))
@@ -109,13 +115,14 @@ def evaluate(
             wave = _run_wave(
                 policy, worlds[: len(seeds)], seeds, domain, needs_image, [recorded.get(k) for k in indices]
             )
-            successes += [success for success, _ in wave]
-            returns += [total for _, total in wave]
+            successes += [success for success, *_ in wave]
+            returns += [total for _, total, _ in wave]
             kept += recorded.values()
+            motions += [motion for *_, motion in wave if motion.readings]
     finally:
         for world in worlds:
             world.close()
-    return Evaluation(driver, domain, seed, successes, returns, kept)
+    return Evaluation(driver, domain, seed, successes, returns, kept, motion_figures(motions) if motions else None)
 
 
 def _run_wave(
@@ -125,12 +132,13 @@ def _run_wave(
     domain: str,
     needs_image: bool,
     records: list[Episode | None],
-) -> list[tuple[bool, float]]:
+) -> list[tuple[bool, float, EpisodeMotion]]:
     """One episode in each world at once; those that end early wait for the others."""
     count = len(seeds)
     options = {"domain": domain}
     observations = [world.reset(seed=s, options=options)[0] for world, s in zip(worlds, seeds, strict=True)]
     running, success, total = np.ones(count, bool), np.zeros(count, bool), np.zeros(count)
+    motions = [EpisodeMotion() for _ in worlds]
     carry, is_first = policy.initial(count), np.ones(count, bool)
     student = np.full(count, needs_image)
     while running.any():
@@ -145,13 +153,15 @@ def _run_wave(
             given = policy.spec.environment_action(action[k], worlds[k].action_space.dtype)
             observations[k], reward, terminated, truncated, info = worlds[k].step(given)
             total[k] += float(reward)
+            if "motion" in info:
+                motions[k].add(action[k], info["motion"], bool(info["is_success"]))
             if terminated or truncated:
                 running[k], success[k] = False, bool(info["is_success"])
                 _record(records[k], observations[k], None)
     for record, reached in zip(records, success, strict=True):
         if record is not None:
             record.success = bool(reached)
-    return [(bool(s), float(r)) for s, r in zip(success, total, strict=True)]
+    return [(bool(s), float(r), motion) for s, r, motion in zip(success, total, motions, strict=True)]
 
 
 def _record(record: Episode | None, observation: dict[str, Any], action: npt.NDArray[np.float32] | None) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.reporting.formats import format_duration, format_interval, format_number, format_percent
+from deploy.reporting.motion import MOTION_TITLES, format_motion
 from deploy.runs.report import ROW_TITLES, Report
 
 
@@ -24,7 +25,10 @@ def print_report(report: Report, paths: Mapping[str, Path], console: Console) ->
         console: where to print.
     """
     console.print()
-    console.print(Group(_results_table(report), Text(""), *_summary(report)))
+    tables = [_results_table(report)]
+    if any(result.motion is not None for result in report.headline()):
+        tables.append(_motion_table(report))
+    console.print(Group(*tables, Text(""), *_summary(report)))
     present = {name: path for name, path in paths.items() if path.exists()}
     if present:
         width = max(map(len, present))
@@ -59,6 +63,24 @@ def _results_table(report: Report) -> Table:
             f"{result.mean_return:.1f}",
             style="bold" if last else "",
         )
+    return table
+
+
+def _motion_table(report: Report) -> Table:
+    table = Table(
+        title="motion: at the goal, beyond the joints' limits, and at contact",
+        title_justify="left",
+        header_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("policy")
+    table.add_column("sees")
+    for heading in MOTION_TITLES:
+        table.add_column(heading, justify="right")
+    for result in report.headline():
+        if result.motion is not None:
+            table.add_row(*ROW_TITLES[result.name], *format_motion(result.motion))
     return table
 
 

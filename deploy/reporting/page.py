@@ -19,6 +19,7 @@ from PIL import Image
 from deploy.errors import UserError
 from deploy.reporting.factors import FactorsReport, format_p, read_factors
 from deploy.reporting.formats import format_duration, format_interval, format_number, format_percent
+from deploy.reporting.motion import MOTION_TITLES, format_motion
 from deploy.runs.atomic import write_text
 from deploy.runs.directory import read_config
 from deploy.runs.report import ROW_TITLES, Report, read_report
@@ -110,6 +111,10 @@ def write_page(run: Path) -> Path:
     text = environment.get_template("report.html.j2").render(
         report=report,
         rows=[(*ROW_TITLES[result.name], result) for result in report.headline()],
+        motion_titles=MOTION_TITLES,
+        motions=[
+            (*ROW_TITLES[result.name], format_motion(result.motion)) for result in report.headline() if result.motion
+        ],
         clips=_clips(run),
         worlds=_worlds(run),
         factors=factors,

@@ -13,6 +13,26 @@ from deploy.runs.intervals import wilson
 Share = Annotated[float, Ge(0), Le(1)]
 
 
+NotNegative = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True, config=DOCUMENT)
+class MotionFigures:
+    """How the arm moved in an evaluation; what is said of the goal is of steps at which the task is solved."""
+
+    flips: Share | None
+    """Share of the steps at the goal at which an action of more than a fifth of the full one turns round; null: there
+    are no such steps."""
+    swing_m: NotNegative | None
+    """How far the gripper goes to and fro at the goal within half a second, 95th percentile, metres."""
+    beyond_joint_speed: Share
+    """Share of all steps at which a joint turns faster than the arm's data sheet allows."""
+    beyond_joint_acceleration: Share
+    """The same of acceleration."""
+    contact_m_per_s: NotNegative | None
+    """Speed of the gripper where it sets a cube in motion, 95th percentile, metres per second; null: it sets none."""
+
+
 @dataclass(frozen=True, config=DOCUMENT)
 class EvaluationResult:
     """Episodes of one policy in one domain."""
@@ -31,17 +51,27 @@ class EvaluationResult:
     """Mean sum of rewards of an episode."""
     seed: Seed
     """Of the first episode; with it the evaluation can be repeated."""
+    motion: MotionFigures | None = None
+    """How the arm moved; reports of older versions have none."""
 
     @classmethod
     def from_counts(
-        cls, policy: str, domain: str, *, episodes: int, successes: int, mean_return: float, seed: int
+        cls,
+        policy: str,
+        domain: str,
+        *,
+        episodes: int,
+        successes: int,
+        mean_return: float,
+        seed: int,
+        motion: MotionFigures | None = None,
     ) -> EvaluationResult:
         """The result with its Wilson interval.
 
         Raises:
             ValueError: unless 0 <= successes <= episodes and episodes >= 1.
         """
-        return cls(policy, domain, episodes, successes, wilson(successes, episodes), mean_return, seed)
+        return cls(policy, domain, episodes, successes, wilson(successes, episodes), mean_return, seed, motion)
 
     @property
     def success(self) -> float:

@@ -21,6 +21,7 @@ from sim.camera import NOMINAL_CAMERA
 from sim.colours import difference
 from sim.factors import NONE, PLAIN, TaskObject, visual_factors
 from sim.randomisation import DynamicsDraw, TimingDraw, draw_dynamics, draw_timing
+from sim.scripted import scripted_policy
 from sim.tasks import TASKS
 from sim.things import THINGS
 from sim.visual import draw_visual
@@ -90,17 +91,57 @@ def test_without_randomisation_two_episodes_differ_only_in_where_things_are() ->
     env.close()
 
 
-@pytest.mark.parametrize("factor", ["mass", "friction", "damping", "controller_gain", "controller_force"])
-def test_each_dynamics_factor_can_be_switched_and_stays_in_its_range(factor: str) -> None:
-    others = dataclasses.replace(DynamicsConfig(), **{factor: False})  # type: ignore[arg-type]
-    low, high = getattr(DynamicsConfig(), f"{factor}_factor")
+DYNAMICS = [entry.name for entry in dataclasses.fields(DynamicsDraw)]
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_each_dynamics_factor_can_be_switched_and_stays_in_its_range(name: str) -> None:
+    switch = name.rpartition("_")[0]
+    others = dataclasses.replace(DynamicsConfig(), **{switch: False})  # type: ignore[arg-type]
+    low, high = getattr(DynamicsConfig(), name)
     values = []
     for seed in SEEDS:
         drawn, without = draw_dynamics(DynamicsConfig(), seed), draw_dynamics(others, seed)
-        values.append(getattr(drawn, f"{factor}_factor"))
-        assert dataclasses.replace(drawn, **{f"{factor}_factor": 1.0}) == without
+        values.append(getattr(drawn, name))
+        assert dataclasses.replace(drawn, **{name: getattr(DynamicsDraw(), name)}) == without
     assert low <= min(values) < max(values) <= high
     assert max(values) - min(values) > 0.8 * (high - low)
+
+
+def test_dynamics_factors_are_drawn_one_without_the_other() -> None:
+    drawn = np.array([dataclasses.astuple(draw_dynamics(DynamicsConfig(), seed)) for seed in SEEDS])
+    correlation = np.corrcoef(drawn.T) - np.eye(len(DYNAMICS))
+    assert abs(correlation).max() < 0.25
+
+
+# By how much a factor at the other end of its range changes where the gripper or the cube goes.
+SHIFTS_M = {"lag_s": 0.02, "speed_share": 0.01, "acceleration_share": 0.01}
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_each_dynamics_factor_changes_where_things_go(name: str) -> None:
+    """Of the arm's it is where the gripper goes; of the bodies' where the cube does."""
+    task = "push"
+    ways = []
+    for end in getattr(DynamicsConfig(), name):
+        config = DynamicsConfig(
+            **{name: (end, end)},
+            **{  # type: ignore[arg-type]
+                other.rpartition("_")[0]: False for other in DYNAMICS if other != name
+            },
+        )
+        randomisation = dataclasses.replace(RandomisationConfig.off(), dynamics=config)
+        env: Any = make_env(task, SimConfig(randomisation=randomisation), views=0)
+        way = []
+        for seed in range(6):
+            observation, _ = env.reset(seed=seed)
+            policy = scripted_policy(task, env.unwrapped.state_names, 0.06)
+            for _ in range(40):
+                observation = env.step(policy(observation["state"]))[0]
+                way.append([*env.unwrapped.scene.robot.state().position, *env.unwrapped.scene.cube_motion().position])
+        env.close()
+        ways.append(np.array(way))
+    assert np.abs(ways[0] - ways[1]).max() > SHIFTS_M.get(name, 0.001)
 
 
 @pytest.mark.parametrize("factor", ["action_delay", "camera_delay"])
@@ -217,7 +258,9 @@ def test_whatever_is_drawn_lies_in_the_space_of_its_factor(domain: str) -> None:
         (lambda: VisualConfig(blur_px=(1.0, 0.5)), ["VisualConfig", "blur_px", "(1.0, 0.5)", "low <= high"]),
         (lambda: VisualConfig(camera_position_m=0.5), ["camera_position_m", "0.5", "0.05"]),
         (lambda: VisualConfig(held_out_camera_aim_m=0.001), ["held_out_camera_aim_m", "0.001", "camera_aim_m"]),
-        (lambda: DynamicsConfig(mass_factor=(-1.0, 2.0)), ["mass_factor", "-1.0", "0.2"]),
+        (lambda: DynamicsConfig(cube_mass_factor=(-1.0, 2.0)), ["cube_mass_factor", "-1.0", "0.2"]),
+        (lambda: DynamicsConfig(lag_s=(0.0, 0.1)), ["lag_s", "0.0", "0.02"]),
+        (lambda: DynamicsConfig(speed_share=(0.5, 1.5)), ["speed_share", "1.5", "less than or equal to 1"]),
         (lambda: SimConfig(physics_hz=125), ["physics_hz", "125", "control_hz"]),
         (lambda: SimConfig(image_size=0), ["image_size", "0", "16"]),
         (lambda: SimConfig(views=-1), ["views", "-1", "greater than or equal to 0"]),

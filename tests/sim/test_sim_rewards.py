@@ -1,8 +1,9 @@
-"""The rewards of push, against numbers worked out by hand."""
+"""Rewards, against numbers worked out by hand."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sim import SimConfig, make_env
@@ -46,9 +47,61 @@ def test_inside_three_centimetres_only_keeping_still_gains_anything(
     reward: Any, from_cube: Vector, to_goal: float
 ) -> None:
     assert reward(from_cube, to_goal) == pytest.approx(1.0)
-    # tanh(1.5) = 0.90515, of 0.5 m/s.
-    assert reward(from_cube, to_goal, (0.3, -0.4, 0.0)) == pytest.approx(0.8 + 0.2 * 0.09485, abs=1e-4)
+    # tanh(0.5) = 0.46212, of 0.05 m/s.
+    assert reward(from_cube, to_goal, (0.03, -0.04, 0.0)) == pytest.approx(0.8 + 0.2 * 0.53788, abs=1e-4)
 
 
 def test_outside_push_does_not_pay_for_keeping_still(reward: Any) -> None:
     assert reward((0.1, 0.0, 0.0), 0.13, (0.3, -0.4, 0.0)) == reward((0.1, 0.0, 0.0), 0.13)
+
+
+def test_reach_pays_for_being_near_the_ball_and_there_for_rest() -> None:
+    env: Any = make_env("reach", SimConfig(), views=0)
+    world = env.unwrapped
+    state = env.reset(seed=0)[0]["state"]
+    x, y, z = (float(state[world.state_names.index(f"goal_{axis}_m")]) for axis in "xyz")
+
+    def reward(away: float, speed: float) -> float:
+        return float(world.task.reward(GripperState((x, y + away, z), (0.0, speed, 0.0), 0.0)))
+
+    assert reward(0.0, 0.0) == pytest.approx(1.0)
+    assert reward(0.0, 0.05) == pytest.approx(0.9 + 0.1 * 0.53788, abs=1e-4)
+    # tanh(0.1) = 0.09967 and tanh(0.5) = 0.46212, of 0.025 m.
+    assert reward(0.025, 0.0) == pytest.approx(0.5 * 0.90033 + 0.5 * 0.53788, abs=1e-4)
+    # tanh(0.8) = 0.66404 and tanh(4) = 0.99933, of 0.2 m: rest gains nothing there.
+    assert reward(0.2, 0.0) == pytest.approx(0.5 * 0.33596 + 0.5 * 0.00067, abs=1e-4)
+    assert reward(0.2, 0.0) - reward(0.2, 1.0) < 1e-4
+    env.close()
+
+
+def test_lift_pays_for_rest_where_it_is_solved() -> None:
+    env: Any = make_env("lift", SimConfig(), views=0)
+    world = env.unwrapped
+    env.reset(seed=0)
+    cube, _ = world.scene.frames["cube"]
+
+    def reward(height: float, speed: float) -> float:
+        world.engine.set_pose(cube, (0.5, 0.0, height))
+        return float(world.task.reward(GripperState((0.5, 0.0, height), (speed, 0.0, 0.0), 0.05)))
+
+    assert reward(0.13, 0.0) == pytest.approx(1.0)
+    assert reward(0.13, 0.05) == pytest.approx(0.9 + 0.1 * 0.53788, abs=1e-4)
+    assert reward(0.075, 0.0) == reward(0.075, 1.0) == pytest.approx(0.3 + 0.4 * 0.5)
+    env.close()
+
+
+@pytest.mark.parametrize("task", ["reach", "push", "lift"])
+def test_a_changed_action_has_its_price_and_an_unchanged_one_has_none(task: str) -> None:
+    free, dear = (make_env(task, SimConfig(action_change_price=price), views=0) for price in (0.0, 0.5))
+    assert free.action_space.shape is not None
+    size = free.action_space.shape[0]
+    for env in (free, dear):
+        env.reset(seed=2)
+    actions = [np.full(size, 0.5), np.full(size, 0.5), np.eye(size)[0] * 3.0 - 1.0]
+    # Out of rest by a half; none; one component from 0.5 to 1, since no action is more, the others from 0.5 to -1.
+    changes = [0.25, 0.0, (0.5**2 + (size - 1) * 1.5**2) / size]
+    for action, change in zip(actions, changes, strict=True):
+        rewards = [float(env.step(action.astype(np.float32))[1]) for env in (free, dear)]
+        assert rewards[0] - rewards[1] == pytest.approx(0.5 * change)
+    for env in (free, dear):
+        env.close()

@@ -96,6 +96,8 @@ def test_it_shows_results_faults_pace_settings_and_versions(text: str) -> None:
         "teacher.learning_rate",
         "0.0006",
         "2.13.0",
+        "Swing there (95 %)",
+        "4.2 mm",
     ):
         assert shown in text, shown
 

@@ -80,12 +80,28 @@ def test_a_broken_report_is_refused_in_one_line_that_names_the_file(tmp_path: Pa
 
 def test_the_closing_table_has_three_rows_with_their_intervals() -> None:
     lines = printed({}).splitlines()
-    (held_out,) = [line for line in lines if "held-out" in line]
+    held_out, _ = [line for line in lines if "held-out" in line]
     assert "96.0 %" in held_out
     assert "90.2 – 98.4 %" in held_out
     assert any("teacher" in line and "100.0 %" in line for line in lines)
     assert any("training visuals" in line and "98.0 %" in line for line in lines)
     assert any("30,000 environment steps in 4 min 43 s" in line for line in lines)
+
+
+def test_a_second_table_tells_of_motion_where_that_was_measured() -> None:
+    _, held_out = [line for line in printed({}, width=140).splitlines() if "held-out" in line]
+    # No cube was struck.
+    assert " ".join(held_out.split()).endswith("3.4 % 4.2 mm 0.0 % 1.2 % – m/s")
+    assert "motion" not in printed({}, evaluations=made_up_run.results(motion=None))
+
+
+def test_a_report_of_a_version_that_measured_no_motion_is_read(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.json", made_up_run.report())
+    document = json.loads((tmp_path / "report.json").read_text())
+    for evaluation in document["evaluations"]:
+        del evaluation["motion"]
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    assert read_report(tmp_path / "report.json").evaluations == made_up_run.results(motion=None)
 
 
 def test_the_closing_table_names_faults_and_says_when_there_were_none() -> None:

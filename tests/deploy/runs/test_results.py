@@ -1,11 +1,13 @@
 """An evaluation's result: its rate, its name in the report, its line of metrics."""
 
 import json
+from dataclasses import replace
 
+import made_up_run
 import pytest
 
 from deploy.runs.documents import validate
-from deploy.runs.results import EvaluationResult
+from deploy.runs.results import EvaluationResult, MotionFigures
 
 
 def result(policy: str = "student", domain: str = "held_out", successes: int = 90) -> EvaluationResult:
@@ -32,8 +34,9 @@ def test_its_name_is_the_reports_key(policy: str, domain: str, name: str) -> Non
     assert result(policy, domain).name == name
 
 
-def test_it_survives_json() -> None:
-    found = result()
+@pytest.mark.parametrize("motion", [None, made_up_run.MOTION])
+def test_it_survives_json(motion: MotionFigures | None) -> None:
+    found = replace(result(), motion=motion)
     assert validate(json.loads(json.dumps(found.to_json())), EvaluationResult) == found
 
 
