@@ -15,7 +15,6 @@ leaves of the joints' acceleration is there for speeding up.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sim.engine import Vector
@@ -32,8 +31,13 @@ HAND_SPEED_M_PER_S = 0.1
 
 # Joint 7 turns with joint 1, whose limits are the narrower ones; joints 3 and 5 rest.
 _TURN, _SHOULDER, _ELBOW, _WRIST = 0, 1, 3, 5
-_SPEEDS = tuple(JOINT_SPEEDS[joint] for joint in (_TURN, _SHOULDER, _ELBOW, _WRIST))
-_ACCELERATIONS = tuple(JOINT_ACCELERATIONS[joint] for joint in (_TURN, _SHOULDER, _ELBOW, _WRIST))
+_SPEEDS = (JOINT_SPEEDS[_TURN], JOINT_SPEEDS[_SHOULDER], JOINT_SPEEDS[_ELBOW], JOINT_SPEEDS[_WRIST])
+_ACCELERATIONS = (
+    JOINT_ACCELERATIONS[_TURN],
+    JOINT_ACCELERATIONS[_SHOULDER],
+    JOINT_ACCELERATIONS[_ELBOW],
+    JOINT_ACCELERATIONS[_WRIST],
+)
 
 # Share of the joints' acceleration that braking counts on, and what it has at the least where joints have most of it to
 # do for the posture's change. That grows with the square of the speed, so that the gripper's own is bounded.
@@ -111,30 +115,29 @@ class Actuator:
         rows = (posture.turn, posture.shoulder, posture.elbow, posture.wrist)
         turn, shoulder, elbow = self._rates
         rates = (turn, shoulder, elbow, shoulder - elbow)
-        most = [limits.acceleration_share * acceleration * period_s for acceleration in _ACCELERATIONS]
-        fastest = [limits.speed_share * speed for speed in _SPEEDS]
+        most = _scaled(_ACCELERATIONS, limits.acceleration_share * period_s)
+        fastest = _scaled(_SPEEDS, limits.speed_share)
         # What joints must do for the gripper to go on as it does is taken from what they may; all axes brake at once.
+        going_on, needed = _difference(_joints(rows, moving), rates), _at_most(rows, _WEIGHTS)
         braking = _BRAKING_SHARE * min(
-            max(limit - abs(_dot(row, moving) - rate), _LEAST_BRAKING_SHARE * limit) / _sum(row, _WEIGHTS)
-            for row, rate, limit in zip(rows, rates, most, strict=True)
+            [max(m - abs(g), _LEAST_BRAKING_SHARE * m) / n for m, g, n in zip(most, going_on, needed, strict=True)]
         )
         wanted = self._wanted(command, posture.position, braking / period_s)
         # Also where one axis stops before the others no joint shall be too fast.
-        wanted = _within(wanted, max(_sum(row, wanted) / limit for row, limit in zip(rows, fastest, strict=True)))
-        kept = [min(max(w, min(m, 0.0)), max(m, 0.0)) for w, m in zip(wanted, moving, strict=True)]
-        slowed = [
-            m + min(max(k - m, -braking * weight), braking * weight)
-            for k, m, weight in zip(kept, moving, _WEIGHTS, strict=True)
-        ]
-        slowed = _within(slowed, max(abs(_dot(row, slowed)) / limit for row, limit in zip(rows, fastest, strict=True)))
-        quickened = [w - k for w, k in zip(wanted, kept, strict=True)]
-        brakes = [_dot(row, slowed) - rate for row, rate in zip(rows, rates, strict=True)]
-        gains = [_dot(row, quickened) for row in rows]
-        part = min(map(_part, (0.0, 0.0, 0.0, 0.0), brakes, most))
-        share = 0.0
+        wanted = _within(wanted, _at_most(rows, wanted), fastest)
+        kept = (_slower(moving[0], wanted[0]), _slower(moving[1], wanted[1]), _slower(moving[2], wanted[2]))
+        slowed = (
+            _towards(moving[0], kept[0], braking * _WEIGHTS[0]),
+            _towards(moving[1], kept[1], braking * _WEIGHTS[1]),
+            _towards(moving[2], kept[2], braking * _WEIGHTS[2]),
+        )
+        slowed = _within(slowed, _joints(rows, slowed), fastest)
+        brakes = _difference(_joints(rows, slowed), rates)
+        gains = _joints(rows, (wanted[0] - kept[0], wanted[1] - kept[1], wanted[2] - kept[2]))
+        part, share = _part((0.0, 0.0, 0.0, 0.0), brakes, most), 0.0
         if part == 1.0:
-            slower = [rate + brake for rate, brake in zip(rates, brakes, strict=True)]
-            share = min(*map(_part, brakes, gains, most), *map(_part, slower, gains, fastest))
+            slower = (rates[0] + brakes[0], rates[1] + brakes[1], rates[2] + brakes[2], rates[3] + brakes[3])
+            share = min(_part(brakes, gains, most), _part(slower, gains, fastest))
         self._rates = (
             turn + part * brakes[0] + share * gains[0],
             shoulder + part * brakes[1] + share * gains[1],
@@ -143,39 +146,90 @@ class Actuator:
         self._velocity = posture.velocity(self._rates)
         return self._rates
 
-    def _wanted(self, command: Vector, position: Vector, braking: float) -> list[float]:
-        """Return the velocity (m/s) that leads to a command (m), where an axis brakes by its weight times so much.
-
-        It is distance / lag, where that asks for no more braking (m/s^2): at v = d / lag one brakes by v / lag. Beyond
-        the distance where that is all there is, one brakes by that all along: v^2 = 2 a (d - d0), which continues the
-        straight line with its slope.
-        """
-        lag, wanted = self.limits.lag_s, []
+    def _wanted(self, command: Vector, position: Vector, braking: float) -> Vector:
+        """Return the velocity (m/s) that leads to a command (m), where an axis brakes by its weight times so much."""
         bend = min(self.limits.speed_share, math.sqrt(self.limits.acceleration_share))
-        for end, at, weight, most in zip(command, position, _WEIGHTS, _FASTEST_M_PER_S, strict=True):
-            missing, most_braking = end - at, braking * weight
-            distance, near = abs(missing), most_braking * lag * lag
-            speed = distance / lag if distance <= near else math.sqrt(2.0 * most_braking * (distance - near / 2.0))
-            wanted.append(math.copysign(min(speed, bend * most), missing))
-        return wanted
+        lag = self.limits.lag_s
+        return (
+            _approach(command[0] - position[0], lag, braking * _WEIGHTS[0], bend * _FASTEST_M_PER_S[0]),
+            _approach(command[1] - position[1], lag, braking * _WEIGHTS[1], bend * _FASTEST_M_PER_S[1]),
+            _approach(command[2] - position[2], lag, braking * _WEIGHTS[2], bend * _FASTEST_M_PER_S[2]),
+        )
 
 
-def _dot(row: Row, along: Sequence[float]) -> float:
-    return row[0] * along[0] + row[1] * along[1] + row[2] * along[2]
+# Written out number by number: this runs at every physics step, and lists and loops would take three times as long.
+_Joints = tuple[float, float, float, float]
+"""Of turn, shoulder, elbow and wrist."""
+
+_Rows = tuple[Row, Row, Row, Row]
 
 
-def _sum(row: Row, along: Sequence[float]) -> float:
-    """Return the most that a joint does where each axis may move either way."""
-    return abs(row[0] * along[0]) + abs(row[1] * along[1]) + abs(row[2] * along[2])
+def _approach(missing: float, lag: float, braking: float, fastest: float) -> float:
+    """Return the speed (m/s) that leads over what is missing (m), with its sign.
+
+    It is distance / lag, where that asks for no more braking (m/s^2): at v = d / lag one brakes by v / lag. Beyond the
+    distance where that is all there is, one brakes by that all along: v^2 = 2 a (d - d0), which continues the straight
+    line with its slope.
+    """
+    distance, near = abs(missing), braking * lag * lag
+    speed = distance / lag if distance <= near else math.sqrt(2.0 * braking * (distance - near / 2.0))
+    return math.copysign(min(speed, fastest), missing)
 
 
-def _within(velocity: list[float], times: float) -> list[float]:
-    """Return a velocity that is so many times as fast as it may be, if that is more than once, as fast as it may be."""
-    return [speed / times for speed in velocity] if times > 1.0 else velocity
+def _joints(rows: _Rows, along: Vector) -> _Joints:
+    """Return what joints do for a motion of the gripper."""
+    (a, b, c, d), (x, y, z) = rows, along
+    return (
+        a[0] * x + a[1] * y + a[2] * z,
+        b[0] * x + b[1] * y + b[2] * z,
+        c[0] * x + c[1] * y + c[2] * z,
+        d[0] * x + d[1] * y + d[2] * z,
+    )
 
 
-def _part(start: float, more: float, limit: float) -> float:
-    """Return the largest share, 0 to 1, of `more` that can be added to `start` within a limit to either side."""
-    if abs(start + more) <= limit or not more:
-        return 1.0
-    return max(0.0, (limit - math.copysign(start, start * more)) / abs(more))
+def _at_most(rows: _Rows, along: Vector) -> _Joints:
+    """Return the most that joints do where each axis moves so fast, slower, or not at all, to either side."""
+    (a, b, c, d), (x, y, z) = rows, along
+    return (
+        abs(a[0] * x) + abs(a[1] * y) + abs(a[2] * z),
+        abs(b[0] * x) + abs(b[1] * y) + abs(b[2] * z),
+        abs(c[0] * x) + abs(c[1] * y) + abs(c[2] * z),
+        abs(d[0] * x) + abs(d[1] * y) + abs(d[2] * z),
+    )
+
+
+def _scaled(joints: _Joints, factor: float) -> _Joints:
+    a, b, c, d = joints
+    return (factor * a, factor * b, factor * c, factor * d)
+
+
+def _difference(joints: _Joints, others: _Joints) -> _Joints:
+    return (joints[0] - others[0], joints[1] - others[1], joints[2] - others[2], joints[3] - others[3])
+
+
+def _slower(now: float, wanted: float) -> float:
+    """Return what lies between rest and the present speed and is nearest to the wanted one."""
+    if now >= 0.0:
+        return 0.0 if wanted < 0.0 else min(wanted, now)
+    return 0.0 if wanted > 0.0 else max(wanted, now)
+
+
+def _towards(now: float, end: float, most: float) -> float:
+    return now + min(max(end - now, -most), most)
+
+
+def _within(velocity: Vector, rates: _Joints, fastest: _Joints) -> Vector:
+    """Return a velocity of which joints have these rates, slowed down until none is too fast."""
+    times = max(
+        abs(rates[0]) / fastest[0], abs(rates[1]) / fastest[1], abs(rates[2]) / fastest[2], abs(rates[3]) / fastest[3]
+    )
+    return (velocity[0] / times, velocity[1] / times, velocity[2] / times) if times > 1.0 else velocity
+
+
+def _part(start: _Joints, more: _Joints, limits: _Joints) -> float:
+    """Return the largest share, 0 to 1, of `more` that can be added to `start` within limits to either side."""
+    share = 1.0
+    for begin, change, limit in zip(start, more, limits, strict=True):
+        if change and abs(begin + share * change) > limit:
+            share = max(0.0, (limit - math.copysign(begin, begin * change)) / abs(change))
+    return share
