@@ -19,7 +19,7 @@ _Rule = Callable[[_Fields, float], list[float]]
 
 # About the lag of the arms that are drawn, seconds.
 _LAG_S = 0.1
-# Reach: share of the way that an action goes, since neither that nor a delay is known for sure.
+# Share of the way that an action goes, since neither that nor a delay is known for sure.
 _GAIN = 0.5
 # Push: how far behind the cube's centre the gripper starts to push, and how far away it stays while going there.
 _BEHIND_M = 0.058
@@ -27,7 +27,10 @@ _AROUND_M = 0.075
 # Lift: how high above the cube the gripper travels, and how well it must be aligned before it descends.
 _ABOVE_M = 0.07
 _ALIGNED_M = 0.012
-_GRASPED_OPENING_M = 0.068
+_GRASPED_OPENING_M = 0.054
+# And how far its centre may be below the fingertips' for them to close, and while they hold it.
+_AROUND_CUBE_M = 0.010
+_HELD_M = 0.025
 
 
 def scripted_policy(task: str, state_names: Sequence[str], max_step_m: float) -> Policy:
@@ -82,29 +85,28 @@ def _push(state: _Fields, max_step_m: float) -> list[float]:
         wanted = ahead * min(distance + 0.002, 0.035) - side * across
         if along < -_BEHIND_M:
             wanted = wanted + ahead * (-along - _BEHIND_M)
-        return [float(value) / max_step_m for value in wanted]
+        return [_GAIN * float(value) / max_step_m for value in wanted]
     target = cube - ahead * _BEHIND_M
     if along > -0.8 * _BEHIND_M:
         # Beside or before it: turn around the cube at a safe distance, a part of a circle at a time.
         angle = math.atan2(across, along)
         turned = angle + math.copysign(min(0.8, math.pi - abs(angle)), angle if angle else 1.0)
         target = cube + _AROUND_M * (ahead * math.cos(turned) + side * math.sin(turned))
-    return [float(value) / max_step_m for value in target - gripper]
+    return [_GAIN * float(value) / max_step_m for value in target - gripper]
 
 
 def _lift(state: _Fields, max_step_m: float) -> list[float]:
     gripper, cube = (_point(state, name, "xyz") for name in ("gripper", "cube"))
-    gripper = gripper + _under_way(state, "xyz")
-    offset = cube - gripper
+    below, following = cube - gripper, _under_way(state, "xyz")
+    offset = below - following
     aligned = float(np.hypot(offset[0], offset[1])) < _ALIGNED_M
-    around_cube = abs(float(offset[2])) < 0.015
-    if around_cube and state["finger_opening_m"] < _GRASPED_OPENING_M:
+    if abs(float(below[2])) < _HELD_M and state["finger_opening_m"] < _GRASPED_OPENING_M:
         return [0.0, 0.0, 0.5, -1.0]
-    if around_cube and aligned:
+    if abs(float(below[2])) < _AROUND_CUBE_M and aligned:
         return [0.0, 0.0, 0.0, -1.0]
     height = 0.0 if aligned else _ABOVE_M
     wanted = offset + np.array([0.0, 0.0, height])
-    return [*(float(value) / max_step_m for value in wanted), 1.0]
+    return [*(_GAIN * float(value) / max_step_m for value in wanted), 1.0]
 
 
 _RULES: dict[str, _Rule] = {"reach": _reach, "push": _push, "lift": _lift}
