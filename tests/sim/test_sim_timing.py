@@ -33,7 +33,7 @@ def test_displacements_are_done_by_and_by() -> None:
     env = make(delays())
     way = way_along_y(env, [FORWARD, FORWARD, *[STILL] * 6])
     assert 0.005 < way[0] < 0.06
-    assert way == sorted(way)
+    assert np.diff(way).min() > -0.002
     assert way[-1] == pytest.approx(0.12, abs=0.001)
     env.close()
 
