@@ -9,8 +9,8 @@ switch of its own; a factor that is off takes its nominal value, and the other f
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Annotated, Literal, TypeVar
+from dataclasses import field, replace
+from typing import Annotated, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Le, doc
 from pydantic import AfterValidator, ConfigDict
@@ -34,6 +34,10 @@ RangeOf = Annotated[tuple[Number, Number], AfterValidator(_ascending), doc("low 
 """The same where each end is within the limits of a type."""
 
 Share = Annotated[float, Ge(0), Le(1)]
+
+World = Literal["pybullet", "mujoco"]
+WORLDS: tuple[World, ...] = get_args(World)
+"""By the engine that moves what is in them."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -337,8 +341,10 @@ class SimConfig:
 
     image_size: Annotated[int, Ge(16), Le(512)] = 64
     """Height and width of the camera image, pixels."""
-    renderer: Literal["rasteriser", "pybullet"] = "rasteriser"
-    """What draws: ours, or PyBullet's own, which takes several times longer."""
+    engine: World = "pybullet"
+    """What moves bodies: PyBullet, or MuJoCo (extra [mujoco])."""
+    renderer: Literal["rasteriser", "pybullet", "mujoco"] = "rasteriser"
+    """What draws: ours, PyBullet's own, or MuJoCo's with the robot's full meshes; both take several times longer."""
     views: Annotated[int, Ge(0), Le(16)] = 1
     """Images per step, each its own visual draw; 0 renders nothing."""
     control_hz: Annotated[int, Ge(1), Le(60)] = 10
@@ -367,3 +373,9 @@ class SimConfig:
             longest = getattr(self.randomisation.timing, name)[1]
             if longest > period:
                 raise ValueError(f"TimingConfig.{name} reaches {longest}, allowed: 0 to one control step, {period:.4g}")
+
+    def in_world(self, world: World) -> SimConfig:
+        """Return the same settings with the physics and the pictures of a world."""
+        if world == "mujoco":
+            return replace(self, engine=world, renderer="mujoco")
+        return replace(self, engine=world, renderer="rasteriser" if self.renderer == "mujoco" else self.renderer)

@@ -69,7 +69,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             render_mode: None or "rgb_array".
             state_errors: Whether the state is as wrong as `config.randomisation.sensing` says; reward and success are
                 always the truth's.
-            engine: An empty engine of `config.physics_hz`; None: PyBullet's.
+            engine: An empty engine of `config.physics_hz`; None: what `config.engine` names.
             make_renderer: Builds what draws a scenery; None: what `config.renderer` names.
             quiet: Whether nothing is said while something is compiled, as in a worker whose driver has said it.
             measure_motion: Whether `info["motion"]` of a step tells what the arm did, see `sim.motion`.
@@ -89,7 +89,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             raise ValueError(f"views is {self.views}, allowed: at least 0")
         self._domain = checked_domain(domain)
         self._state_errors = state_errors
-        self.engine = engine or make_engine(self.config.physics_hz)
+        self.engine = engine or make_engine(self.config.physics_hz, self.config.engine)
         self.scene = Scene(self.engine, assets_directory())
         self.task: Task = TASKS[task](self.scene)
         self.engine.save()

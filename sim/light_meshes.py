@@ -52,7 +52,7 @@ def read_groups(path: Path, palette: Mapping[str, Vector]) -> list[Group]:
         palette: Names of colours; a material is named for the nearest.
     """
     materials = path.with_suffix(".mtl")
-    diffuse = _diffuse_colours(materials) if materials.exists() else {}
+    diffuse = diffuse_colours(materials) if materials.exists() else {}
     vertices: list[list[float]] = []
     faces: dict[str, list[list[int]]] = {}
     current = ""
@@ -69,14 +69,15 @@ def read_groups(path: Path, palette: Mapping[str, Vector]) -> list[Group]:
     first = next(iter(palette))
     return [
         Group(
-            _nearest(diffuse[name], palette) if name in diffuse else first,
+            nearest(diffuse[name], palette) if name in diffuse else first,
             *_welded(np.array(vertices), np.array(group)),
         )
         for name, group in faces.items()
     ]
 
 
-def _diffuse_colours(path: Path) -> dict[str, Vector]:
+def diffuse_colours(path: Path) -> dict[str, Vector]:
+    """Return the colours of the materials in an MTL file by name."""
     colours, name = {}, ""
     for line in path.read_text(errors="replace").splitlines():
         word, *rest = line.split() or [""]
@@ -88,7 +89,8 @@ def _diffuse_colours(path: Path) -> dict[str, Vector]:
     return colours
 
 
-def _nearest(colour: Vector, palette: Mapping[str, Vector]) -> str:
+def nearest(colour: Vector, palette: Mapping[str, Vector]) -> str:
+    """Return the name of the colour in a palette that is nearest."""
     return min(palette, key=lambda name: float(np.linalg.norm(np.subtract(palette[name], colour))))
 
 

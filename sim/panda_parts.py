@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,21 +56,39 @@ def panda_items(assets: Path) -> list[Item]:
     Args:
         assets: The directory from `sim.assets.assets_directory`.
     """
-    description = ElementTree.parse(assets / "panda.urdf").getroot()
+
+    def caster(name: str) -> Mesh:
+        path = assets / name
+        return read_parts(path.with_stem(path.stem + _SHADOW))[_SHADOW]
+
+    return items_of(assets / "panda.urdf", lambda name: read_parts(assets / name), caster)
+
+
+def items_of(
+    description: Path, read: Callable[[str], Mapping[str, Mesh]], caster: Callable[[str], Mesh] | None = None
+) -> list[Item]:
+    """Return the links of a URDF file as `panda_items` does.
+
+    Args:
+        description: The file.
+        read: From the name of a mesh in that file to its parts by the colours of the `PALETTE`.
+        caster: From the same name to what casts its shadow; None: the parts do.
+    """
     items = []
-    for link in description.iter("link"):
+    for link in ElementTree.parse(description).getroot().iter("link"):
         name = link.attrib["name"]
         surface = _SURFACES.get(name, "arm")
         parts, casters = [], []
         for visual in link.iter("visual"):
             shape = visual.find("geometry/mesh")
             assert shape is not None, f"{name} shows no mesh"
-            path, origin = assets / shape.attrib["filename"], visual.find("origin")
-            for colour, mesh in read_parts(path).items():
+            path, origin = shape.attrib["filename"], visual.find("origin")
+            for colour, mesh in read(path).items():
                 parts.append(Part(_placed(mesh, origin), f"{surface}.{colour}"))
-            casters.append(_placed(read_parts(path.with_stem(path.stem + _SHADOW))[_SHADOW], origin))
+            if caster is not None:
+                casters.append(_placed(caster(path), origin))
         if parts:
-            items.append(Item(name, tuple(parts), caster=join(casters)))
+            items.append(Item(name, tuple(parts), caster=join(casters) if casters else None))
     return items
 
 

@@ -7,6 +7,9 @@ import json
 from deploy.commands.arguments import Parser, path
 from deploy.process.extras import require_extra
 from deploy.process.places import require_file
+from sim.config import WORLDS
+
+_WHERE = {"pybullet": "", "mujoco": " of MuJoCo's world"}
 
 
 def run(arguments: list[str]) -> int:
@@ -14,6 +17,12 @@ def run(arguments: list[str]) -> int:
     parser = Parser("eval", "Success of a trained policy, with its 95 % interval.")
     parser.add_run("a run or a packed policy, by path or URL, or pretrained/NAME")
     parser.add_domain()
+    parser.add_argument(
+        "--world",
+        choices=WORLDS,
+        help="whose physics and pictures: mujoco is another world, which no policy was trained in unless its run's "
+        "settings say so (default: as they say)",
+    )
     parser.add_argument(
         "--policy",
         choices=("teacher", "student"),
@@ -47,14 +56,16 @@ def run(arguments: list[str]) -> int:
             episodes=given.episodes,
             seed=given.seed,
             clip=given.clip,
+            world=given.world,
         )
     if given.json:
         print(json.dumps(result))
     else:
         low, high = result["interval"]
         print(
-            f"{result['policy']} on {result['task']} in {result['domain']} visuals: {100 * result['success']:.1f} % of "
-            f"{result['episodes']} episodes (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+            f"{result['policy']} on {result['task']} in {result['domain']} visuals{_WHERE[result['world']]}: "
+            f"{100 * result['success']:.1f} % of {result['episodes']} episodes "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
         )
         if result["motion"] is not None:
             motion = validate(result["motion"], MotionFigures)

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 import sim
-from deploy.errors import UserError
+from deploy.errors import UserError, user_errors
 from deploy.evaluation.motion import EpisodeMotion, motion_figures
 from deploy.reporting.clips import ClipRow, write_clip
 from deploy.runs.acting import load_policy
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.results import EvaluationResult, MotionFigures
 from learner.acting import ActingPolicy
+from sim.config import World
 from sim.seeds import evaluation_seed
 
 EPISODES_AT_ONCE = 10
@@ -46,6 +47,7 @@ class Evaluation:
         driver: "teacher" (from state) or "student" (from one image).
         domain: visual domain.
         seed: of the evaluation.
+        world: what moved the bodies, "pybullet" or "mujoco".
         successes: of each episode.
         returns: sum of rewards of each episode.
         recorded: the first episodes, as many as were asked for.
@@ -55,6 +57,7 @@ class Evaluation:
     driver: str
     domain: str
     seed: int
+    world: World
     successes: list[bool]
     returns: list[float]
     recorded: list[Episode]
@@ -71,6 +74,7 @@ class Evaluation:
             mean_return=float(np.mean(self.returns)),
             seed=self.seed,
             motion=self.motion,
+            world=self.world,
         )
 
 
@@ -96,13 +100,17 @@ def evaluate(
         episodes: how many.
         seed: of the evaluation.
         keep: so many first episodes are recorded, with images.
+
+    Raises:
+        UserError: the worlds need what is not installed here.
     """
     count = min(EPISODES_AT_ONCE, episodes)
     needs_image = driver == "student"
-    worlds = [
-        sim.make_env(task, config, domain=domain, views=1 if needs_image or k < keep else 0, measure_motion=True)
-        for k in range(count)
-    ]
+    with user_errors():
+        worlds = [
+            sim.make_env(task, config, domain=domain, views=1 if needs_image or k < keep else 0, measure_motion=True)
+            for k in range(count)
+        ]
     successes: list[bool] = []
     returns: list[float] = []
     kept: list[Episode] = []
@@ -122,7 +130,8 @@ def evaluate(
     finally:
         for world in worlds:
             world.close()
-    return Evaluation(driver, domain, seed, successes, returns, kept, motion_figures(motions) if motions else None)
+    motion = motion_figures(motions) if motions else None
+    return Evaluation(driver, domain, seed, config.engine, successes, returns, kept, motion)
 
 
 def _run_wave(
@@ -181,15 +190,36 @@ def clip_row(caption: str, episodes: list[Episode]) -> ClipRow:
 
 
 def evaluate_run(
-    run: PolicySource, *, policy: str, domain: str, episodes: int, seed: int, clip: Path | None
+    run: PolicySource,
+    *,
+    policy: str,
+    domain: str,
+    episodes: int,
+    seed: int,
+    clip: Path | None,
+    world: World | None = None,
 ) -> dict[str, Any]:
-    """`twist eval`: the latest checkpoint's success, as the JSON line says it."""
+    """`twist eval`: the latest checkpoint's success, as the JSON line says it.
+
+    Args:
+        run: with a checkpoint, or a packed policy.
+        policy: "teacher" or "student".
+        domain: visual domain.
+        episodes: how many.
+        seed: of the evaluation.
+        clip: a GIF to write.
+        world: whose physics and pictures; None: what the run was trained in.
+
+    Raises:
+        UserError: as `load_policy` and `evaluate`.
+    """
+    config = run.config.evaluated_sim if world is None else run.config.evaluated_sim.in_world(world)
     networks = load_policy(run)
     keep = min(episodes, run.config.evaluation.clip_episodes) if clip is not None else 0
     found = evaluate(
         networks,
         run.config.task,
-        run.config.evaluated_sim,
+        config,
         driver=policy,
         domain=domain,
         episodes=episodes,

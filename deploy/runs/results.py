@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from deploy.runs.documents import DOCUMENT, Count, Seed, Text, plain
 from deploy.runs.intervals import wilson
+from sim.config import World
 
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -51,6 +52,8 @@ class EvaluationResult:
     """Mean sum of rewards of an episode."""
     seed: Seed
     """Of the first episode; with it the evaluation can be repeated."""
+    world: World = "pybullet"
+    """"pybullet" or "mujoco": what moved the bodies; an older evaluation does not say."""
     motion: MotionFigures | None = None
     """How the arm moved; reports of older versions have none."""
 
@@ -64,6 +67,7 @@ class EvaluationResult:
         successes: int,
         mean_return: float,
         seed: int,
+        world: World = "pybullet",
         motion: MotionFigures | None = None,
     ) -> EvaluationResult:
         """The result with its Wilson interval.
@@ -71,7 +75,7 @@ class EvaluationResult:
         Raises:
             ValueError: unless 0 <= successes <= episodes and episodes >= 1.
         """
-        return cls(policy, domain, episodes, successes, wilson(successes, episodes), mean_return, seed, motion)
+        return cls(policy, domain, episodes, successes, wilson(successes, episodes), mean_return, seed, world, motion)
 
     @property
     def success(self) -> float:

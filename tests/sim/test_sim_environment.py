@@ -11,12 +11,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from engines import ENGINES
 from gymnasium.utils.env_checker import check_env
 
 import sim
 from sim import SimConfig, make_env
 
 ACTIONS = {"reach": 3, "push": 2, "lift": 4}
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 def roll_out(env: gym.Env[Any, Any], seed: int, steps: int = 6, **reset: Any) -> list[dict[str, Any]]:
@@ -42,8 +48,8 @@ def test_gymnasiums_own_checker_accepts_every_registered_environment(name: str) 
 
 
 @pytest.mark.parametrize("task", sim.TASKS)
-def test_observations_lie_in_their_space_and_have_names_with_units(task: str) -> None:
-    env = make_env(task, SimConfig())
+def test_observations_lie_in_their_space_and_have_names_with_units(task: str, engine: Any) -> None:
+    env = make_env(task, SimConfig(engine=engine))
     assert env.action_space.shape == (ACTIONS[task],)
     for observation in roll_out(env, 3):
         assert env.observation_space.contains(observation)
@@ -54,8 +60,8 @@ def test_observations_lie_in_their_space_and_have_names_with_units(task: str) ->
 
 
 @pytest.mark.parametrize("task", sim.TASKS)
-def test_the_same_seed_gives_the_same_episode_whatever_happened_before(task: str) -> None:
-    env, other = make_env(task, SimConfig()), make_env(task, SimConfig())
+def test_the_same_seed_gives_the_same_episode_whatever_happened_before(task: str, engine: Any) -> None:
+    env, other = make_env(task, SimConfig(engine=engine)), make_env(task, SimConfig(engine=engine))
     first = roll_out(env, 7)
     different = roll_out(env, 8)
     again = roll_out(env, 7)
@@ -96,10 +102,10 @@ def test_info_at_reset_tells_everything_that_was_drawn() -> None:
     env.close()
 
 
-def test_images_exist_as_often_as_views_are_asked_for_and_change_nothing_else() -> None:
+def test_images_exist_as_often_as_views_are_asked_for_and_change_nothing_else(engine: Any) -> None:
     episodes = {}
     for views in (0, 1, 3):
-        env = make_env("push", SimConfig(), views=views)
+        env = make_env("push", SimConfig(engine=engine), views=views)
         episodes[views] = roll_out(env, 2)
         env.close()
     assert "image" not in episodes[0][0]
@@ -125,8 +131,8 @@ def test_a_domain_is_chosen_per_environment_and_per_episode_and_changes_only_wha
 
 
 @pytest.mark.parametrize(("task", "steps"), [("reach", 16), ("push", 60), ("lift", 50)])
-def test_episodes_are_cut_and_never_terminate(task: str, steps: int) -> None:
-    env = make_env(task, SimConfig(), views=0)
+def test_episodes_are_cut_and_never_terminate(task: str, steps: int, engine: Any) -> None:
+    env = make_env(task, SimConfig(engine=engine), views=0)
     env.reset(seed=0)
     action = np.zeros(ACTIONS[task], np.float32)
     ends = []
@@ -194,8 +200,8 @@ def test_bad_actions_are_refused(action: Any) -> None:
     env.close()
 
 
-def test_three_hundred_resets_take_no_more_memory_than_thirty() -> None:
-    env = make_env("lift", SimConfig(image_size=32))
+def test_three_hundred_resets_take_no_more_memory_than_thirty(engine: Any) -> None:
+    env = make_env("lift", SimConfig(engine=engine, image_size=32))
 
     def reset(seeds: range) -> int:
         for seed in seeds:
@@ -216,10 +222,10 @@ def test_films_run_as_fast_as_the_robot_is_controlled() -> None:
         env.close()
 
 
-def test_environments_that_are_dropped_free_their_worlds() -> None:
+def test_environments_that_are_dropped_free_their_worlds(engine: Any) -> None:
     def drop(count: int) -> int:
         for _ in range(count):
-            make_env("reach", SimConfig(), views=0).reset(seed=0)
+            make_env("reach", SimConfig(engine=engine), views=0).reset(seed=0)
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     early = drop(3)
@@ -227,8 +233,8 @@ def test_environments_that_are_dropped_free_their_worlds() -> None:
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_a_world_is_not_shared_by_copying_it(duplicate: Callable[[Any], Any]) -> None:
-    env: Any = make_env("reach", SimConfig(), views=0)
+def test_a_world_is_not_shared_by_copying_it(duplicate: Callable[[Any], Any], engine: Any) -> None:
+    env: Any = make_env("reach", SimConfig(engine=engine), views=0)
     for thing in (env, env.engine):
         with pytest.raises(TypeError, match="cannot be copied or pickled: make another") as caught:
             duplicate(thing)
@@ -239,8 +245,8 @@ def test_a_world_is_not_shared_by_copying_it(duplicate: Callable[[Any], Any]) ->
     env.close()
 
 
-def test_many_environments_live_side_by_side_and_close() -> None:
-    envs = [make_env("reach", SimConfig(), views=0) for _ in range(8)]
+def test_many_environments_live_side_by_side_and_close(engine: Any) -> None:
+    envs = [make_env("reach", SimConfig(engine=engine), views=0) for _ in range(8)]
     states = [roll_out(env, 3, steps=2)[-1]["state"] for env in envs]
     assert all(np.array_equal(state, states[0]) for state in states)
     for env in envs:

@@ -6,34 +6,34 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from engines import ENGINES, empty_world
+
 from sim import DynamicsConfig
 from sim.assets import assets_directory
-from sim.bullet_engine import BulletEngine
-from sim.engine import Vector
+from sim.engine import Engine, Vector
 from sim.randomisation import draw_dynamics
 from sim.robot import MAX_OPENING_M, Panda, inverse_kinematics
 from sim.scene import Scene
 from sim.tasks import TASKS
 
-PHYSICS_HZ = 120
 SUBSTEPS = 12
 
 
-@pytest.fixture
-def engine() -> Iterator[BulletEngine]:
-    engine = BulletEngine(PHYSICS_HZ)
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    engine = empty_world(request.param)
     yield engine
     engine.close()
 
 
-def follow(panda: Panda, engine: BulletEngine, position: Vector, opening: float = 0.0, steps: int = SUBSTEPS) -> None:
+def follow(panda: Panda, engine: Engine, position: Vector, opening: float = 0.0, steps: int = SUBSTEPS) -> None:
     """As many physics steps towards a command."""
     for _ in range(steps):
         panda.follow(position, opening, 1 / PHYSICS_HZ)
         engine.step()
 
 
-def test_the_gripper_is_where_inverse_kinematics_says_and_points_down(engine: BulletEngine) -> None:
+def test_the_gripper_is_where_inverse_kinematics_says_and_points_down(engine: Engine) -> None:
     panda = Panda(engine, assets_directory() / "panda.urdf")
     link = engine.links(panda.body)["panda_hand"]
     for task in TASKS.values():
@@ -52,7 +52,7 @@ def test_a_position_out_of_reach_is_refused() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_joints_are_where_the_actuator_has_them_after_every_step(engine: BulletEngine, seed: int) -> None:
+def test_joints_are_where_the_actuator_has_them_after_every_step(engine: Engine, seed: int) -> None:
     scene = Scene(engine, assets_directory())
     scene.set_dynamics(draw_dynamics(DynamicsConfig(), seed))
     workspace = TASKS["reach"].workspace
@@ -67,7 +67,7 @@ def test_joints_are_where_the_actuator_has_them_after_every_step(engine: BulletE
     assert max(errors) < 1e-4, "radians"
 
 
-def test_the_reported_velocity_is_that_of_the_point_between_the_fingertips(engine: BulletEngine) -> None:
+def test_the_reported_velocity_is_that_of_the_point_between_the_fingertips(engine: Engine) -> None:
     panda = Panda(engine, assets_directory() / "panda.urdf")
     panda.place((0.45, -0.1, 0.1), 0.0)
     follow(panda, engine, (0.6, 0.15, 0.05), steps=20)
@@ -79,7 +79,7 @@ def test_the_reported_velocity_is_that_of_the_point_between_the_fingertips(engin
     assert np.array(after.velocity) == pytest.approx(moved, abs=0.01)
 
 
-def test_the_fingers_hold_a_cube_against_gravity_and_it_does_not_wander_in_the_hand(engine: BulletEngine) -> None:
+def test_the_fingers_hold_a_cube_against_gravity_and_it_does_not_wander_in_the_hand(engine: Engine) -> None:
     scene = Scene(engine, assets_directory())
     cube = scene.add_cube()
     engine.set_pose(cube, (0.5, 0.004, 0.025))
@@ -99,7 +99,7 @@ def test_the_fingers_hold_a_cube_against_gravity_and_it_does_not_wander_in_the_h
     assert one == pytest.approx(other, abs=5e-4)
 
 
-def test_the_same_future_follows_from_a_restored_state_after_contacts(engine: BulletEngine) -> None:
+def test_the_same_future_follows_from_a_restored_state_after_contacts(engine: Engine) -> None:
     scene = Scene(engine, assets_directory())
     cube = scene.add_cube()
     engine.save()
@@ -120,7 +120,7 @@ def test_the_same_future_follows_from_a_restored_state_after_contacts(engine: Bu
     assert other != first
 
 
-def grasp(scene: Scene, engine: BulletEngine) -> list[float]:
+def grasp(scene: Scene, engine: Engine) -> list[float]:
     """Where the cube goes that is grasped askew, carried and let go."""
     assert (cube := scene.frames["cube"][0]) is not None
     engine.restore()
@@ -135,7 +135,7 @@ def grasp(scene: Scene, engine: BulletEngine) -> list[float]:
     return ways
 
 
-def test_the_same_future_follows_from_a_restored_state_after_a_grasp(engine: BulletEngine) -> None:
+def test_the_same_future_follows_from_a_restored_state_after_a_grasp(engine: Engine) -> None:
     scene = Scene(engine, assets_directory())
     scene.add_cube()
     engine.save()
