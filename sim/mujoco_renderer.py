@@ -33,7 +33,7 @@ _NEAR_M = 0.05
 _FAR_M = 12.0
 _LAMP_M = 2.0
 _SAMPLES = 4
-_SHADOW_PX = 2048
+_SHADOW_PX = 1024
 # Half the edge of the square in which shadows fall, as a multiple of the scenery's ball: a table is larger.
 _SHADOW_REACH = 1.6
 # OpenGL's exponent is 128 times as large, and as ours then.
