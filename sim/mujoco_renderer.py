@@ -1,8 +1,8 @@
 """Pictures of the other world: MuJoCo's own OpenGL renderer, behind `sim.renderer`.
 
-Edges, lights, highlights and shadows are another program's. What a `Look` says of these it cannot all show: the even
-light has one colour, the mean of sky's and ground's; a second lamp has no highlights; edges of shadows are hard. Camera,
-roll and principal point, materials and textures are exactly those that were asked for.
+Edges, lights, highlights and shadows are another program's. It cannot show all that a `Look` says of these: the even
+light has one colour, the mean of sky's and ground's; a second lamp has no highlights; edges of shadows are hard. Where
+things are, camera, roll and principal point, materials and textures are exactly what was asked for.
 
 OpenGL needs no screen and no GPU: `MUJOCO_GL` says how it is reached ("osmesa", "egl" or "glfw"); else it is OSMesa
 where that is installed, and EGL where it is not.

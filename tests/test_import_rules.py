@@ -17,7 +17,17 @@ SETTINGS = {"pydantic", "annotated_types"}
 """The types of settings and documents, and their limits: small wheels that bring neither a simulator nor Ray."""
 
 MAY_IMPORT = {
-    "sim": {*SETTINGS, "numpy", "gymnasium", "pybullet", "pybullet_data", "fast_simplification", "numba", "PIL", "mujoco"},
+    "sim": {
+        *SETTINGS,
+        "numpy",
+        "gymnasium",
+        "pybullet",
+        "pybullet_data",
+        "fast_simplification",
+        "numba",
+        "PIL",
+        "mujoco",
+    },
     "replay": {*SETTINGS, "numpy", "redis", "zstandard"},
     "learner": {*SETTINGS, "numpy", "torch", "safetensors", "replay"},
     # torch only for the learner's networks that act here: to say how many threads they may use

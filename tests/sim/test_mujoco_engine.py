@@ -104,7 +104,7 @@ def test_one_finger_follows_the_other_and_a_gripped_cube_does_not_wander(engine:
     held = engine.motion(cube).position[1]
     assert abs(held) < 0.002, "the first finger that touches it pushes it to the middle"
     stand(engine, PHYSICS_HZ)
-    assert engine.motion(cube).position[1] == pytest.approx(held, abs=0.0005)
+    assert engine.motion(cube).position[1] == pytest.approx(held, abs=0.001)
 
 
 def test_a_simulation_that_blows_up_says_so(engine: Any) -> None:

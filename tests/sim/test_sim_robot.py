@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-
 from engines import ENGINES, empty_world
 
 from sim import DynamicsConfig

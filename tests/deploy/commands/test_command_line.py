@@ -76,6 +76,7 @@ BAD_INPUT = {
         ["eval", "run", "--domain", "real"],
         "--domain: domain is 'real', allowed: train, held_out, lab",
     ),
+    "unknown world": (["eval", "run", "--world", "real"], "invalid choice: 'real' (choose from 'pybullet', 'mujoco')"),
     "no episodes": (["eval", "run", "--episodes", "0"], "--episodes: 0 is not allowed: a whole number, at least 1"),
     "clip in no directory": (["eval", "run", "--clip", "no/clip.gif"], "no/clip.gif: there is no directory no"),
     "render of no task": (["render", "fly"], "unknown task 'fly'"),
