@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deploy.commands.arguments import Parser, path
@@ -13,6 +14,7 @@ from deploy.process.extras import require_extra
 if TYPE_CHECKING:
     from deploy.robot.runtime.arm import Robot
     from deploy.robot.runtime.policy import Policy
+    from sim.config import World
 
 
 def run(arguments: list[str]) -> int:
@@ -23,11 +25,16 @@ def run(arguments: list[str]) -> int:
     from deploy.robot.runtime.refusals import BundleError, UsageError
     from deploy.runs.intervals import wilson
 
-    drivers: running.Drivers = {"sim": _sim, "replay": running.replay, "franky": running.franky}
-    parser = Parser("run", "Runs a bundle on a robot: the simulator, a recording, or a Franka arm.")
+    drivers: running.Drivers = {
+        "sim": _sim,
+        "mujoco": partial(_sim, world="mujoco"),
+        "replay": running.replay,
+        "franky": running.franky,
+    }
+    parser = Parser("run", "Runs a bundle on a robot: a simulator, a recording, or a Franka arm.")
     running.add_arguments(parser, list(drivers), path)
     parser.add_domain()
-    parser.add_seed("sim: the same seed, the episodes of `twist eval`")
+    parser.add_seed("sim, mujoco: the same seed, the episodes of `twist eval`")
     parser.add_json()
     parser.add_argument("--dataset", metavar="DIR", type=path, help="what --record wrote also as a LeRobotDataset")
     given = parser.parse_intermixed_args(arguments)
@@ -71,7 +78,7 @@ def _write_dataset(given: argparse.Namespace) -> None:
     write_recordings([read_recording(given.record)], given.dataset)
 
 
-def _sim(given: argparse.Namespace, policy: Policy) -> Robot:
+def _sim(given: argparse.Namespace, policy: Policy, world: World | None = None) -> Robot:
     from deploy.robot.sim_arm import SimArm
     from deploy.runs.directory import parse_config, read_config
 
@@ -79,4 +86,4 @@ def _sim(given: argparse.Namespace, policy: Policy) -> Robot:
     if document is None:
         raise RunEndedError(f"{given.bundle}: has no config.json, so that its worlds are not known")
     config = parse_config(given.bundle, document)
-    return SimArm(config, policy.contract, domain=given.domain, seed=given.seed)
+    return SimArm(config, policy.contract, domain=given.domain, seed=given.seed, world=world)

@@ -22,7 +22,7 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
     """
     origin, action, camera = contract.origin, contract.action, contract.camera
     entries = ", ".join(f"{entry.name} ({entry.kind}, {entry.low:g} to {entry.high:g} m)" for entry in action.entries)
-    surprise = contract.surprise
+    surprise, arm = contract.surprise, contract.arm
     return "\n".join(
         [
             f"# {contract.task}: a policy that sees one camera",
@@ -45,6 +45,9 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
             f"{_vector(camera.eye_m)} m towards {_vector(camera.aim_m)} m, {camera.field_of_view_deg:g} degrees; "
             f"trained with up to {1e3 * camera.trained.eye_offset_m:g} mm beside that.",
             f"- Pictures up to {1e3 * contract.latency.oldest_frame_s:g} ms old.",
+            f"- An arm that trails its target by {1e3 * arm.lag_s[0]:g} to {1e3 * arm.lag_s[1]:g} ms, with "
+            f"{100 * arm.speed_share[0]:g} to {100 * arm.speed_share[1]:g} % of a Panda's joint speeds and "
+            f"{100 * arm.acceleration_share[0]:g} to {100 * arm.acceleration_share[1]:g} % of their accelerations.",
             f"- An action: {entries}. Frame: {action.frame}.",
             f"- It stops where surprise is above {surprise.threshold:.2f} nats for {surprise.steps} steps in a row: "
             f"{surprise.false_stops_per_hour:g} times an hour in {surprise.episodes} normal episodes that the "

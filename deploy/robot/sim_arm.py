@@ -1,4 +1,4 @@
-"""Our simulated world as a robot: the driver `sim`. Its clock runs only while the loop waits."""
+"""A simulated world as a robot: the drivers `sim` and `mujoco`. Its clock runs only while the loop waits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 import sim
+from deploy.errors import user_errors
 from deploy.robot.runtime.arm import Observation, Target
 from deploy.robot.runtime.contract import Contract
 from deploy.robot.runtime.kinematics import joints_at
 from deploy.robot.runtime.meaning import action_between
 from deploy.settings.config import RunConfig
+from sim.config import World
 from sim.seeds import evaluation_seed
 
 
@@ -24,7 +26,9 @@ class SimArm:
     are the environment's own.
     """
 
-    def __init__(self, config: RunConfig, contract: Contract, *, domain: str, seed: int) -> None:
+    def __init__(
+        self, config: RunConfig, contract: Contract, *, domain: str, seed: int, world: World | None = None
+    ) -> None:
         """Builds the world.
 
         Args:
@@ -32,8 +36,14 @@ class SimArm:
             contract: of the bundle.
             domain: visual domain, see `sim.domains`.
             seed: of the evaluation.
+            world: whose physics and pictures; None: what the run was trained in.
+
+        Raises:
+            UserError: the world needs what is not installed here.
         """
-        self._world = sim.make_env(config.task, config.evaluated_sim, domain=domain, views=1)
+        worlds = config.evaluated_sim if world is None else config.evaluated_sim.in_world(world)
+        with user_errors():
+            self._world = sim.make_env(config.task, worlds, domain=domain, views=1)
         self._terms, self._seed, self._domain = contract.action, seed, domain
         self._episode = 0
         self._now = 0.0

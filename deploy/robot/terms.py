@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 from deploy.robot.calibration import agreement, calibrated
 from deploy.robot.episodes import StudentEpisode
@@ -16,8 +17,8 @@ from deploy.runs.policy_source import PolicySource
 from deploy.runs.versions import versions
 from deploy.settings.config import RunConfig
 from learner.checkpoint import WEIGHTS
-from sim.config import SimConfig
-from sim.randomisation import CUBE_HUE_DEG, GOAL_HUE_DEG
+from sim.actuator import HAND_SPEED_M_PER_S, JOINT_ACCELERATIONS, JOINT_SPEEDS, ActuatorLimits
+from sim.config import SimConfig, VisualConfig
 from sim.robot import MAX_OPENING_M
 from sim.tasks import TASKS, Task
 
@@ -30,6 +31,8 @@ _TINT_DEG = 6.0
 """By which the light's colour and the sensor's gains move a hue beyond what was drawn."""
 
 _AXES = ("x", "y", "z")
+
+T = TypeVar("T")
 
 
 def contract_of(
@@ -60,6 +63,7 @@ def contract_of(
         camera=camera_of(config.task, worlds),
         action=_action(TASKS[config.task], worlds, [*normal, *judged]),
         latency=_latency(worlds),
+        arm=_arm(worlds),
         surprise=calibrated(
             (each.trace["surprise"] for each in normal), (each.trace["surprise"] for each in judged), rate
         ),
@@ -92,12 +96,6 @@ def camera_of(name: str, worlds: SimConfig) -> terms.Camera:
     task = TASKS[name]
     pose, size, visual = task.camera, worlds.image_size, worlds.randomisation.visual
     focal = size / 2 / math.tan(math.radians(pose.field_of_view_deg) / 2)
-    drawn = visual.enabled
-    wider = visual.camera_field_of_view_deg if drawn and visual.camera_field_of_view else 0.0
-    gain = visual.colour_gain if drawn and visual.colour_shift else 0.0
-    offset = visual.colour_offset_levels if drawn and visual.colour_shift else 0.0
-    things = {"reach": ("goal",), "push": ("goal", "cube"), "lift": ("cube",)}[task.name]
-    hues = {"goal": GOAL_HUE_DEG, "cube": CUBE_HUE_DEG}
     return terms.Camera(
         height=size,
         width=size,
@@ -111,17 +109,35 @@ def camera_of(name: str, worlds: SimConfig) -> terms.Camera:
         eye_m=pose.eye,
         aim_m=pose.aim,
         up=(0.0, 0.0, 1.0),
-        marks=tuple(terms.Mark(name, hues[name], visual.object_hue_deg + _TINT_DEG) for name in things),
-        trained=terms.TrainedCamera(
-            eye_offset_m=visual.camera_position_m if drawn and visual.camera_position else 0.0,
-            aim_offset_m=visual.camera_aim_m if drawn and visual.camera_aim else 0.0,
-            field_of_view_deg=(pose.field_of_view_deg - wider, pose.field_of_view_deg + wider),
-            roll_deg=(0.0, 0.0),
-            noise_levels=visual.noise_levels if drawn and visual.noise else (0.0, 0.0),
-            blur_px=visual.blur_px if drawn and visual.blur else (0.0, 0.0),
-            gain=(1.0 - gain, 1.0 + gain),
-            offset_levels=(-offset, offset),
+        marks=tuple(
+            terms.Mark(thing.name, thing.hue_deg, visual.object_hue_deg + _TINT_DEG)
+            for thing in task.objects
+            if thing.hue_deg is not None
         ),
+        trained=_trained(pose.field_of_view_deg, size, visual),
+    )
+
+
+def _trained(field_of_view_deg: float, size: int, visual: VisualConfig) -> terms.TrainedCamera:
+    def drawn(switch: str, what: T, otherwise: T) -> T:
+        return what if visual.enabled and getattr(visual, switch) else otherwise
+
+    wider = drawn("camera_lens", visual.camera_field_of_view_deg, 0.0)
+    roll = drawn("camera_roll", visual.camera_roll_deg, 0.0)
+    gain = drawn("colour_balance", 1.0 + visual.white_balance, 1.0)
+    stops = drawn("exposure", visual.exposure_stops, 0.0)
+    return terms.TrainedCamera(
+        eye_offset_m=drawn("camera_position", visual.camera_position_m, 0.0),
+        aim_offset_m=drawn("camera_aim", visual.camera_aim_m, 0.0),
+        field_of_view_deg=(field_of_view_deg - wider, field_of_view_deg + wider),
+        roll_deg=(-roll, roll),
+        centre_offset_px=drawn("camera_lens", size * visual.camera_principal_point, 0.0),
+        noise_levels=drawn("noise", visual.noise_levels, (0.0, 0.0)),
+        blur_px=drawn("blur", visual.blur_px, (0.0, 0.0)),
+        white_balance_gain=(1.0 / gain, gain),
+        exposure_stops=(-stops, stops),
+        gamma=drawn("exposure", visual.gamma, (1.0, 1.0)),
+        saturation=drawn("colour_balance", visual.colour_saturation, (1.0, 1.0)),
     )
 
 
@@ -164,4 +180,20 @@ def _latency(worlds: SimConfig) -> terms.Latency:
         held_frame_probability=probability,
         most_repeats=repeats,
         oldest_frame_s=round(camera[1] + repeats * period, 6),
+    )
+
+
+def _arm(worlds: SimConfig) -> terms.Arm:
+    dynamics, nominal = worlds.randomisation.dynamics, ActuatorLimits()
+
+    def drawn(switch: str, what: terms.Range, otherwise: float) -> terms.Range:
+        return what if dynamics.enabled and getattr(dynamics, switch) else (otherwise, otherwise)
+
+    return terms.Arm(
+        lag_s=drawn("lag", dynamics.lag_s, nominal.lag_s),
+        joint_speed=JOINT_SPEEDS,
+        speed_share=drawn("speed", dynamics.speed_share, nominal.speed_share),
+        joint_acceleration=JOINT_ACCELERATIONS,
+        acceleration_share=drawn("acceleration", dynamics.acceleration_share, nominal.acceleration_share),
+        hand_speed=HAND_SPEED_M_PER_S,
     )

@@ -5,8 +5,8 @@
     episodes             -------->   the same file, which actors play again (`actors.rerendering`)
     config.json          -------->   the same settings, but for those that are given
 
-What is seen may be otherwise (visuals, camera, size and number of images), and so may all that concerns the student.
-Beyond that RUN2 is a run like any other, of which `deploy.training.train` knows that its teacher stands still.
+What is seen may be otherwise (visuals, camera, renderer, size and number of images), and so may all that concerns the
+student. Beyond that RUN2 is a run like any other, of which `deploy.training.train` knows that its teacher stands still.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ OF_THE_TEACHER = (
     "actors.student_fraction",
 )
 """Settings, and groups of them, that decide what a teacher is or how episodes are collected: both are there."""
+
+_ONLY_SEEN = ("sim.randomisation.visual.", "sim.renderer", "sim.image_size", "sim.views")
+"""Settings, and groups of them, that change what is seen and not how anything moves."""
 
 TRIED = 8
 """Episodes that are played, without images, before anything is begun."""
@@ -236,7 +239,7 @@ def _require_same_world(config: RunConfig, source: Source) -> None:
 
 def _moves(key: str) -> bool:
     """Whether a setting may have to do with how the world moves."""
-    return key.startswith("sim.") and not key.startswith(("sim.randomisation.visual.", "sim.image_size", "sim.views"))
+    return key.startswith("sim.") and not key.startswith(_ONLY_SEEN)
 
 
 def _begin(state: LearnerState, episodes: bytes, run: RunDirectory) -> None:

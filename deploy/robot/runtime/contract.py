@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from .refusals import BundleError
 
 CONTRACT = "contract.json"
-FORMAT = 1
+FORMAT = 2
 
 Vector = tuple[float, float, float]
 Range = tuple[float, float]
@@ -44,7 +44,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Mark:
-    """A colour that belongs to one thing and to nothing else in all worlds that were trained on."""
+    """The hue that one thing kept in all worlds that were trained on; other things may have had it, too."""
 
     name: str
     hue_deg: float
@@ -60,20 +60,26 @@ class TrainedCamera:
         aim_offset_m: largest distance of the point in the middle of the image from `Camera.aim_m`.
         field_of_view_deg: full angle.
         roll_deg: about the optical axis.
+        centre_offset_px: largest distance of the principal point from `Camera.centre_px`, to either side.
         noise_levels: standard deviation of the noise, of 255 levels.
-        blur_px: standard deviation of the blur.
-        gain: of each colour channel.
-        offset_levels: of each colour channel, of 255 levels.
+        blur_px: standard deviation of the blur of focus.
+        white_balance_gain: of red and of blue.
+        exposure_stops: 1 is twice the light.
+        gamma: power of the picture's values.
+        saturation: factor of colourfulness.
     """
 
     eye_offset_m: float
     aim_offset_m: float
     field_of_view_deg: Range
     roll_deg: Range
+    centre_offset_px: float
     noise_levels: Range
     blur_px: Range
-    gain: Range
-    offset_levels: Range
+    white_balance_gain: Range
+    exposure_stops: Range
+    gamma: Range
+    saturation: Range
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,27 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """How the arm followed its target in training: what an arm may do that does as well.
+
+    Attributes:
+        lag_s: by how much the gripper trailed a moving target.
+        joint_speed: [7] of the data sheet, rad/s.
+        speed_share: of these, what an episode's arm had.
+        joint_acceleration: [7] of the data sheet, rad/s^2.
+        acceleration_share: of these, what an episode's arm had.
+        hand_speed: most by which the fingers' opening changed, m/s.
+    """
+
+    lag_s: Range
+    joint_speed: tuple[float, ...]
+    speed_share: Range
+    joint_acceleration: tuple[float, ...]
+    acceleration_share: Range
+    hand_speed: float
+
+
+@dataclass(frozen=True)
 class Surprise:
     """When to stop: `threshold` exceeded for `steps` steps in a row, the first `ignored` of an episode left out.
 
@@ -260,6 +287,7 @@ class Contract:
     camera: Camera
     action: Action
     latency: Latency
+    arm: Arm
     surprise: Surprise
     agreement: Agreement
     state: State

@@ -102,13 +102,17 @@ def test_with_nothing_changed_the_very_same_steps_and_pictures_come_back_and_the
     assert all("wait/teacher" not in row for row in read_metrics(out / "metrics.jsonl", "train"))
 
 
-def test_the_same_episodes_can_be_seen_in_larger_pictures_by_two_cameras(taught: Path, tmp_path: Path) -> None:
+def test_the_same_episodes_can_be_seen_in_larger_pictures_of_another_renderer_by_two_cameras(
+    taught: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    assert distil(taught, out, "sim.image_size=48", "sim.views=2", "--seed", "4", "training.student_updates=2") == 0
+    seen = ("sim.renderer=pybullet", "sim.randomisation.visual.camera_roll_deg=0.5", "sim.image_size=48", "sim.views=2")
+    assert distil(taught, out, *seen, "--seed", "4", "training.student_updates=2") == 0
     said = report(out)
     assert (said["seed"], said["updates"]["student"], said["distilled"]["differing"]) == (4, 2, 0)
     chunks, episodes = replayed(out)
     assert {chunk.image.shape[1:] for chunk in chunks} == {(2, 48, 48, 3)}
+    assert {chunk.meta.renderer for chunk in chunks}.isdisjoint(chunk.meta.renderer for chunk in replayed(taught)[0])
     assert episodes.keys() == {one.seed for one in load_episodes(RunDirectory.open(taught)).all}
     again = tmp_path / "again"  # a distilled run has teacher and episodes, too
     assert distil(out, again, "training.student_updates=1") == 0

@@ -19,7 +19,7 @@ class BenchCamera:
         config = find_policy(f"pretrained/{task}").config.sim
         self._world: Any = sim.make_env(task, config).unwrapped
         self._world.reset(seed=seed)
-        self.size, self.joints, self.stalled = config.image_size, joints, False
+        self.joints, self.stalled = joints, False
         self._noise = np.random.default_rng(seed)
         self._picture = self._draw()
 
@@ -36,8 +36,8 @@ class BenchCamera:
         self._world.close()
 
     def _draw(self) -> tuple[np.ndarray, float]:
-        stamp, robot, visual = time.monotonic(), self._world.scene.robot, self._world.draw.visual[0]
-        self._world.engine.set_joints(robot.body, robot._joints, [*self.joints().tolist(), 0.0, 0.0])
-        self._world.scene.paint(visual.surfaces)
-        picture = self._world.engine.render(visual.camera, visual.light, self.size)
-        return visual.sensor.expose(picture, self._noise), stamp
+        stamp, world, robot = time.monotonic(), self._world, self._world.scene.robot
+        world.engine.set_joints(robot.body, robot._joints, [*self.joints().tolist(), 0.0, 0.0])
+        world.renderer.place(world.scene.poses())
+        picture = world.renderer.render(world.looks[0], world.camera())
+        return world._sensors.expose(picture, world.draw.visual[0].sensor, self._noise), stamp

@@ -17,7 +17,9 @@ from deploy.robot.export import export
 from deploy.robot.runtime import load, verification
 from deploy.robot.runtime.contract import read_contract
 from deploy.robot.runtime.golden import TOLERANCE, compare, read_trace
+from deploy.robot.runtime.limits import PANDA
 from deploy.runs.policy_source import find_policy
+from sim.actuator import JOINT_SPEEDS
 from sim.tasks import TASKS
 
 REALLY_TIMED = verification.timed
@@ -67,6 +69,11 @@ def test_the_contract_says_what_the_task_is(made: Path) -> None:
     assert contract.camera.shape == (config.image_size, config.image_size, 3)
     assert (contract.camera.eye_m, contract.camera.aim_m) == (task.camera.eye, task.camera.aim)
     assert contract.latency.camera_delay_s == config.randomisation.timing.camera_delay_s
+    assert contract.camera.trained.eye_offset_m == config.randomisation.visual.camera_position_m
+    roll = config.randomisation.visual.camera_roll_deg
+    assert contract.camera.trained.roll_deg == (-roll, roll)
+    assert contract.arm.lag_s == config.randomisation.dynamics.lag_s
+    assert contract.arm.joint_speed == JOINT_SPEEDS == PANDA.joint_speed
     assert contract.latency.oldest_frame_s == pytest.approx(0.03 + 2 / config.control_hz)
     assert contract.surprise.threshold > contract.surprise.quantiles["0.5"] > 0
 

@@ -229,13 +229,19 @@ def test_an_action_means_what_leads_back_to_it(policy: Policy) -> None:
         assert action_between(terms, start, target_after(terms, start, action)) == pytest.approx(action, abs=1e-5)
 
 
-def test_the_simulator_runs_the_episodes_of_twist_eval(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("robot", "world"), [("sim", "pybullet"), ("mujoco", "mujoco")])
+def test_a_simulator_runs_the_episodes_of_twist_eval(
+    made: Path, robot: str, world: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     import json
 
+    if world == "mujoco":
+        pytest.importorskip("mujoco", reason="MuJoCo is not installed: pip install -e '.[mujoco]'")
     ours_of = ["--episodes", "4", "--seed", "3", "--no-surprise-stop", "--json"]
-    assert main(["run", str(made), "--robot", "sim", *ours_of]) == 0
+    assert main(["run", str(made), "--robot", robot, *ours_of]) == 0
     ours = json.loads(capsys.readouterr().out)
-    assert main(["eval", "pretrained/reach", "--episodes", "4", "--seed", "3", "--json"]) == 0
+    given = ["--episodes", "4", "--seed", "3", "--world", world, "--json"]
+    assert main(["eval", "pretrained/reach", *given]) == 0
     theirs = json.loads(capsys.readouterr().out)
     assert (ours["episodes"], ours["steps"], ours["missed"]) == (4, 64, 0)
     assert ours["successes"] == theirs["successes"]
