@@ -27,8 +27,8 @@ MODEL = "policy.onnx"
 _RARE = 1e-5
 """Frames held so many times in a row that it happens at fewer steps than this were hardly trained on."""
 
-_TINT_DEG = 6.0
-"""By which the light's colour and the sensor's gains move a hue beyond what was drawn."""
+_TINT_DEG = 16.0
+"""By which lamps, white balance, gamma and neighbours in a blurred picture move a hue beyond what was drawn."""
 
 _AXES = ("x", "y", "z")
 

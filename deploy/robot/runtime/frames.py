@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from .contract import Camera, Contract
 from .refusals import FrameError
 
-_LEAST_MARK_PX = 6
+_LEAST_MARK_PX = 8
 """So many pixels of a mark's colour make a mark: the cube has 16 and more."""
 
-_STRONG = 0.8
-"""Saturation above which a colour belongs to a mark: scenery has up to 0.65, and a light with a tint adds to it."""
+_COLOURED = 0.4
+"""Saturation above which a colour may be a mark's: in pale pictures of dull light marks have little more."""
+
+_BRIGHT = 50.0
+"""The same of the largest channel, of 255 levels."""
 
 _MOVED_M = 0.03
 """When the gripper's target has moved so far in all, a picture must have changed."""
@@ -100,22 +103,23 @@ def checked_picture(image: Any, camera: Camera) -> NDArray[np.uint8]:
 
 
 def require_channel_order(image: NDArray[np.uint8], camera: Camera) -> None:
-    """Refuses a picture in which the colours of known things appear with red and blue exchanged.
+    """Refuses a picture in which the colours of known things appear only with red and blue exchanged.
 
-    Where no such thing is in sight, the order cannot be told.
+    A table may have any colour, too: where a mark is seen as it should be, the picture passes, whatever else is in it.
+    Where no mark is in sight, the order cannot be told.
 
     Raises:
         FrameError: the channels look swapped.
     """
     right = sum(_count(image, mark.hue_deg, mark.within_deg) for mark in camera.marks)
     swapped = sum(_count(image[..., ::-1], mark.hue_deg, mark.within_deg) for mark in camera.marks)
-    if swapped >= _LEAST_MARK_PX and right < swapped / 4:
+    if right < _LEAST_MARK_PX and swapped >= 2 * _LEAST_MARK_PX:
         names = " and ".join(mark.name for mark in camera.marks)
         raise FrameError(f"image looks like BGR: {names} would have their colours with red and blue exchanged")
 
 
 def _count(image: NDArray[np.uint8], hue_deg: float, within_deg: float) -> int:
-    """Pixels of a strong colour near a hue."""
+    """Pixels of a hue."""
     values = image.astype(np.float32)
     high, low = values.max(-1), values.min(-1)
     span = np.maximum(high - low, 1e-6)
@@ -126,5 +130,5 @@ def _count(image: NDArray[np.uint8], hue_deg: float, within_deg: float) -> int:
         np.where(high == green, 2.0 + (blue - red) / span, 4.0 + (red - green) / span),
     )
     away = np.abs((60.0 * sector - hue_deg + 180.0) % 360.0 - 180.0)
-    strong = (span > _STRONG * high) & (high > 90.0)
-    return int((strong & (away <= within_deg)).sum())
+    coloured = (span > _COLOURED * high) & (high > _BRIGHT)
+    return int((coloured & (away <= within_deg)).sum())
