@@ -46,7 +46,7 @@ def joints_at(position: Vector) -> tuple[float, ...]:
     x, y, z = position
     turn = math.atan2(y, x)
     reach = math.hypot(x, y) - _WRIST_M
-    height = z + _FLANGE_M + GRASP_M - _SHOULDER_M
+    height = z + (_FLANGE_M + GRASP_M) - _SHOULDER_M
     upper, lower = math.hypot(_UPPER_M, _ELBOW_M), math.hypot(_FORE_M, _ELBOW_M)
     cosine = (reach * reach + height * height - upper * upper - lower * lower) / (2 * upper * lower)
     if not -1.0 < cosine < 1.0:
