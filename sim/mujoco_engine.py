@@ -1,7 +1,4 @@
-"""The engine on MuJoCo: another world, in which a policy that has learned in PyBullet's can be tried.
-
-Beside its solver and its contacts, what differs is the hand: one finger follows the other, as the real one's do.
-"""
+"""The engine on MuJoCo: another world, with a solver and contacts of its own, to try policies of other worlds in."""
 
 from __future__ import annotations
 
@@ -22,6 +19,8 @@ from sim.engine import BASE, Body, Frame, Motion, Quaternion, Vector
 _LEAST_HZ = 480
 # How much stiffer friction is than what keeps bodies apart: at 1, MuJoCo's own, a held cube slips.
 _FRICTION_IMPEDANCE = 10.0
+# In what time contacts push bodies apart, seconds: in 0.02, MuJoCo's own, fingers sink 1.4 mm into what they hold.
+_CONTACT_S = 0.005
 # Of a body whose friction nobody sets, as PyBullet's.
 _FRICTION = 0.5
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -32,19 +31,15 @@ class _Motors:
     """What `drive_joints` asked for.
 
     Attributes:
-        asked: Its arguments.
         positions: Where the joints are in `qpos`, [J].
         speeds: Where they are in `qvel`, [J].
         targets: Radians or metres, [J].
-        rates: Which share of the error makes the velocity, 1 / s, [J].
         limits: N m or N, [J].
     """
 
-    asked: tuple[Any, ...]
     positions: NDArray[np.int64]
     speeds: NDArray[np.int64]
     targets: NDArray[np.float64]
-    rates: NDArray[np.float64]
     limits: NDArray[np.float64]
 
 
@@ -77,7 +72,6 @@ class MujocoEngine:
         self._shapes: list[tuple[str, Frame]] = []  # what can touch, by its name in the model, and whose it is
         self._masses: dict[Frame, float] = {}
         self._frictions: dict[Frame, float] = {}
-        self._dampings: dict[Frame, float] = {}
         self._world: _World | None = None
         self._motors: _Motors | None = None
         self._saved: NDArray[np.float64] | None = None
@@ -92,7 +86,6 @@ class MujocoEngine:
         self._joints.append({})
         for number, link in enumerate(robot.bodies[1:], BASE):  # the first is MuJoCo's world
             self._names[body].append(prefix + link.name)
-            self._masses[body, number] = float(link.mass)
             self._joints[body].update({joint.name: number for joint in link.joints})
             for shape in link.geoms:
                 shape.contype = shape.conaffinity = 0  # nothing touches but the declared pairs
@@ -120,7 +113,6 @@ class MujocoEngine:
         body = Body(len(self._names))
         name = str(body)
         added = self._spec.worldbody.add_body(name=name, pos=position, mocap=mass == 0)
-        self._masses[body, BASE] = mass
         if mass > 0:
             added.add_freejoint()
         if collision_half_extents is not None:
@@ -161,17 +153,11 @@ class MujocoEngine:
         body: Body,
         joints: Sequence[int],
         targets: Sequence[float],
-        gains: Sequence[float],
         forces: Sequence[float],
     ) -> None:
         """See `Engine.drive_joints`."""
-        asked = (body, tuple(joints), tuple(targets), tuple(gains), tuple(forces))
-        if self._motors is not None and self._motors.asked == asked:
-            return
-        positions, speeds = self._built().joint_addresses(body, asked[1])
-        self._motors = _Motors(
-            asked, positions, speeds, np.array(targets), self._hz * np.array(gains), np.array(forces)
-        )
+        positions, speeds = self._built().joint_addresses(body, tuple(joints))
+        self._motors = _Motors(positions, speeds, np.array(targets), np.array(forces))
 
     def set_pose(self, body: Body, position: Vector, orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)) -> None:
         """See `Engine.set_pose`."""
@@ -206,22 +192,13 @@ class MujocoEngine:
         *,
         mass: float | None = None,
         friction: float | None = None,
-        joint_damping: float | None = None,
     ) -> None:
-        """See `Engine.set_dynamics`. The inertia changes with the mass."""
-        for values, value in (
-            (self._masses, mass),
-            (self._frictions, friction),
-            (self._dampings, joint_damping),
-        ):
+        """See `Engine.set_dynamics`."""
+        for values, value in ((self._masses, mass), (self._frictions, friction)):
             if value is not None and values.get((body, link)) != value:
                 values[body, link] = value
                 if self._world is not None:
                     self._world.changed = True
-
-    def mass(self, body: Body, link: int = BASE) -> float:
-        """See `Engine.mass`."""
-        return self._masses[body, link]
 
     def step(self) -> None:
         """See `Engine.step`.
@@ -232,7 +209,7 @@ class MujocoEngine:
         world = self._up_to_date()
         motors, velocities = self._motors, None
         if motors is not None:
-            velocities = motors.rates * (motors.targets - world.data.qpos[motors.positions])
+            velocities = self._hz * (motors.targets - world.data.qpos[motors.positions])
         for _ in range(self._substeps):
             if motors is not None and velocities is not None:
                 world.push(motors.speeds, velocities, motors.limits)
@@ -267,7 +244,7 @@ class MujocoEngine:
         """Return the world with everything in force and everything computed that follows from its state."""
         world = self._built()
         if world.changed:
-            world.set_dynamics(self._masses, self._frictions, self._dampings)
+            world.set_dynamics(self._masses, self._frictions)
         if world.stale:
             world.compute()
         return world
@@ -289,7 +266,7 @@ class _World:
         data: MuJoCo's.
         ids: Of each body's base and links, in the model.
         stale: Whether the state was set, and what follows from it is not yet computed.
-        changed: Whether masses, frictions or dampings were set that are not yet in the model.
+        changed: Whether masses or frictions were set that are not yet in the model.
     """
 
     def __init__(self, spec: Any, names: list[list[str]], shapes: list[tuple[str, Frame]]) -> None:
@@ -310,6 +287,7 @@ class _World:
         self._indices: dict[Any, NDArray[np.int64]] = {}
         self._addresses: dict[Any, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self._masses, self._inertias = self.model.body_mass.copy(), self.model.body_inertia.copy()
+        self.model.pair_solref[:, 0] = _CONTACT_S
         self._accelerations, self._forces = np.zeros(self.model.nv), np.zeros(self.model.nv)
 
     def body_ids(self, frames: tuple[Frame, ...]) -> NDArray[np.int64]:
@@ -338,17 +316,13 @@ class _World:
             self.data.qvel[speeds : speeds + 6] = 0.0
         self.stale = True
 
-    def set_dynamics(
-        self, masses: dict[Frame, float], frictions: dict[Frame, float], dampings: dict[Frame, float]
-    ) -> None:
+    def set_dynamics(self, masses: dict[Frame, float], frictions: dict[Frame, float]) -> None:
         """Bring what was set into the model. The friction of two bodies is the product of theirs."""
         for (body, link), mass in masses.items():
             index = self.ids[body][link + 1]
             if self._masses[index] > 0:
                 self.model.body_mass[index] = mass
                 self.model.body_inertia[index] = self._inertias[index] * (mass / self._masses[index])
-        for (body, link), damping in dampings.items():
-            self.model.dof_damping[self.joint_addresses(body, (link,))[1]] = damping
         for number, (one, other) in self._pairs.items():
             product = frictions.get(one, _FRICTION) * frictions.get(other, _FRICTION)
             self.model.pair_friction[number, :2] = product

@@ -21,16 +21,25 @@ _Rule = Callable[[_Fields, float], list[float]]
 _LAG_S = 0.1
 # Share of the way that an action goes, since neither that nor a delay is known for sure.
 _GAIN = 0.5
-# Push: how far behind the cube's centre the gripper starts to push, and how far away it stays while going there.
+# Push: how far behind the cube's centre the gripper starts to push, how far away it stays while going there, and where
+# it may touch the cube; and how near its goal the cube is let go on by itself.
 _BEHIND_M = 0.058
 _AROUND_M = 0.075
+_TOUCHING_M = 0.054
+_THERE_M = 0.03
 # Lift: how high above the cube the gripper travels, and how well it must be aligned before it descends.
 _ABOVE_M = 0.07
 _ALIGNED_M = 0.012
-_GRASPED_OPENING_M = 0.054
+# The opening up to which something may be between the fingers: a cube that they hold askew keeps them 57 mm apart.
+_GRASPED_OPENING_M = 0.059
 # And how far its centre may be below the fingertips' for them to close, and while they hold it.
 _AROUND_CUBE_M = 0.010
 _HELD_M = 0.025
+# From this height on the cube is in the hand for sure; until then the hand rises as slowly as it closes.
+_RAISED_M = 0.03
+_SLOWLY, _SWIFTLY = 0.15, 0.5
+# More than this share of the largest action only runs away from arms that are no faster.
+_STEADY = 0.5
 
 
 def scripted_policy(task: str, state_names: Sequence[str], max_step_m: float) -> Policy:
@@ -64,6 +73,11 @@ def _under_way(state: _Fields, axes: str) -> NDArray[np.float64]:
     return _LAG_S * np.array([state[f"gripper_v{axis}_m_per_s"] for axis in axes])
 
 
+def _steadily(wanted: NDArray[np.float64], max_step_m: float) -> list[float]:
+    """Return the action that goes a part of the way, no faster than arms can follow."""
+    return [min(max(_GAIN * float(value) / max_step_m, -_STEADY), _STEADY) for value in wanted]
+
+
 def _reach(state: _Fields, max_step_m: float) -> list[float]:
     wanted = _point(state, "goal", "xyz") - _point(state, "gripper", "xyz") - _under_way(state, "xyz")
     return [_GAIN * float(value) / max_step_m for value in wanted]
@@ -71,11 +85,12 @@ def _reach(state: _Fields, max_step_m: float) -> list[float]:
 
 def _push(state: _Fields, max_step_m: float) -> list[float]:
     gripper, cube, goal = (_point(state, name, "xy") for name in ("gripper", "cube", "goal"))
-    gripper = gripper + _under_way(state, "xy")
+    under_way = _under_way(state, "xy")
     to_goal = goal - cube
     distance = float(np.linalg.norm(to_goal))
-    if distance < 0.012:
-        return [0.0, 0.0]
+    if distance < _THERE_M:
+        return [-float(value) / max_step_m for value in under_way]  # the command stops where the gripper is
+    gripper = gripper + under_way
     ahead = to_goal / distance
     side = np.array([-ahead[1], ahead[0]])
     from_cube = gripper - cube
@@ -85,14 +100,15 @@ def _push(state: _Fields, max_step_m: float) -> list[float]:
         wanted = ahead * min(distance + 0.002, 0.035) - side * across
         if along < -_BEHIND_M:
             wanted = wanted + ahead * (-along - _BEHIND_M)
-        return [_GAIN * float(value) / max_step_m for value in wanted]
+        return _steadily(wanted, max_step_m)
     target = cube - ahead * _BEHIND_M
     if along > -0.8 * _BEHIND_M:
-        # Beside or before it: turn around the cube at a safe distance, a part of a circle at a time.
-        angle = math.atan2(across, along)
-        turned = angle + math.copysign(min(0.8, math.pi - abs(angle)), angle if angle else 1.0)
+        # Beside or before it: away from it, then around it at a safe distance, a part of a circle at a time.
+        angle, clear = math.atan2(across, along), math.hypot(along, across) - _TOUCHING_M
+        turn = min(0.8, math.pi - abs(angle)) * min(max(clear / (_AROUND_M - _TOUCHING_M), 0.0), 1.0)
+        turned = angle + math.copysign(turn, angle if angle else 1.0)
         target = cube + _AROUND_M * (ahead * math.cos(turned) + side * math.sin(turned))
-    return [_GAIN * float(value) / max_step_m for value in target - gripper]
+    return _steadily(target - gripper, max_step_m)
 
 
 def _lift(state: _Fields, max_step_m: float) -> list[float]:
@@ -101,12 +117,12 @@ def _lift(state: _Fields, max_step_m: float) -> list[float]:
     offset = below - following
     aligned = float(np.hypot(offset[0], offset[1])) < _ALIGNED_M
     if abs(float(below[2])) < _HELD_M and state["finger_opening_m"] < _GRASPED_OPENING_M:
-        return [0.0, 0.0, 0.5, -1.0]
+        return [0.0, 0.0, _SWIFTLY if cube[2] > _RAISED_M else _SLOWLY, -1.0]
     if abs(float(below[2])) < _AROUND_CUBE_M and aligned:
         return [0.0, 0.0, 0.0, -1.0]
     height = 0.0 if aligned else _ABOVE_M
     wanted = offset + np.array([0.0, 0.0, height])
-    return [*(_GAIN * float(value) / max_step_m for value in wanted), 1.0]
+    return [*_steadily(wanted, max_step_m), 1.0]
 
 
 _RULES: dict[str, _Rule] = {"reach": _reach, "push": _push, "lift": _lift}

@@ -21,7 +21,6 @@ from sim.camera import NOMINAL_CAMERA
 from sim.colours import difference
 from sim.factors import NONE, PLAIN, TaskObject, visual_factors
 from sim.randomisation import DynamicsDraw, TimingDraw, draw_dynamics, draw_timing
-from sim.scripted import scripted_policy
 from sim.tasks import TASKS
 from sim.things import THINGS
 from sim.visual import draw_visual
@@ -112,36 +111,6 @@ def test_dynamics_factors_are_drawn_one_without_the_other() -> None:
     drawn = np.array([dataclasses.astuple(draw_dynamics(DynamicsConfig(), seed)) for seed in SEEDS])
     correlation = np.corrcoef(drawn.T) - np.eye(len(DYNAMICS))
     assert abs(correlation).max() < 0.25
-
-
-# By how much a factor at the other end of its range changes where the gripper or the cube goes.
-SHIFTS_M = {"lag_s": 0.02, "speed_share": 0.01, "acceleration_share": 0.01}
-
-
-@pytest.mark.parametrize("name", DYNAMICS)
-def test_each_dynamics_factor_changes_where_things_go(name: str) -> None:
-    """Of the arm's it is where the gripper goes; of the bodies' where the cube does."""
-    task = "push"
-    ways = []
-    for end in getattr(DynamicsConfig(), name):
-        config = DynamicsConfig(
-            **{name: (end, end)},
-            **{  # type: ignore[arg-type]
-                other.rpartition("_")[0]: False for other in DYNAMICS if other != name
-            },
-        )
-        randomisation = dataclasses.replace(RandomisationConfig.off(), dynamics=config)
-        env: Any = make_env(task, SimConfig(randomisation=randomisation), views=0)
-        way = []
-        for seed in range(6):
-            observation, _ = env.reset(seed=seed)
-            policy = scripted_policy(task, env.unwrapped.state_names, 0.06)
-            for _ in range(40):
-                observation = env.step(policy(observation["state"]))[0]
-                way.append([*env.unwrapped.scene.robot.state().position, *env.unwrapped.scene.cube_motion().position])
-        env.close()
-        ways.append(np.array(way))
-    assert np.abs(ways[0] - ways[1]).max() > SHIFTS_M.get(name, 0.001)
 
 
 @pytest.mark.parametrize("factor", ["action_delay", "camera_delay"])

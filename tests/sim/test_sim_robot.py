@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from engines import ENGINES, empty_world
+from engines import ENGINES, PHYSICS_HZ, empty_world
 
 from sim import DynamicsConfig
 from sim.assets import assets_directory

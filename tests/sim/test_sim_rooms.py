@@ -105,8 +105,6 @@ def test_a_factor_that_is_set_changes_what_is_seen_and_no_other_factor(env: Any)
         ("cube__texture", "checker_1"),
         ("robot__hue_deg", 120.0),
         ("room__back", "door"),
-        ("room__side", "window"),
-        ("legs__value", 0.9),
         ("skirting__value", 0.1),
         ("things__before", "mug"),
         ("things__count", 5),
