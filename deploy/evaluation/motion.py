@@ -42,7 +42,7 @@ class EpisodeMotion:
         before, after = np.stack(self.actions)[:-1], np.stack(self.actions)[1:]
         flips = (before * after < 0) & (np.minimum(abs(before), abs(after)) > FLIP_ABOVE)
         near = np.array(self.solved)
-        return np.asarray(flips.any(axis=1)[near[:-1] & near[1:]])
+        return (np.count_nonzero(flips, axis=1) > 0)[near[:-1] & near[1:]]
 
     def swings(self) -> npt.NDArray[np.float64]:
         """How far the gripper goes to and fro (metres), of each `SWING_STEPS` positions in a row near the goal.

@@ -67,7 +67,7 @@ class Exposure:
         """Return the factor by which the camera brightens a dark picture by itself."""
         if sensor.least_brightness <= 0:
             return 1.0
-        told = self._kernels.brightness(picture) * 2.0 ** (sensor.exposure_stops / 2)
+        told: float = self._kernels.brightness(picture) * 2.0 ** (sensor.exposure_stops / 2)
         return min(max(1.0, sensor.least_brightness / max(told, 1e-3)), _MOST_OPENED)
 
     def _prepare(self, sensor: Sensor) -> None:

@@ -26,7 +26,8 @@ def brightness(picture: Bytes) -> float:
         for x in range(picture.shape[1]):
             total += 299 * np.int64(picture[y, x, 0]) + 587 * np.int64(picture[y, x, 1])
             total += 114 * np.int64(picture[y, x, 2])
-    return total / (255_000 * picture.shape[0] * picture.shape[1])
+    mean: float = total / (255_000 * picture.shape[0] * picture.shape[1])
+    return mean
 
 
 @kernel
