@@ -42,7 +42,8 @@ class EpisodeMotion:
         before, after = np.stack(self.actions)[:-1], np.stack(self.actions)[1:]
         flips = (before * after < 0) & (np.minimum(abs(before), abs(after)) > FLIP_ABOVE)
         near = np.array(self.solved)
-        return (np.count_nonzero(flips, axis=1) > 0)[near[:-1] & near[1:]]
+        flipped: npt.NDArray[np.bool_] = np.logical_or.reduce(flips[near[:-1] & near[1:]], axis=1)
+        return flipped
 
     def swings(self) -> npt.NDArray[np.float64]:
         """How far the gripper goes to and fro (metres), of each `SWING_STEPS` positions in a row near the goal.
