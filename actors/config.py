@@ -35,7 +35,8 @@ class ActorsConfig:
     """Of these environments, how many render no image, and have a state with errors (sim.randomisation.sensing): of use
     to the teacher alone."""
     student_fraction: Share = 0.5
-    """Share of episodes driven from images through the student, once it has trained enough to drive."""
+    """Share of episodes driven from images, through the student, once it has trained enough to drive; where the method
+    has nobody who drives from state, all are driven from images."""
     rows_per_call: Annotated[int, Ge(1), Le(10**6)] = 256
     """Rows collected between two looks at the newest weights."""
     crash_allowance: Annotated[int, Ge(0), Le(10**9)] = 3

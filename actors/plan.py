@@ -10,7 +10,7 @@ from actors.config import ActorsConfig
 from actors.entropy import POLICY, entropy
 from actors.stream_worker import StreamWorker
 from actors.worker import RolloutWorker
-from learner.acting import ActingPolicy
+from learner.acting import acting_policy
 from learner.config import LearnerConfig
 from replay.store import ReplayStore
 from sim import make_env
@@ -67,7 +67,7 @@ class WorkerPlan:
         policy_seed = int(entropy(self.seed, actor_id, incarnation, POLICY).generate_state(1)[0])
         return RolloutWorker(
             make,
-            ActingPolicy(store.spec, self.learner, device="cpu", seed=policy_seed),
+            acting_policy(store.spec, self.learner, device="cpu", seed=policy_seed),
             store,
             self.actors,
             run_id=self.run_id,

@@ -8,7 +8,7 @@ class EpisodeResult:
     """One finished episode.
 
     Attributes:
-        driver: who acted: "random", "teacher" or "student".
+        driver: who acted: "random", or a driver of the method, such as "teacher".
         domain: the visual domain, as the environment names it.
         seed: with it alone the environment starts the same episode again.
         steps: environment steps, the reset not counted.

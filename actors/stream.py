@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from actors.rollout_stats import Crash, EpisodeResult
 from actors.spaces import Environment, Image, check_spaces, with_views
-from replay.schema import EpisodeMeta, Step, StreamSpec
+from replay.schema import RANDOM, EpisodeMeta, Step, StreamSpec
 from replay.writer import StreamWriter
 from sim.seeds import training_seed
 
@@ -74,6 +74,7 @@ class EnvironmentStream:
         in_episode: whether `advance` may be called; if not, `begin`.
         is_first: whether the current row is the first of its episode.
         driver: of the current episode.
+        sees_image: whether that one acts from images.
         state: [S], of the current row.
         image: [K, H, W, C], what the camera had delivered by the current row; None where nothing is rendered.
         renders: whether this environment gives images.
@@ -105,7 +106,7 @@ class EnvironmentStream:
         self.action_rng = np.random.default_rng(actions)
         self.in_episode = False
         self.is_first = True
-        self.driver = "random"
+        self.driver, self.sees_image = RANDOM, False
         self.state: Floats = np.zeros(spec.state_dim, np.float32)
         self.image: Image | None = None
         self.counts = StreamCounts()
@@ -116,7 +117,7 @@ class EnvironmentStream:
         self._spec = spec
         self._env: Environment | None = make_env()
         self.renders = check_spaces(self._env, spec)
-        self._episode = EpisodeMeta(row=0, seed=0, domain="", driver="random", randomisation={})
+        self._episode = EpisodeMeta(row=0, seed=0, domain="", driver=RANDOM, randomisation={})
         self._renderer = ""
         self._steps = 0
         self._return = 0.0
@@ -137,13 +138,20 @@ class EnvironmentStream:
         self._chunk = self.writer.chunks
 
     def begin(
-        self, driver: str, policy_version: int, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        driver: str,
+        policy_version: int,
+        *,
+        sees_image: bool = False,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
     ) -> None:
         """Resets the environment and writes the episode's first row.
 
         Args:
             driver: who acts in this episode.
             policy_version: of the weights in use.
+            sees_image: whether it acts from images.
             seed: the episode's; None: a fresh one.
             options: of the reset.
 
@@ -169,7 +177,7 @@ class EnvironmentStream:
             renderer = str(info["renderer"])
         except Exception as error:
             raise self._crash(seed, error) from error
-        self.driver, self.state, self.image = driver, state, image
+        self.driver, self.sees_image, self.state, self.image = driver, sees_image, state, image
         self.in_episode = self.is_first = True
         self._begun += 1
         self._episode, self._renderer = episode, renderer

@@ -7,7 +7,7 @@ Chunks and credit, calls and crashes: `actors.stream_worker`.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from actors.entropy import FIRST_CHUNK, STREAM, entropy
 from actors.spaces import Environment, Image
 from actors.stream import EnvironmentCrashError, EnvironmentStream, Flags, Floats, draw_first_chunk_rows
 from actors.stream_worker import StreamWorker
+from replay.schema import RANDOM
 from replay.store import ReplayStore
 from replay.writer import StreamWriter
 
@@ -27,9 +28,8 @@ class ActingPolicyLike(Protocol):
     def version(self) -> int:
         """Of the weights in use; 0 when none were ever loaded."""
 
-    @property
-    def student_ready(self) -> bool:
-        """Whether the student has trained enough to drive."""
+    def driver(self, sees: Literal["state", "image"], /) -> str | None:
+        """The name of who may drive from it with these weights; None where nobody may, yet or ever."""
 
     def load(self, flat: Floats, version: int, /) -> None:
         """Takes over weights. `flat` may be read-only and shared: it must be copied."""
@@ -43,7 +43,7 @@ class ActingPolicyLike(Protocol):
         state: Floats,
         image: Image | None,
         is_first: Flags,
-        student: Flags,
+        from_image: Flags,
         explore: bool,
         /,
     ) -> tuple[Floats, Any]:
@@ -52,9 +52,9 @@ class ActingPolicyLike(Protocol):
         Args:
             carry: what the step before returned.
             state: [N, S].
-            image: [N, H, W, C], meaningful where `student`; None where nobody is the student's.
+            image: [N, H, W, C], meaningful where `from_image`; None where nobody acts from an image.
             is_first: [N], rows that begin an episode.
-            student: [N], rows that act from their image.
+            from_image: [N], rows that act from their image.
             explore: whether to sample the policy rather than to take its mode.
 
         Returns:
@@ -72,9 +72,9 @@ class PolicyError(RuntimeError):
 class RolloutWorker(StreamWorker):
     """Collects rows from several environments.
 
-    Each episode has one driver, drawn at its start: "random" (uniform actions) while the policy was never loaded, then
-    "teacher" (the policy on the teacher's latent state), or "student" with probability `config.student_fraction` once
-    the student is ready. With several views per step the student drives on the first.
+    Each episode has one driver, drawn at its start: "random" (uniform actions) while the policy was never loaded or
+    nobody may drive, then the policy's driver from state, or the one from images, with probability
+    `config.student_fraction` where there are both. With several views per step it drives on the first.
 
     Args:
         make_env: builds one environment.
@@ -144,12 +144,12 @@ class RolloutWorker(StreamWorker):
     def _begin(self, stream: EnvironmentStream) -> None:
         # Drawn even where it decides nothing: the seeds of later episodes do not depend on the policy's progress.
         share = stream.episode_rng.random()
-        driver = "random"
-        if self._policy.version > 0:
-            student = stream.renders and self._policy.student_ready and share < self._config.student_fraction
-            driver = "student" if student else "teacher"
+        driver = self._policy.driver("state")
+        by_image = self._policy.driver("image") if stream.renders else None
+        sees_image = by_image is not None and (driver is None or share < self._config.student_fraction)
+        driver = by_image if sees_image else driver
         try:
-            stream.begin(driver, self._policy.version if driver != "random" else 0)
+            stream.begin(driver or RANDOM, self._policy.version if driver else 0, sees_image=sees_image)
         except EnvironmentCrashError as crash:
             self._note_crash(crash)
 
@@ -157,13 +157,13 @@ class RolloutWorker(StreamWorker):
         """Gives each environment that moves its action [A], and the version of the weights that chose it."""
         chosen: Floats | None = None
         moving = np.array([stream.in_episode and stream.under_way for stream in self._streams])
-        if any(stream.driver != "random" for stream, moves in zip(self._streams, moving, strict=True) if moves):
+        if any(stream.driver != RANDOM for stream, moves in zip(self._streams, moving, strict=True) if moves):
             chosen = self._policy_step(moving)
         due = []
         for index, stream in enumerate(self._streams):
             if not moving[index]:
                 continue
-            if stream.driver == "random":
+            if stream.driver == RANDOM:
                 random = stream.action_rng.uniform(-1.0, 1.0, self._spec.action_dim)
                 due.append((stream, random.astype(np.float32), 0))
             else:
@@ -177,11 +177,11 @@ class RolloutWorker(StreamWorker):
         An environment that stands still in mid-episode keeps its recurrent state.
         """
         streams = self._streams
-        student = moving & np.array([stream.driver == "student" for stream in streams])
+        from_image = moving & np.array([stream.sees_image for stream in streams])
         image: Image | None = None
-        if student.any():
+        if from_image.any():
             image = np.zeros((len(streams), *self._spec.image_shape), np.uint8)
-            for index in np.flatnonzero(student):
+            for index in np.flatnonzero(from_image):
                 views = streams[index].image
                 assert views is not None
                 image[index] = views[0]
@@ -190,7 +190,7 @@ class RolloutWorker(StreamWorker):
             np.stack([stream.state for stream in streams]),
             image,
             np.array([stream.is_first for stream in streams]),
-            student,
+            from_image,
             True,
         )
         if action.shape != (len(streams), self._spec.action_dim):

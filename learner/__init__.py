@@ -1,10 +1,11 @@
-"""The learner: a teacher world model of the state, its policy, and a student world model of images distilled from it.
+"""The learner: a teacher's world model of the state, its policy, a student of images distilled from it; and its rivals.
 
     config     every setting                            process    samplers, limiters and loops around a `Learner`:
     rssm       the recurrent state-space model                     what a learner's process runs
     teacher    world model of the privileged state      acting     the networks that act: in actors, evaluations, robots
-    behaviour  policy and critic, in imagination        learner    networks and optimisers; one method an update
-    student    world model of images, distilled         loops      teacher and student side by side
+    behaviour  policy and critic, in imagination        learner    a method's parts and optimisers; one call an update
+    student    world model of images, distilled         loops      the parts' loops side by side
+    methods    what is trained and how it acts: TWIST, the paper's own form of it, its rivals
 
 It needs torch, numpy and Redis alone, and the small wheels zstandard, safetensors and pydantic. What others use is
 named here and imported when it is asked for, so that whoever reads settings loads no torch.
@@ -16,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from learner.acting import ActingPolicy
+    from learner.acting import ActingPolicy, acting_policy
     from learner.checkpoint import LearnerState
     from learner.config import LearnerConfig
     from learner.learner import Learner
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ActingPolicy": "acting",
+    "acting_policy": "acting",
     "Learner": "learner",
     "LearnerConfig": "config",
     "LearnerPlan": "process",
@@ -32,7 +34,16 @@ _HOMES = {
     "LearnerStatus": "process",
 }
 
-__all__ = ["ActingPolicy", "Learner", "LearnerConfig", "LearnerPlan", "LearnerProcess", "LearnerState", "LearnerStatus"]
+__all__ = [
+    "ActingPolicy",
+    "Learner",
+    "LearnerConfig",
+    "LearnerPlan",
+    "LearnerProcess",
+    "LearnerState",
+    "LearnerStatus",
+    "acting_policy",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from learner.config import BehaviourConfig, LearnerConfig
 from learner.distributions import TwoHot, gumbel, normal_entropy, squashed_normal
 from learner.networks import MLP, frozen_parameters
 from learner.rssm import Latent
-from learner.teacher import Teacher
+from learner.teacher import WorldModel
 
 
 class Policy(nn.Module):
@@ -85,12 +85,12 @@ class Imagined(NamedTuple):
 
 
 def imagine(
-    model: Teacher, policy: Policy, start: Latent, horizon: int, generator: torch.Generator | None = None
+    model: WorldModel, policy: Policy, start: Latent, horizon: int, generator: torch.Generator | None = None
 ) -> Imagined:
     """Rolls the policy out in the world model, differentiably.
 
     Args:
-        model: a frozen teacher (no gradient for its weights, gradients flow through it).
+        model: a frozen world model (no gradient for its weights, gradients flow through it).
         policy: acts on the latents; its input is cut from the graph, its action is not.
         start: [N] latents.
         horizon: H.
@@ -137,7 +137,7 @@ def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: floa
 
 
 def behaviour_losses(
-    model: Teacher,
+    model: WorldModel,
     policy: Policy,
     critic: Critic,
     span: ReturnRange,
@@ -148,7 +148,7 @@ def behaviour_losses(
     """Losses of policy and critic from one imagination.
 
     Args:
-        model: frozen teacher.
+        model: frozen.
         policy: trained.
         critic: trained (its slow copy gives the values).
         span: normalisation of returns, updated here.

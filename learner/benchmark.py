@@ -13,6 +13,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,16 +94,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in given.sizes:
         for graphs in ("off", "auto"):
             learner = _learner(SIZES[name], given.device, given.precision, graphs)
-            if graphs == "auto" and learner.device.type != "cuda":
+            if graphs == "auto" and learner.parts[0].device.type != "cuda":
                 continue  # there is nothing to capture
             if first and not given.json:
-                print(f"{_machine(learner.device)}, torch {torch.__version__}, {learner.dtype}")
+                print(f"{_machine(learner.parts[0].device)}, torch {torch.__version__}, {learner.dtype}")
                 print(f"{'size':<8}{'graphs':<8}{'loops':<10}{'teacher/s':>11}{'student/s':>11}")
             first = False
             for loops, rates in _rates(learner, SIZES[name], given.seconds).items():
                 row = {"size": name, "graphs": graphs, "loops": loops, **rates}
                 if given.json:
-                    print(json.dumps(row | {"machine": _machine(learner.device), "torch": torch.__version__}))
+                    print(json.dumps(row | {"machine": _machine(learner.parts[0].device), "torch": torch.__version__}))
                 else:
                     cells = (f"{rates[kind]:.1f}" if kind in rates else "" for kind in ("teacher", "student"))
                     print(f"{name:<8}{graphs:<8}{loops:<10}" + "".join(f"{cell:>11}" for cell in cells), flush=True)
@@ -154,7 +155,7 @@ def _rates(learner: Learner, size: Size, seconds: float) -> dict[str, dict[str, 
         "teacher": _batch(size, config.batch_size, config.sequence_length or size.rows, image=False),
         "student": _batch(size, config.student.batch_size, size.rows, image=True),
     }
-    updates = {"teacher": learner.teacher_update, "student": learner.student_update}
+    updates = {name: partial(learner.update, name) for name in batches}
     for name, update in updates.items():
         for _ in range(WARM_UP):
             update(batches[name])

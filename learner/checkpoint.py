@@ -21,6 +21,8 @@ from learner import format_2
 from learner.acting import ActingPolicy
 from learner.devices import GENERATOR_BYTES, later_seed
 from learner.learner import Learner
+from learner.methods import Method
+from learner.methods.documents import method_of, updates_of
 from learner.tally import NotFiniteError
 from learner.weights import to_arrays
 from replay.schema import StreamSpec
@@ -28,9 +30,6 @@ from replay.schema import StreamSpec
 FORMAT = 3
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
-
-ACTING = ("teacher", "policy", "student_average")
-"""Modules that act: all that `load_acting` needs."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -69,14 +68,14 @@ def capture_acting(learner: Learner) -> LearnerState:
         NotFiniteError: it is not finite.
     """
     with learner.weights_held():
-        modules = {name: learner.modules[name] for name in ACTING}
-        arrays, document = module_arrays(modules), _document(learner)
+        arrays, document = module_arrays(learner.acting), _document(learner)
     return LearnerState(_finite(arrays), {}, document)
 
 
 def acting_part(state: LearnerState) -> LearnerState:
     """What `capture_acting` would have given."""
-    weights = {key: array for key, array in state.weights.items() if key.partition("/")[0] in ACTING}
+    acts = method_of(state.document).acts
+    weights = {key: array for key, array in state.weights.items() if key.partition("/")[0] in acts}
     return LearnerState(weights, {}, state.document)
 
 
@@ -90,21 +89,19 @@ def restore(learner: Learner, state: LearnerState) -> None:
         ValueError: the state is of another format, spec or sizes; the message names the first difference.
     """
     check_document(state.document, learner.spec)
-    teacher_updates, student_updates = state.document["teacher_updates"], state.document["student_updates"]
+    _require_method(state.document, learner.method)
+    updates = updates_of(state.document)
     weights, training = state.weights, state.training
     if state.document["format"] == format_2.FORMAT:
-        weights = format_2.upgraded_weights(weights, teacher_updates, student_updates)
+        weights = format_2.upgraded_weights(weights, updates["teacher"], updates["student"])
         training = format_2.upgraded_training(training, learner.modules)
     load_modules(learner.modules, weights)
-    for name, optimiser in learner.optimisers.items():
-        updates = student_updates if name == "student" else teacher_updates
-        moments = _moments(name, optimiser.parameters, training, at_least=1 if updates > 0 else 0)
-        optimiser.load(moments)
-    for index, (generator, updates) in enumerate(
-        zip(learner.generators, (teacher_updates, student_updates), strict=True)
-    ):
-        _restore_generator(generator, training, index, learner.seed, updates)
-    learner.resume_counters(teacher_updates, student_updates)
+    for index, (part, generator) in enumerate(zip(learner.parts, learner.generators, strict=True)):
+        done = updates[part.name]
+        for name, optimiser in learner.optimisers_of(part.name).items():
+            optimiser.load(_moments(name, optimiser.parameters, training, at_least=1 if done > 0 else 0))
+        _restore_generator(generator, training, index, learner.seed, done)
+    learner.resume_counters(updates)
 
 
 def _restore_generator(generator: torch.Generator, arrays: Arrays, index: int, seed: int, updates: int) -> None:
@@ -123,11 +120,20 @@ def load_acting(policy: ActingPolicy, weights: Arrays, document: Mapping[str, An
         ValueError: the checkpoint is of another format, spec or sizes.
     """
     check_document(document, None)
+    _require_method(document, policy.method)
+    updates = updates_of(document)
     if document["format"] == format_2.FORMAT:
-        weights = format_2.upgraded_weights(weights, document["teacher_updates"], document["student_updates"])
-    load_modules({"teacher": policy.teacher, "policy": policy.policy, "student_average": policy.student}, weights)
-    policy.progress.updates.fill_(document["student_updates"])
-    policy.version = document["teacher_updates"] + document["student_updates"]
+        weights = format_2.upgraded_weights(weights, updates["teacher"], updates["student"])
+    load_modules(policy.networks, weights)
+    for name, progress in policy.progress.items():
+        progress.updates.fill_(updates[name])
+    policy.version = sum(updates.values())
+
+
+def _require_method(document: Mapping[str, Any], method: Method) -> None:
+    found = method_of(document)
+    if found is not method:
+        raise ValueError(f"learner state is of method {found.name}; its settings ask for {method.name}")
 
 
 def write(state: LearnerState, directory: Path) -> None:
@@ -157,7 +163,7 @@ def read_weights(directory: Path) -> Arrays:
 
 
 def check_document(document: Mapping[str, Any], spec: StreamSpec | None) -> None:
-    """Refuses a state of another format or, where `spec` is given, of other observations.
+    """Refuses a state of another format, of an unknown method, or, where `spec` is given, of other observations.
 
     Raises:
         ValueError: naming what differs.
@@ -167,6 +173,7 @@ def check_document(document: Mapping[str, Any], spec: StreamSpec | None) -> None
             f"learner state has format {document.get('format')}; this version reads formats {format_2.FORMAT} and "
             f"{FORMAT}"
         )
+    updates_of(document)
     if spec is not None:
         spec.require_equal(StreamSpec.from_json(document["spec"]), "the checkpoint")
 
@@ -176,8 +183,7 @@ def _document(learner: Learner) -> dict[str, Any]:
         "format": FORMAT,
         "spec": learner.spec.to_json(),
         "config": dataclasses.asdict(learner.config),
-        "teacher_updates": learner.teacher_updates,
-        "student_updates": learner.student_updates,
+        **{f"{name}_updates": count for name, count in learner.updates.items()},
     }
 
 

@@ -5,11 +5,18 @@ else, and the command line reads and prints both.
 """
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, NonNegativeFloat
 from pydantic.dataclasses import dataclass
+
+from learner.methods import METHODS
+
+if TYPE_CHECKING:
+    MethodName = str
+else:
+    MethodName = Literal[tuple(METHODS)]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -41,7 +48,7 @@ class TeacherConfig:
     gradient_norm: NonNegativeFloat = 100.0
     """Gradients are clipped to this norm."""
     state_scale: NonNegativeFloat = 1.0
-    """Weight of the state's reconstruction."""
+    """Weight of the reconstruction: of the state, or of the image where a method's world model rebuilds that."""
     reward_scale: NonNegativeFloat = 1.0
     """Weight of the reward's two-hot loss."""
     continue_scale: NonNegativeFloat = 1.0
@@ -146,9 +153,29 @@ class StudentConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class LearnerConfig:
-    """The learner process: both world models and the policy."""
+class SACConfig:
+    """Soft actor-critic, of method asymmetric_sac alone."""
 
+    learning_rate: NonNegativeFloat = 3e-4
+    """Adam's step size, of actor, critics and temperature."""
+    gradient_norm: NonNegativeFloat = 10.0
+    """Gradients are clipped to this norm."""
+    frames: Annotated[int, Ge(1), Le(16)] = 3
+    """Last images that the actor sees."""
+    target_rate: Share = 0.01
+    """Share of the critics moved into the slow ones."""
+    initial_temperature: Annotated[float, Ge(1e-6), Le(1e3)] = 0.1
+    """What a nat of entropy is worth at first; it is then moved to where there is a nat less than none for each
+    dimension of an action."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LearnerConfig:
+    """The learner process: the parts of a method, such as both world models and the policy."""
+
+    method: MethodName = "twist"
+    """What is trained, and how it acts: see docs/method.md. Groups and settings that are about a part which the method
+    does not have are not used."""
     batch_size: Annotated[int, Ge(1), Le(65_536)] = 16
     """B, sequences per teacher update."""
     sequence_length: Annotated[int, Ge(0), Le(1_000)] = 0
@@ -175,3 +202,13 @@ class LearnerConfig:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
+    sac: SACConfig = field(default_factory=SACConfig)
+
+    def __post_init__(self) -> None:
+        """Refuses settings with which the method would be another one.
+
+        Raises:
+            ValueError: naming the setting, its value and what the method allows.
+        """
+        for refusal in METHODS[self.method].refusals(self, "learner."):
+            raise ValueError(refusal)

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from learner import student, teacher
+from learner import readout, teacher
 
 FORMAT = 2
 
 _DEVIATIONS = {
     "teacher/state_loss": teacher.LEAST_DEVIATION,
-    "student/readout_loss": student.LEAST_DEVIATION,
-    "student_average/readout_loss": student.LEAST_DEVIATION,
+    "student/readout_loss": readout.LEAST_DEVIATION,
+    "student_average/readout_loss": readout.LEAST_DEVIATION,
 }
 """Where they were, and what was added to each."""
 

@@ -8,7 +8,8 @@
 Which phase a run is in follows from the replay and the teacher's limiter, which goes on with the learner's checkpoints:
 a run that was killed goes on where its checkpoint was. As the student reads nothing in phase 1, it must not hold up the
 actors (`deploy.training.plans.holding_plans`); the learner keeps its limiter, so that the student makes as many updates
-as it would have made beside the teacher.
+as it would have made beside the teacher. "Teacher" and "student" stand for the parts of any method that follow no
+other, and for those that do.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from replay.limiter import SamplesPerInsert
-from replay.sampler import StudentSampler
+from replay.sampler import TeacherSampler
 
 _PAUSE_SECONDS = 0.2
 
@@ -31,7 +32,7 @@ class LaterStudent:
     def __init__(
         self,
         limiter: SamplesPerInsert,
-        make_sampler: Callable[[], StudentSampler],
+        make_sampler: Callable[[], TeacherSampler],
         teacher_owes: Callable[[], bool],
         updates_left: Callable[[], int],
     ) -> None:
@@ -46,11 +47,11 @@ class LaterStudent:
         self._limiter, self._make_sampler = limiter, make_sampler
         self._teacher_owes, self._updates_left = teacher_owes, updates_left
         self._rows_are_in = threading.Event()
-        self._sampler: StudentSampler | None = None
+        self._sampler: TeacherSampler | None = None
 
     @property
     def refusal(self) -> str:
-        """As `StudentSampler.refusal`; empty in phase 1."""
+        """As `TeacherSampler.refusal`; empty in phase 1."""
         return "" if self._sampler is None else self._sampler.refusal
 
     def rows_are_in(self) -> None:
@@ -73,7 +74,7 @@ class LaterStudent:
         self._limiter.record_sampled(rows)
 
     def sample(self, timeout_s: float) -> Mapping[str, np.ndarray]:
-        """As `StudentSampler.sample`; asked only in phase 2."""
+        """As `TeacherSampler.sample`; asked only in phase 2."""
         assert self._sampler is not None
         return self._sampler.sample(timeout_s)
 

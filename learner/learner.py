@@ -1,26 +1,21 @@
-"""The learner: owns all networks and optimisers; one method per update; knows no replay, no thread, no Ray."""
+"""The learner: owns its method's parts and their optimisers; one call an update; knows no replay, no thread, no Ray."""
 
-import copy
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from learner import student as distillation
-from learner import teacher as world_model
-from learner.acting import StudentProgress
-from learner.behaviour import Critic, Policy, ReturnRange, behaviour_losses
 from learner.config import LearnerConfig
 from learner.devices import choose_devices, choose_dtype, make_generator
-from learner.distributions import pick_rows
-from learner.frames import FramePool
 from learner.graphs import Lane, Update
-from learner.networks import copy_parameters, frozen_parameters, masked_mean, move_towards
-from learner.optimiser import Optimiser, decayed, weighted_sum
-from learner.rssm import Latent
+from learner.methods import METHODS, home
+from learner.methods.part import Ground, Part, TensorBatch
+from learner.optimiser import Optimiser
 from learner.staging import Staging
 from learner.tally import Metrics, NotFiniteError, Tally
 from learner.weights import gather, to_host
@@ -28,35 +23,37 @@ from replay.schema import StreamSpec
 
 NumpyBatch = Mapping[str, np.ndarray]
 
-TEACHER_READS = ("state", "action", "reward", "is_first", "is_terminal", "valid")
-STUDENT_READS = ("state", "action", "is_first", "is_terminal", "valid", "image", "state_at_exposure")
 
+class _Run:
+    """One part with what the learner does around its updates."""
 
-class Frozen:
-    """A copy of teacher and policy that no gradient can move, in the arithmetic of the updates."""
+    def __init__(self, part: Part, generator: torch.Generator, lock: threading.RLock, captured: bool) -> None:
+        self.part, self._lock = part, lock
+        part.generator = generator
+        self.optimisers = {name: Optimiser(*trained) for name, trained in part.trains().items()}
+        part.optimisers = self.optimisers
+        self.updates = 0
+        self.pause = threading.Lock()  # held for a whole update, so that a checkpoint falls between two
+        self.tally = Tally(part.name, part.device)
+        self.lane = Lane(part.device)
+        self.staging = Staging(part.reads, self.lane)
+        self.update = Update(self._update, self.lane, lock, [generator], captured)
 
-    def __init__(self, teacher: world_model.Teacher, policy: Policy, device: torch.device, dtype: torch.dtype) -> None:
-        """Copies both, to a device."""
-        self.teacher = copy.deepcopy(teacher).to(device, dtype)
-        for bound in ("low", "high"):  # keep their precision
-            setattr(self.teacher, bound, getattr(teacher, bound).to(device))
-        self.policy = copy.deepcopy(policy).to(device, dtype)
-        frozen_parameters(self.teacher)
-        frozen_parameters(self.policy)
-
-    def refresh(self, teacher: world_model.Teacher, policy: Policy | None = None) -> None:
-        """Follows the moving originals."""
-        copy_parameters(teacher, self.teacher)
-        if policy is not None:
-            copy_parameters(policy, self.policy)
+    def _update(self, batch: TensorBatch) -> Metrics:
+        metrics = self.part.update(batch)
+        with self._lock:
+            self.part.progress.updates += 1
+            refused = torch.stack([optimiser.refused for optimiser in self.optimisers.values()]).sum()
+            self.tally.add(metrics, refused)
+        return metrics
 
 
 class Learner:
-    """Teacher, policy, critic and student with their optimisers.
+    """The parts of a method, each with its optimisers.
 
-    `teacher_update` and `student_update` may run in two threads: the student reads only its own frozen copy of the
-    teacher, which is refreshed under a lock that the teacher's optimiser steps hold too. `learner.graphs` says how the
-    same holds where a GPU does the work later than it is asked to.
+    Updates of two parts may run in two threads: what one reads of another is a frozen copy of its own, made under a
+    lock that the other's steps hold too. `learner.graphs` says how the same holds where a GPU does the work later than
+    it is asked to.
     """
 
     def __init__(self, spec: StreamSpec, config: LearnerConfig, seed: int) -> None:
@@ -66,182 +63,94 @@ class Learner:
             ValueError: a setting asks for a device that is not there.
         """
         self.spec, self.config, self.seed = spec, config, seed
-        self.device, self.student_device = choose_devices(config)
-        self.dtype = choose_dtype(config.precision, self.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.teacher = world_model.Teacher(spec, config).to(self.device)
-            feat = self.teacher.rssm.feat_size
-            self.policy = Policy(feat, spec.action_dim, config).to(self.device)
-            self.critic = Critic(feat, config).to(self.device)
-            self.student = distillation.Student(spec, config).to(self.student_device)
-        self.student_average = copy.deepcopy(self.student)
-        frozen_parameters(self.student_average)
-        self.span = ReturnRange().to(self.device)
-        self.progress = StudentProgress().to(self.student_device)
-        if config.student.dynamics != "scratch":
-            self.student.copy_dynamics(self.teacher)
-            self.student_average.copy_dynamics(self.teacher)
-        self._dream = Frozen(self.teacher, self.policy, self.device, self.dtype)
-        self._target = Frozen(self.teacher, self.policy, self.student_device, self.dtype)
-        teacher, behaviour, student = config.teacher, config.behaviour, config.student
-        self.optimisers = {
-            "teacher": Optimiser(self.teacher, teacher.learning_rate, teacher.gradient_norm),
-            "policy": Optimiser(self.policy, behaviour.actor_learning_rate, behaviour.gradient_norm),
-            "critic": Optimiser(self.critic.net, behaviour.critic_learning_rate, behaviour.gradient_norm),
-            "student": Optimiser(self.student, student.learning_rate, student.gradient_norm),
-        }
-        self.teacher_updates = 0
-        self.student_updates = 0
-        devices = self.device, self.student_device
-        self.generators = [make_generator(device, seed * 2 + k) for k, device in enumerate(devices, start=1)]
-        self.tallies = {"teacher": Tally("teacher", self.device), "student": Tally("student", self.student_device)}
-        # Not in checkpoints: a run that goes on fills it with its first batches.
-        self._pool: FramePool | None = None
-        if student.frames > 0 and student.readout_scale > 0.0:
-            self._pool = FramePool(student.frame_pool, spec.image_shape, spec.state_dim, self.student_device)
+        self.method = METHODS[config.method]
+        devices = choose_devices(config)
+        self.dtype = choose_dtype(config.precision, devices[0])
         # Moves of the weights against copies of them; a whole update is such a move where it is a graph.
         self._lock = threading.RLock()
-        self._teacher_pause = threading.Lock()  # held for a whole update, so that a checkpoint falls between two
-        self._student_pause = threading.Lock()
-        self._lanes = {name: Lane(device) for name, device in zip(("teacher", "student"), devices, strict=True)}
-        self._staging = {
-            "teacher": Staging(TEACHER_READS, self._lanes["teacher"]),
-            "student": Staging(STUDENT_READS, self._lanes["student"]),
-        }
-        functions = {"teacher": self._teacher_update, "student": self._student_update}
+        ground = Ground(spec, config, devices, self.dtype, self._lock, self._all_weights)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            parts = home(self.method).build(ground)
+        assert [part.name for part in parts] == [part.name for part in self.method.parts], self.method.name
         captured = config.graphs == "auto"
-        self._updates = {
-            name: Update(functions[name], lane, self._lock, [generator], captured)
-            for (name, lane), generator in zip(self._lanes.items(), self.generators, strict=True)
+        self._runs = {
+            part.name: _Run(part, make_generator(part.device, seed * 2 + k), self._lock, captured)
+            for k, part in enumerate(parts, start=1)
         }
+        self._acting = {name: module for part in parts for name, module in part.acts.items()}
+        assert tuple(self._acting) == self.method.acts, (tuple(self._acting), self.method.acts)
         self._synchronize()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """In the order of the method's outline."""
+        return tuple(run.part for run in self._runs.values())
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """Every module that a checkpoint holds."""
-        return {
-            "teacher": self.teacher,
-            "policy": self.policy,
-            "critic": self.critic,
-            "student": self.student,
-            "student_average": self.student_average,
-            "span": self.span,
-        }
+        return {name: module for part in self.parts for name, module in part.modules.items()}
 
-    def teacher_update(self, batch: NumpyBatch) -> Metrics:
-        """One update of the world model, then of policy and critic.
+    @property
+    def optimisers(self) -> dict[str, Optimiser]:
+        """Of all parts."""
+        return {name: optimiser for run in self._runs.values() for name, optimiser in run.optimisers.items()}
 
-        Args:
-            batch: a teacher batch of `replay.sampler`.
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Of each part."""
+        return [part.generator for part in self.parts]
 
-        Returns:
-            Scalars on the learner's device, detached; overwritten by the next update.
-        """
-        with self._teacher_pause:
-            metrics = self._updates["teacher"](self._staging["teacher"].put(batch))
-            self.teacher_updates += 1
-            return metrics
+    @property
+    def updates(self) -> dict[str, int]:
+        """That each part has had, by its name."""
+        return {name: run.updates for name, run in self._runs.items()}
 
-    def _teacher_update(self, batch: dict[str, Tensor]) -> Metrics:
-        config = self.config.teacher
-        with self._autocast(self.device):
-            losses, metrics, observed = world_model.teacher_losses(self.teacher, config, batch, self.generators[0])
-        means = world_model.means(losses, batch)
-        metrics["gradient_norm"] = self.optimisers["teacher"].backward(weighted_sum(means, world_model.scales(config)))
-        with self._lock:
-            self.optimisers["teacher"].step()
-        metrics |= {f"loss_{name}": mean.detach() for name, mean in means.items()}
-        # An episode does not go on after its end: imagination begins elsewhere.
-        going_on = batch["valid"] & ~batch["is_terminal"]
-        metrics |= self._behaviour_update(observed.latent.detach(), going_on)
-        with self._lock:
-            self.tallies["teacher"].add(metrics, self._refused("teacher", "policy", "critic"))
-        return metrics
+    @property
+    def version(self) -> int:
+        """All updates so far."""
+        return sum(self.updates.values())
 
-    def _behaviour_update(self, latent: Latent, going_on: Tensor) -> Metrics:
-        self._dream.refresh(self.teacher)
-        config = self.config.behaviour
-        start = latent.rows(pick_rows(going_on.flatten(), config.starts, self.generators[0]))
-        with self._autocast(self.device):
-            losses, metrics = behaviour_losses(
-                self._dream.teacher, self.policy, self.critic, self.span, config, start, self.generators[0]
-            )
-        for name in ("policy", "critic"):
-            metrics[f"{name}_gradient_norm"] = self.optimisers[name].backward(losses[name])
-        with self._lock:
-            self.optimisers["policy"].step()
-            self.optimisers["critic"].step()
-        move_towards(self.critic.slow, self.critic.net, config.slow_critic_rate)
-        return metrics | {f"loss_{name}": loss.detach() for name, loss in losses.items()}
+    def optimisers_of(self, name: str) -> Mapping[str, Optimiser]:
+        """Of one part."""
+        return self._runs[name].optimisers
 
-    def student_update(self, batch: NumpyBatch) -> Metrics:
-        """One distillation update.
+    def update(self, name: str, batch: NumpyBatch) -> Metrics:
+        """One update of a part.
 
         Args:
-            batch: a student batch of `replay.sampler`.
+            name: of the part.
+            batch: of `replay.sampler`, of states or of pairs as the part reads.
 
         Returns:
-            Scalars on the student's device, detached; overwritten by the next update.
+            Scalars on the part's device, detached; overwritten by its next update.
         """
-        with self._student_pause:
-            if self.student_updates % self.config.student.refresh_updates == 0:
-                self.refresh_target()
-            metrics = self._updates["student"](self._staging["student"].put(batch))
-            self.student_updates += 1
+        run = self._runs[name]
+        with run.pause:
+            run.part.prepare(run.updates)
+            metrics = run.update(run.staging.put(batch))
+            run.updates += 1
             return metrics
-
-    def _student_update(self, batch: dict[str, Tensor]) -> Metrics:
-        config = self.config.student
-        frames = None
-        if self._pool is not None:
-            self._pool.add(batch["image"], batch["state_at_exposure"], batch["valid"])
-            frames = self._pool.draw(config.frames, self.generators[1])
-        with self._autocast(self.student_device):
-            losses, metrics = distillation.student_losses(
-                self.student, self._target.teacher, self._target.policy, config, batch, self.generators[1], frames
-            )
-        valid = batch["valid"].repeat_interleave(batch["image"].shape[2], dim=0)
-        of_steps = losses.keys() - {"imagination"} - ({"readout"} if frames is not None else set())
-        means = {k: masked_mean(loss, valid) if k in of_steps else loss.mean() for k, loss in losses.items()}
-        optimiser = self.optimisers["student"]
-        metrics["gradient_norm"] = optimiser.backward(weighted_sum(means, distillation.scales(config)))
-        metrics |= {f"loss_{name}": mean.detach() for name, mean in means.items()}
-        updates = self.progress.updates
-        if config.decay_updates > 0:
-            optimiser.learning_rate.copy_(decayed(config.learning_rate, updates, config.decay_updates))
-        with self._lock:
-            optimiser.step()
-            updates += 1
-            # Never over more than the last tenth of the updates, so that early ones do not linger.
-            rate = (10.0 / (updates + 9.0)).clamp(min=config.average_rate)
-            move_towards(self.student_average, self.student, rate)
-            self.tallies["student"].add(metrics, self._refused("student"))
-        return metrics
 
     def report(self, name: str) -> dict[str, float]:
-        """The means of the metrics of `teacher` or `student` since the last call, and `skipped`, updates of the run.
+        """The means of a part's metrics since the last call, and `skipped`, updates of the run.
 
         Raises:
             NotFiniteError: the last updates were skipped one and all, as what they computed was not finite.
         """
-        with self._lanes[name].entered():
+        run = self._runs[name]
+        with run.lane.entered():
             with self._lock:
-                held = self.tallies[name].take()
-            return self.tallies[name].means(held)
-
-    def refresh_target(self) -> None:
-        """The student's frozen copy follows the teacher; with tied dynamics so does the student's recurrence."""
-        with self._all_weights():
-            self._target.refresh(self.teacher, self.policy)
-            if self.student.tied:
-                self.student.copy_dynamics(self.teacher)
-                self.student_average.copy_dynamics(self.teacher)
+                held = run.tally.take()
+            return run.tally.means(held)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """No update is under way inside this context: a state captured in it is one moment's."""
-        with self._teacher_pause, self._student_pause:
+        with ExitStack() as stack:
+            for run in self._runs.values():
+                stack.enter_context(run.pause)
             self._synchronize()
             yield
 
@@ -252,30 +161,39 @@ class Learner:
             self._synchronize()
             yield
 
-    def resume_counters(self, teacher_updates: int, student_updates: int) -> None:
-        """Goes on counting from a checkpoint; frozen copies are made anew from the restored weights."""
-        self.teacher_updates, self.student_updates = teacher_updates, student_updates
-        self.progress.updates.fill_(student_updates)
-        for update in self._updates.values():
-            update.forget()
-        self.tallies["teacher"].begin(teacher_updates)
-        self.tallies["student"].begin(student_updates)
-        self._dream.refresh(self.teacher)
+    @property
+    def acting(self) -> dict[str, nn.Module]:
+        """What travels to the actors, by the names of `Method.acts`."""
+        return self._acting
+
+    def resume_counters(self, updates: Mapping[str, int]) -> None:
+        """Goes on counting from a checkpoint; frozen copies are made anew from the restored weights.
+
+        Args:
+            updates: of each part by its name.
+        """
+        for name, run in self._runs.items():
+            run.updates = updates[name]
+            run.part.progress.updates.fill_(run.updates)
+            run.update.forget()
+            run.tally.begin(run.updates)
+        for run in self._runs.values():
+            self._synchronize()
+            run.part.restored(run.updates)
         self._synchronize()
-        self.refresh_target()
 
     def publish(self) -> tuple[np.ndarray, int]:
         """The weights for `ActingPolicy.load`: one flat float32 array [P], and its version (all updates so far).
 
-        The student that acts is the average of the trained one over its last updates.
-
         Raises:
             NotFiniteError: they are not finite.
         """
-        with self._lanes["teacher"].entered(), self._lanes["student"].entered():
+        with ExitStack() as stack:
+            for run in self._runs.values():
+                stack.enter_context(run.lane.entered())
             with self._all_weights():
-                parts = gather((self.teacher, self.policy, self.student_average, self.progress))
-                version = self.teacher_updates + self.student_updates
+                parts = gather((*self._acting.values(), *(part.progress for part in self.parts)))
+                version = self.version
             flat = to_host(parts)  # waits for a GPU, and holds up no loop
         if not np.isfinite(flat).all():
             raise NotFiniteError(f"the weights after {version} updates are not finite; no actor gets them")
@@ -283,21 +201,19 @@ class Learner:
 
     @contextmanager
     def _all_weights(self) -> Iterator[None]:
-        """What is queued inside of this context has the weights of both loops to itself, between two moves of each."""
-        teacher, student = self._lanes["teacher"], self._lanes["student"]
-        # On one device the student's lane is the current one in here; on two, each is that of its own.
-        with self._lock, teacher.entered(), student.entered():
-            student.follow(teacher)
+        """What is queued inside of this context has the weights of all loops to itself, between two moves of each."""
+        *others, last = (run.lane for run in self._runs.values())
+        with self._lock, ExitStack() as stack:
+            # On one device the last lane is the current one in here; on two, each is that of its own.
+            for lane in (*others, last):
+                stack.enter_context(lane.entered())
+            for lane in others:
+                last.follow(lane)
             yield
-            teacher.follow(student)
+            for lane in others:
+                lane.follow(last)
 
     def _synchronize(self) -> None:
         """Waits until no device has anything left to do for this learner."""
-        for lane in self._lanes.values():
-            lane.synchronize()
-
-    def _refused(self, *names: str) -> Tensor:
-        return torch.stack([self.optimisers[name].refused for name in names]).sum()
-
-    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        return torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+        for run in self._runs.values():
+            run.lane.synchronize()

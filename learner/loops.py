@@ -1,4 +1,4 @@
-"""The learner's two asynchronous loops, side by side in one process.
+"""The learner's asynchronous loops, one for each part of its method, side by side in one process; here those of twist.
 
                     replay (states)                          replay (states + images)
                           |                                             |
@@ -16,7 +16,7 @@
              teacher every                                  the teacher                    the lock for milliseconds
              `refresh_updates`
 
-Neither loop ever waits for the other's progress. In debug mode no thread exists: the driver calls each loop's `step`
+No loop ever waits for another's progress. In debug mode no thread exists: the driver calls each loop's `step`
 in turn, with samplers that do not prefetch.
 """
 
@@ -68,7 +68,7 @@ class LoopReport:
 
 
 class Loop:
-    """One of the two loops: limiter, sampler, update; over and over."""
+    """The loop of one part: limiter, sampler, update; over and over."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Loop:
 
         Args:
             name: for messages.
-            update: `Learner.teacher_update` or `Learner.student_update`.
+            update: `Learner.update` of a part.
             means: of this loop's metrics since the last call: `Learner.report`.
             sampler: of this loop's batches.
             limiter: of this loop's replayed rows.

@@ -1,4 +1,4 @@
-"""Building blocks: normalised MLPs, the recurrent cell, the image encoder.
+"""Building blocks: normalised MLPs, the recurrent cell, the image encoder and decoder.
 
 Shapes: `...` any leading dimensions, D deter, E embed, H W C image (H and W divisible by 2 per layer).
 """
@@ -142,6 +142,34 @@ class ImageEncoder(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         y: Tensor = self.output(self.body(pixels.to(dtype).mul_(1.0 / 127.5).sub_(1.0)).flatten(1))
         return y.reshape(*lead, -1)
+
+
+class ImageDecoder(nn.Module):
+    """The encoder's layers the other way round: a linear layer, then transposed convolutions that double the image."""
+
+    def __init__(self, inputs: int, image_shape: Sequence[int], channels: Sequence[int]) -> None:
+        """Makes the layers.
+
+        Args:
+            inputs: units that it reads.
+            image_shape: H, W, C; sides that the encoder of these channels takes.
+            channels: of the encoder.
+        """
+        super().__init__()
+        height, width, depth = image_shape
+        shrink = 2 ** len(channels)
+        self.small = (channels[-1], height // shrink, width // shrink)
+        self.input = nn.Linear(inputs, self.small[0] * self.small[1] * self.small[2])
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise([*reversed(channels), depth]):
+            layers += [nn.ReLU(), nn.ConvTranspose2d(a, b, kernel_size=4, stride=2, padding=1)]
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, feat: Tensor) -> Tensor:
+        """[..., inputs] to levels [..., H, W, C] float32 that are to lie in [0, 1]; it begins at grey."""
+        lead = feat.shape[:-1]
+        pixels: Tensor = self.body(self.input(feat).reshape(-1, *self.small))
+        return (pixels.permute(0, 2, 3, 1).float() + 0.5).reshape(*lead, *pixels.shape[2:], pixels.shape[1])
 
 
 def frozen_parameters(module: nn.Module) -> None:

@@ -15,6 +15,8 @@ from learner import checkpoint, format_2
 from learner.checkpoint import Arrays, LearnerState
 from learner.config import LearnerConfig
 from learner.learner import Learner
+from learner.methods.teaching import TeacherPart
+from learner.methods.twist import StudentPart
 from replay.schema import StreamSpec
 
 TEACHING = ("teacher", "policy", "critic", "span")
@@ -55,8 +57,10 @@ def with_new_student(
         for name in ("student", "student_average"):
             checkpoint.load_modules({name: learner.modules[name]}, _named(name, average))
     elif config.student.dynamics != "scratch":
-        for student in (learner.student, learner.student_average):
-            student.copy_dynamics(learner.teacher)
+        teacher, student = learner.parts
+        if isinstance(teacher, TeacherPart) and isinstance(student, StudentPart):
+            for model in (student.student, student.student_average):
+                model.copy_dynamics(teacher.teacher)
     begun = checkpoint.capture(learner)
     kept = {key: array for key, array in moments.items() if key.partition("/")[0] in TEACHING}
     told = {"config": asdict(config), "teacher_updates": teacher_updates, "student_updates": 0}

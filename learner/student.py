@@ -18,14 +18,20 @@ from torch import Tensor, nn
 from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
 from learner.distributions import categorical_kl, pick_rows
-from learner.frames import Frames, random_shift
+from learner.frames import Frames
 from learner.networks import GaussianLoss, ImageEncoder, copy_parameters, frozen_parameters, squared_error
+from learner.readout import (
+    LEAST_DEVIATION,
+    embedded,
+    readout_loss,
+    readout_of_frames,
+    sequences,
+    share_gradient,
+    shown_state,
+)
 from learner.rssm import RSSM, Latent, Observed
 from learner.teacher import Teacher, TensorBatch
 from replay.schema import StreamSpec
-
-LEAST_DEVIATION = 0.02
-"""Of a normalised state's readout, whose range is 2: nothing is to be told finer than a hundredth of it."""
 
 
 class Student(nn.Module):
@@ -150,14 +156,14 @@ def student_losses(
     # One noise for both: where the two posteriors agree so do the draws, and what follows from them is comparable.
     noise = teacher.rssm.draw(batch["action"], generator)
     target = teacher_target(teacher, policy, batch, views, noise)
-    image = random_shift(batch["image"].transpose(1, 2).flatten(0, 1), config.shift_pixels, generator)
+    image = sequences(batch, config, generator)
     action = batch["action"].repeat_interleave(views, dim=0)
     is_first = batch["is_first"].repeat_interleave(views, dim=0)
     valid = batch["valid"].repeat_interleave(views, dim=0)
     feed = target.observed.latent.stoch if config.feed == "teacher" else None
-    embed = _embed(student, image, with_gradient=config.encoder_share > 0.0 or frames is None)
+    embed = embedded(student.encoder, image, with_gradient=config.encoder_share > 0.0 or frames is None)
     noise = noise.repeat_interleave(views, dim=1)
-    seen = student.observe(_share_gradient(embed, config.encoder_share), action, is_first, noise, feed)
+    seen = student.observe(share_gradient(embed, config.encoder_share), action, is_first, noise, feed)
 
     feat = seen.latent.feat
     read_state = teacher.decoder(feat)
@@ -168,9 +174,9 @@ def student_losses(
         "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
         "state": squared_error(read_state, target.state),
         "action": squared_error(chosen, target.action),
-        "readout": _readout_loss(student, embed, _shown_state(teacher, batch, views), valid)
+        "readout": readout_loss(student, embed, shown_state(teacher, batch, views), valid)
         if frames is None
-        else _readout_of_frames(student, teacher, config, frames, generator),
+        else readout_of_frames(student, teacher, config, frames, generator),
     }
     if config.imagination_scale > 0.0:
         going_on = valid & ~batch["is_terminal"].repeat_interleave(views, dim=0)
@@ -197,38 +203,6 @@ def scales(config: StudentConfig) -> dict[str, float]:
         "readout": config.readout_scale,
     }
     return weights | ({"imagination": config.imagination_scale} if config.imagination_scale > 0.0 else {})
-
-
-def _embed(student: Student, image: Tensor, with_gradient: bool) -> Tensor:
-    with torch.set_grad_enabled(with_gradient):
-        embed: Tensor = student.encoder(image)
-    return embed
-
-
-def _share_gradient(x: Tensor, share: float) -> Tensor:
-    """The same value; of its gradient only a share passes."""
-    return x if share == 1.0 else torch.lerp(x.detach(), x, share) if share > 0.0 else x.detach()
-
-
-def _shown_state(teacher: Teacher, batch: TensorBatch, views: int) -> Tensor:
-    """What a single image can tell, [B*K, T, S_dim] normalised: the state when it was taken, not that of its row."""
-    shown: Tensor = teacher.normalise(batch["state_at_exposure"]).repeat_interleave(views, dim=0)
-    return shown
-
-
-def _readout_of_frames(
-    student: Student, teacher: Teacher, config: StudentConfig, frames: Frames, generator: torch.Generator
-) -> Tensor:
-    embed = student.encoder(random_shift(frames.image, config.shift_pixels, generator))
-    every = torch.ones(len(embed), dtype=torch.bool, device=embed.device)
-    return _readout_loss(student, embed, teacher.normalise(frames.state), every)
-
-
-def _readout_loss(student: Student, embed: Tensor, state: Tensor, valid: Tensor) -> Tensor:
-    read = student.readout(embed)
-    student.readout_loss.take_in(read, state, valid)
-    loss: Tensor = student.readout_loss(read, state)
-    return loss
 
 
 def _choose_starts(

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
-from learner.behaviour import Policy
 from learner.config import LearnerConfig
-from learner.student import Student
-from learner.teacher import Teacher
+from learner.methods import METHODS, home
 from replay.schema import StreamSpec
 
 Shapes = dict[str, tuple[int, ...]]
@@ -24,9 +23,7 @@ _TYPE = "F32"
 def acting_shapes(spec: StreamSpec, config: LearnerConfig) -> Shapes:
     """The weights of the networks that act, named as in a checkpoint; takes no memory, whatever their sizes."""
     with torch.device("meta"):
-        teacher = Teacher(spec, config)
-        policy = Policy(teacher.rssm.feat_size, spec.action_dim, config)
-        modules = {"teacher": teacher, "policy": policy, "student_average": Student(spec, config)}
+        modules: Mapping[str, nn.Module] = home(METHODS[config.method]).acting.make(spec, config)
     return {
         f"{name}/{key}": tuple(tensor.shape)
         for name, module in modules.items()

@@ -41,7 +41,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCHEMA_VERSION: Final = 2
-DRIVERS: Final = ("random", "teacher", "student")
+RANDOM: Final = "random"
+"""Driver of an episode that nobody's policy drives; the others have names of their methods'."""
 
 _NEW_IN_2: Final = {"action_low", "action_high", "episode_steps"}
 # Of a spec, which may have been read from anybody's file: networks of its sizes are made before their weights are read.
@@ -238,7 +239,7 @@ class EpisodeMeta:
         row: Row of this chunk in which it starts; 0 if it goes on from the chunk before (``is_first[0]`` tells which).
         seed: The episode's seed: ``reset(seed=...)`` gives the very same episode.
         domain: Visual domain, as the environment names it.
-        driver: Who chose the actions, one of `DRIVERS`.
+        driver: Who chose the actions: `RANDOM`, or what a method calls its policy.
         randomisation: Everything that was drawn for it, as plain JSON values.
     """
 
@@ -249,8 +250,7 @@ class EpisodeMeta:
     randomisation: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.driver not in DRIVERS:
-            raise ValueError(f"driver is {self.driver!r}: allowed are {', '.join(DRIVERS)}")
+        check_name("driver", self.driver)
 
 
 @dataclass(frozen=True)

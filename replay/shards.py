@@ -10,7 +10,7 @@ KEY_PREFIX: Final = "twist:"
 """Of every key that we touch."""
 
 RUN_KEYS: Final = (
-    *("balance:teacher", "balance:student", "limiter:teacher", "limiter:student"),
+    *("balance:teacher", "balance:student", "balance:dreamer", "balance:sac", "limiter:teacher", "limiter:student"),
     *("stream_owners", "incarnations", "run"),
 )
 """Names of the keys that a run has once, in the slot of its first shard; the limiters' are of older versions. The last

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from deploy.commands.arguments import Parser
 from deploy.process.places import require_directory
-
-_POLICIES = ("teacher", "student")
+from learner.methods import DRIVERS
 
 
 def run(arguments: list[str]) -> int:
@@ -23,7 +22,7 @@ def run(arguments: list[str]) -> int:
     parser.add_domain()
     parser.add_seed("of the episodes; lines that are there keep theirs")
     parser.add_argument(
-        "--policies", metavar="NAMES", type=_policies, default=_POLICIES, help="default: " + ",".join(_POLICIES)
+        "--policies", metavar="NAMES", type=_policies, help="such as teacher,student; default: all that the method has"
     )
     given = parser.parse_intermixed_args(arguments)
 
@@ -50,6 +49,7 @@ def run(arguments: list[str]) -> int:
 
 def _policies(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
-    if len(set(names)) < len(names) or not set(names) <= {*_POLICIES}:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: teacher, student or teacher,student")
+    if len(set(names)) < len(names) or not set(names) <= {*DRIVERS}:
+        known = ", ".join(DRIVERS)
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: some of {known}, comma between")
     return names

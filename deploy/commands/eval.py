@@ -7,6 +7,7 @@ import json
 from deploy.commands.arguments import Parser, path
 from deploy.process.extras import require_extra
 from deploy.process.places import require_file
+from learner.methods import DRIVERS
 from sim.config import WORLDS
 
 _WHERE = {"pybullet": "", "mujoco": " of MuJoCo's world"}
@@ -25,9 +26,9 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "--policy",
-        choices=("teacher", "student"),
-        default="student",
-        help="teacher: from the simulator's state; student: from camera images (default: student)",
+        choices=tuple(DRIVERS),
+        help="teacher: from the simulator's state; the others: from camera images (default: the method's own that sees "
+        "images)",
     )
     parser.add_episodes(100, "how many")
     parser.add_seed()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
 
-from deploy.evaluation.evaluate import Evaluation, clip_row, evaluate
+from deploy.evaluation.evaluate import Evaluation, clip_row, evaluate, find_driver
 from deploy.evaluation.factors import report_factors
 from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.process.shown import shown
@@ -24,16 +24,16 @@ from deploy.reporting.page import write_page
 from deploy.runs.acting import load_policy
 from deploy.runs.directory import RunDirectory
 from deploy.runs.report import Distillation, Report, write_report
-from deploy.runs.results import EvaluationResult
+from deploy.runs.results import EvaluationResult, headline
 from deploy.runs.versions import versions
 from deploy.settings.config import RunConfig
+from learner.methods import METHODS, Method, Sees
 from replay.store import ReplayStore
 
-ROWS = (("teacher", "train"), ("student", "train"), ("student", "held_out"))
-CAPTIONS = {
-    ("teacher", "train"): "teacher, from state (training visuals)",
-    ("student", "train"): "student, from images (training visuals)",
-    ("student", "held_out"): "student, from images (visuals never seen in training)",
+CAPTIONS: Mapping[tuple[Sees, str], str] = {
+    ("state", "train"): "from state (training visuals)",
+    ("image", "train"): "from images (training visuals)",
+    ("image", "held_out"): "from images (visuals never seen in training)",
 }
 CONTEXT_STEPS = 5
 """Steps of an episode that the world model sees before it imagines the rest, in the clips."""
@@ -54,21 +54,24 @@ def conclude(
     Returns:
         The report as it was written.
     """
-    console.print(f"evaluating {config.evaluation.episodes} episodes each of {len(ROWS)} kinds", highlight=False)
-    evaluated = _evaluate_all(run, parallel=config.mode != "debug")
+    method = METHODS[config.learner.method]
+    rows = headline(method)
+    console.print(f"evaluating {config.evaluation.episodes} episodes each of {len(rows)} kinds", highlight=False)
+    evaluated = _evaluate_all(run, rows, parallel=config.mode != "debug")
     results = tuple(evaluation.result for evaluation in evaluated)
     report = _report(config, run, store, results)
     metrics.write("evaluation", report.env_steps, {k: v for result in results for k, v in result.metrics().items()})
     write_report(run.report_json, report)
     with shown("clips/"):
-        _write_clips(run, evaluated)
+        _write_clips(run, method, evaluated)
     with shown("curves/"):
         write_curves(run.metrics, run.curves)
     with shown("worlds.png"):
         write_contact_sheet(config.task, config.sim, run.path / "worlds.png", seed=config.seed, columns=8, rows=4)
     factors = None
-    if config.evaluation.factor_episodes:
-        console.print("evaluating the student with each factor held out alone", highlight=False)
+    seeing = method.driver("image")
+    if config.evaluation.factor_episodes and seeing is not None:
+        console.print(f"evaluating the {seeing.name} with each factor held out alone", highlight=False)
         factors = report_factors(run, episodes=config.evaluation.factor_episodes, seed=config.seed)
     with shown("report.html"):
         write_page(run.path)
@@ -79,10 +82,10 @@ def conclude(
     return report
 
 
-def _evaluate_all(run: RunDirectory, *, parallel: bool) -> list[Evaluation]:
+def _evaluate_all(run: RunDirectory, rows: Sequence[tuple[str, str]], *, parallel: bool) -> list[Evaluation]:
     if not parallel:
-        return [_evaluate_row(run.path, driver, domain) for driver, domain in ROWS]
-    return list(map_in_two_processes(_evaluate_row, [run.path] * len(ROWS), *zip(*ROWS, strict=True)))
+        return [_evaluate_row(run.path, driver, domain) for driver, domain in rows]
+    return list(map_in_two_processes(_evaluate_row, [run.path] * len(rows), *zip(*rows, strict=True)))
 
 
 def _evaluate_row(path: Path, driver: str, domain: str) -> Evaluation:
@@ -101,23 +104,24 @@ def _evaluate_row(path: Path, driver: str, domain: str) -> Evaluation:
     )
 
 
-def _write_clips(run: RunDirectory, evaluated: Sequence[Evaluation]) -> None:
+def _write_clips(run: RunDirectory, method: Method, evaluated: Sequence[Evaluation]) -> None:
     policy = load_policy(run)
     hertz = float(run.config.sim.control_hz)
-    for (driver, domain), evaluation in zip(ROWS, evaluated, strict=True):
-        row = clip_row(CAPTIONS[driver, domain], evaluation.recorded)
-        name = f"{driver}_{domain}" if driver == "student" else driver
+    for evaluation in evaluated:
+        driver, domain = find_driver(method, evaluation.driver), evaluation.domain
+        row = clip_row(f"{driver.name}, {CAPTIONS[driver.sees, domain]}", evaluation.recorded)
+        name = f"{driver.name}_{domain}" if driver.sees == "image" else driver.name
         write_clip(run.clips / f"{name}.gif", [row], frames_per_second=hertz)
-        if (driver, domain) == ("student", "train"):
+        if not driver.imagines or (driver.sees, domain) == ("image", "train"):
             continue
         episode = evaluation.recorded[0]
         film, states = np.stack(episode.frames), np.stack(episode.states)
         context = min(CONTEXT_STEPS, len(states) - 1)
         imagined = policy.imagined_states(
-            states, film if driver == "student" else None, np.stack(episode.actions), context
+            states, film if driver.sees == "image" else None, np.stack(episode.actions), context
         )
         traces = Traces(policy.spec.state_names, states, imagined, context)
-        write_imagined_clip(run.clips / f"{driver}_imagined.gif", film, traces, frames_per_second=hertz)
+        write_imagined_clip(run.clips / f"{driver.name}_imagined.gif", film, traces, frames_per_second=hertz)
 
 
 def _report(config: RunConfig, run: RunDirectory, store: ReplayStore, results: tuple[EvaluationResult, ...]) -> Report:
@@ -129,7 +133,7 @@ def _report(config: RunConfig, run: RunDirectory, store: ReplayStore, results: t
         values = [row[key] for row in lines if key in row]
         return float(np.mean(values)) if values else float("nan")
 
-    loops = ("teacher", "student")
+    loops = [part.name for part in METHODS[config.learner.method].parts]
     return Report(
         run_id=run.run_id,
         task=config.task,
@@ -143,6 +147,7 @@ def _report(config: RunConfig, run: RunDirectory, store: ReplayStore, results: t
         waiting={name: mean(f"wait/{name}") for name in (*loops, "actors")},
         faults=count_faults(read_metrics(run.metrics, "event"), last, int(replay["quarantined_chunks"])),
         versions=versions(),
+        method=config.learner.method,
         distilled=_distillation(config, run) if config.is_distilled else None,
     )
 

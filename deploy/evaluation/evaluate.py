@@ -1,4 +1,4 @@
-"""Evaluation: episodes with fixed seeds in one visual domain, driven by the teacher's latent state or the student's.
+"""Evaluation: episodes with fixed seeds in one visual domain, driven by one of a method's policies.
 
 Episode k of an evaluation with seed s has the same start, dynamics and visuals whatever policy drives it and however
 many run at once: its seed follows from s and k alone, and is none that training has (`sim.seeds`). An episode counts as
@@ -22,7 +22,9 @@ from deploy.reporting.clips import ClipRow, write_clip
 from deploy.runs.acting import load_policy
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.results import EvaluationResult, MotionFigures
+from deploy.settings.config import RunConfig
 from learner.acting import ActingPolicy
+from learner.methods import METHODS, Driver, Method
 from sim.config import World
 from sim.seeds import evaluation_seed
 
@@ -44,7 +46,7 @@ class Evaluation:
     """The episodes of one evaluation, in their order.
 
     Attributes:
-        driver: "teacher" (from state) or "student" (from one image).
+        driver: of the method, such as "teacher" (from state) or "student" (from images).
         domain: visual domain.
         seed: of the evaluation.
         world: what moved the bodies, "pybullet" or "mujoco".
@@ -95,17 +97,17 @@ def evaluate(
         policy: loaded networks.
         task: one of `sim.TASKS`.
         config: of the worlds; images are rendered only where they are needed.
-        driver: "teacher" (from state) or "student" (from one image).
+        driver: of the policy's method, such as "teacher" (from state) or "student" (from images).
         domain: visual domain, see `sim.domains`.
         episodes: how many.
         seed: of the evaluation.
         keep: so many first episodes are recorded, with images.
 
     Raises:
-        UserError: the worlds need what is not installed here.
+        UserError: the method has no such driver, or the worlds need what is not installed here.
     """
     count = min(EPISODES_AT_ONCE, episodes)
-    needs_image = driver == "student"
+    needs_image = find_driver(policy.method, driver).sees == "image"
     with user_errors():
         worlds = [
             sim.make_env(task, config, domain=domain, views=1 if needs_image or k < keep else 0, measure_motion=True)
@@ -149,11 +151,11 @@ def _run_wave(
     running, success, total = np.ones(count, bool), np.zeros(count, bool), np.zeros(count)
     motions = [EpisodeMotion() for _ in worlds]
     carry, is_first = policy.initial(count), np.ones(count, bool)
-    student = np.full(count, needs_image)
+    from_image = np.full(count, needs_image)
     while running.any():
         state = np.stack([o["state"] for o in observations])
         image = np.stack([o["image"] for o in observations]) if needs_image else None
-        action, carry = policy.step(carry, state, image, is_first, student, explore=False)
+        action, carry = policy.step(carry, state, image, is_first, from_image, explore=False)
         if not np.isfinite(action).all():
             raise UserError("the policy's actions are not finite: its weights are of no use")
         is_first = np.zeros(count, bool)
@@ -189,10 +191,28 @@ def clip_row(caption: str, episodes: list[Episode]) -> ClipRow:
     )
 
 
+def find_driver(method: Method, name: str) -> Driver:
+    """A driver of a method by its name.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    found = {driver.name: driver for driver in method.drivers}
+    if name not in found:
+        raise UserError(f"method {method.name} has no policy '{name}': there is {', '.join(found)}")
+    return found[name]
+
+
+def best_driver(config: RunConfig) -> str:
+    """Whom a run is judged by: who drives from images, or where nobody does, from state."""
+    method = METHODS[config.learner.method]
+    return (method.driver("image") or method.drivers[0]).name
+
+
 def evaluate_run(
     run: PolicySource,
     *,
-    policy: str,
+    policy: str | None,
     domain: str,
     episodes: int,
     seed: int,
@@ -203,7 +223,7 @@ def evaluate_run(
 
     Args:
         run: with a checkpoint, or a packed policy.
-        policy: "teacher" or "student".
+        policy: a driver of its method; None: `best_driver`.
         domain: visual domain.
         episodes: how many.
         seed: of the evaluation.
@@ -213,6 +233,8 @@ def evaluate_run(
     Raises:
         UserError: as `load_policy` and `evaluate`.
     """
+    policy = best_driver(run.config) if policy is None else policy
+    find_driver(METHODS[run.config.learner.method], policy)
     config = run.config.evaluated_sim if world is None else run.config.evaluated_sim.in_world(world)
     networks = load_policy(run)
     keep = min(episodes, run.config.evaluation.clip_episodes) if clip is not None else 0

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import sim
 from deploy.errors import UserError
-from deploy.evaluation.evaluate import evaluate
+from deploy.evaluation.evaluate import best_driver, evaluate
 from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.process.shown import shown
 from deploy.reporting.factors import Condition, FactorsReport, print_factors, write_factors
@@ -28,6 +28,7 @@ from deploy.runs.directory import RunDirectory
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import Setting, flatten, settings
 from deploy.settings.values import show
+from learner.methods import METHODS
 
 WIDEN = {
     "textures": ("visual.texture_photograph", "visual.texture_wood", "visual.surface_tint", "visual.texture_scale"),
@@ -62,9 +63,13 @@ def evaluate_factors(
         changes: also with each change of `sim.CHANGES` alone.
 
     Raises:
-        UserError: there is no checkpoint, it is corrupt, or a new one was written meanwhile.
+        UserError: there is no checkpoint, it is corrupt, or a new one was written meanwhile; the method has no policy
+            that sees images.
     """
     config, step = run.config, run.newest_checkpoint().step
+    method = METHODS[config.learner.method]
+    if method.driver("image") is None:
+        raise UserError(f"run directory {run.path}: method {method.name} has no policy that sees images")
     factors = sim.drawn_factors(config.evaluated_sim.randomisation)
     names = [*factors, *(sim.CHANGES if changes else ())]
     alone = [*map(sim.held_out_domain, factors), *(f"alone:{name}" for name in names[len(factors) :])]
@@ -152,7 +157,13 @@ def _condition(domain: str, *, path: Path, step: int, episodes: int, seed: int) 
     if run.newest_checkpoint().step != step:
         raise UserError(f"run directory {path}: a new checkpoint was written meanwhile; try again when it is trained")
     found = evaluate(
-        policy, run.config.task, run.config.evaluated_sim, driver="student", domain=domain, episodes=episodes, seed=seed
+        policy,
+        run.config.task,
+        run.config.evaluated_sim,
+        driver=best_driver(run.config),
+        domain=domain,
+        episodes=episodes,
+        seed=seed,
     )
     failures = tuple(index for index, success in enumerate(found.successes) if not success)
     return Condition(domain, episodes, failures, float(np.mean(found.returns)))

@@ -18,6 +18,7 @@ from deploy.settings.config import TASKS
 from deploy.settings.overrides import flatten
 from deploy.settings.presets import resolve
 from deploy.settings.values import show
+from learner.methods import METHODS
 
 NOT_COMPARED = (
     "seed",
@@ -49,7 +50,7 @@ class ComparedRun:
         settings: dotted key to value.
         variant: its name in the sweep that it belongs to; None outside of a sweep's directory.
         report: of a finished run.
-        env_steps: so far, as are `wall_seconds` and `updates` (of "teacher" and "student").
+        env_steps: so far, as are `wall_seconds` and `updates` (of each part of the method).
         evaluated: from learning_curve.csv.
         in_training: success of the episodes that the run learned from.
     """
@@ -101,7 +102,8 @@ def read_run(path: Path) -> ComparedRun:
     else:
         with user_errors():
             last: Mapping[str, Any] = max(read_metrics(run.metrics, "train"), key=lambda row: row["step"], default={})
-        updates = {name: int(last.get(f"{name}/updates", 0)) for name in ("teacher", "student")}
+        names = (part.name for part in METHODS[run.config.learner.method].parts)
+        updates = {name: int(last.get(f"{name}/updates", 0)) for name in names}
         so_far = int(last.get("step", 0)), float(last.get("run/wall_seconds", 0.0)), updates
     return ComparedRun(
         path,

@@ -15,14 +15,16 @@ from matplotlib.lines import Line2D
 
 from deploy.experiments.success_curves import MeanCurve, Row
 from deploy.reporting.curves import LIGHT, style, x_axis
+from learner.methods import DRIVERS
 
 COLOURS = (LIGHT.teacher, LIGHT.student, LIGHT.actors, "#8b4fa0", "#b08a1e", "#2f9aa0", "#b03a55", "#6b7480")
 """Of the groups; from the ninth on they come again, dashed."""
 
 PANELS: Mapping[Row, str] = {
-    ("teacher", "train"): "teacher",
-    ("student", "train"): "student, training visuals",
-    ("student", "held_out"): "student, held-out visuals",
+    (name, domain): name if driver.sees == "state" else f"{name}, {visuals} visuals"
+    for name, driver in DRIVERS.items()
+    for domain, visuals in (("train", "training"), ("held_out", "held-out"))
+    if driver.sees == "image" or domain == "train"
 }
 
 _Dash = Literal["-", "--"]

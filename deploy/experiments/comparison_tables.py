@@ -18,7 +18,8 @@ from deploy.experiments.comparison_figure import Line
 from deploy.experiments.curve_file import NAME
 from deploy.reporting.formats import format_duration, format_interval, format_percent
 from deploy.runs.intervals import wilson
-from deploy.runs.report import ROW_TITLES
+from deploy.runs.results import by_sight
+from learner.methods import FOLLOWING
 
 _FEW = 5
 """So many seeds are shown each, more only as lowest and highest."""
@@ -52,7 +53,8 @@ class Pooled:
 
     Attributes:
         name: as in report.json: "student_success_held_out".
-        policy: "teacher" or "student".
+        policy: a driver of the method, such as "teacher" or "student".
+        seen: what it sees, in words.
         domain: "train" or "held_out".
         seeds: of the finished runs.
         each: success of each of them.
@@ -63,6 +65,7 @@ class Pooled:
     name: str
     policy: str
     domain: str
+    seen: str
     seeds: tuple[int, ...]
     each: tuple[float, ...]
     successes: int
@@ -83,17 +86,17 @@ class Pooled:
 
 
 def pooled(group: Group) -> list[Pooled]:
-    """Teacher, student in training visuals and in held-out ones, over the finished runs; nothing without any."""
+    """What the group's method is judged by, over the finished runs; nothing without any."""
     finished = [(run.seed, run.report.headline()) for run in group.runs if run.report is not None]
     found = []
-    for index, name in enumerate(ROW_TITLES if finished else ()):
-        results = [headline[index] for _, headline in finished]
+    for results in zip(*(headline for _, headline in finished), strict=True):
         successes, episodes = sum(result.successes for result in results), sum(result.episodes for result in results)
         found.append(
             Pooled(
-                name,
+                results[0].name,
                 results[0].policy,
                 results[0].domain,
+                results[0].seen,
                 tuple(seed for seed, _ in finished),
                 tuple(result.success for result in results),
                 successes,
@@ -113,8 +116,9 @@ def cost(group: Group) -> dict[str, float]:
 
     return {
         "env_steps": mean(lambda run: run.env_steps),
-        "teacher_updates": mean(lambda run: run.updates.get("teacher", 0)),
-        "student_updates": mean(lambda run: run.updates.get("student", 0)),
+        # By what the columns were called when there was one method: parts that follow no other, and those that do.
+        "teacher_updates": mean(lambda run: sum(n for name, n in run.updates.items() if name not in FOLLOWING)),
+        "student_updates": mean(lambda run: sum(n for name, n in run.updates.items() if name in FOLLOWING)),
         "wall_seconds": mean(lambda run: run.wall_seconds),
     }
 
@@ -196,11 +200,10 @@ def print_groups(groups: Sequence[Group], console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for group in groups:
         results = pooled(group)
-        cells = [format_percent(result.mean) for result in results]
-        if results:
-            cells.append(format_interval(results[-1].interval))
+        cells = ["–" if result is None else format_percent(result.mean) for result in by_sight(results)]
+        cells.append(format_interval(results[-1].interval) if results else "–")
         done = f"{len(results[0].each) if results else 0} of {len(group.runs)}"
-        table.add_row(group.task, escape(group.label), done, *(cells or ["–"] * 4))
+        table.add_row(group.task, escape(group.label), done, *cells)
     console.print(table)
 
 
@@ -208,11 +211,10 @@ def _success_table(groups: Sequence[Group]) -> str:
     rows = []
     for group in groups:
         for result in pooled(group):
-            policy, sees = ROW_TITLES[result.name]
             rows.append(
                 (
                     _cell(group.label),
-                    f"{policy} ({sees})",
+                    f"{result.policy} ({result.seen})",
                     f"**{format_percent(result.mean, 1)}**",
                     result.spread,
                     format_interval(result.interval),

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from deploy.errors import UserError
-from deploy.evaluation.evaluate import evaluate
+from deploy.evaluation.evaluate import evaluate, find_driver
 from deploy.evaluation.two_processes import map_in_two_processes
 from deploy.experiments.curve_figure import draw_learning_curve
 from deploy.experiments.curve_file import NAME, CurveFile, CurvePoint
@@ -17,12 +17,13 @@ from deploy.runs.acting import load_policy
 from deploy.runs.directory import RunDirectory
 from deploy.runs.intervals import wilson
 from deploy.runs.snapshots import Snapshot, Snapshots
+from learner.methods import METHODS
 
 _Asked = tuple[Snapshot, str]
 
 
 def write_learning_curve(
-    run: RunDirectory, *, policies: Sequence[str], domain: str, episodes: int, seed: int, console: Console
+    run: RunDirectory, *, policies: Sequence[str] | None, domain: str, episodes: int, seed: int, console: Console
 ) -> None:
     """Writes learning_curve.csv, line by line, and learning_curve.png of all its lines of this domain and length.
 
@@ -31,15 +32,19 @@ def write_learning_curve(
 
     Args:
         run: it may be under way.
-        policies: "teacher", "student" or both.
+        policies: drivers of the method; None for all of them.
         domain: of the worlds to evaluate in.
         episodes: of each evaluation.
         seed: of each evaluation: all snapshots meet the same episodes.
         console: for a line on each.
 
     Raises:
-        UserError: the run has no snapshot, or one of its files is corrupt.
+        UserError: the run has no snapshot, one of its files is corrupt, or its method has no such policy.
     """
+    method = METHODS[run.config.learner.method]
+    policies = [driver.name for driver in method.drivers] if policies is None else policies
+    for policy in policies:
+        find_driver(method, policy)
     snapshots = Snapshots(run.snapshots).all(run.config)
     if not snapshots:
         setting = "updates" if run.config.mode == "debug" else "seconds"
@@ -97,13 +102,18 @@ def _point(snapshot: Snapshot, policy: str, domain: str, episodes: int, successe
     return CurvePoint(
         seconds=round(snapshot.seconds, 3),
         env_steps=snapshot.env_steps,
-        teacher_updates=snapshot.teacher_updates,
-        student_updates=snapshot.student_updates,
+        teacher_updates=_updates(snapshot, follow=False),
+        student_updates=_updates(snapshot, follow=True),
         policy=policy,
         domain=domain,
         episodes=episodes,
         successes=successes,
     )
+
+
+def _updates(snapshot: Snapshot, *, follow: bool) -> int:
+    parts = METHODS[snapshot.config.learner.method].parts
+    return sum(snapshot.updates[part.name] for part in parts if part.follows == follow)
 
 
 def _key(point: CurvePoint) -> tuple[object, ...]:

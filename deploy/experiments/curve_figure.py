@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from deploy.experiments.curve_file import CurvePoint
 from deploy.reporting.curves import Theme, save_in_both_themes, x_axis
 from deploy.runs.intervals import wilson
+from learner.methods import DRIVERS
 
-LABELS = {"teacher": "teacher, from state", "student": "student, from images"}
+LABELS = {name: f"{name}, from {'state' if driver.sees == 'state' else 'images'}" for name, driver in DRIVERS.items()}
 
 
 def draw_learning_curve(points: Sequence[CurvePoint], path: Path, title: str) -> list[Path]:
@@ -37,7 +38,7 @@ def _figure(points: Sequence[CurvePoint], theme: Theme, title: str) -> Figure:
         for policy, label in LABELS.items():
             own = sorted((p for p in points if p.policy == policy), key=lambda p: p.seconds)
             if own:
-                _curve(axes, own, getattr(theme, policy), label, of_time=of_time)
+                _curve(axes, own, theme.of(policy), label, of_time=of_time)
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         x_axis(axes, of_time=of_time)

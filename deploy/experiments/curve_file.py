@@ -23,9 +23,9 @@ class CurvePoint:
     Attributes:
         seconds: for which the run had run.
         env_steps: environment steps so far.
-        teacher_updates: so far.
-        student_updates: so far.
-        policy: "teacher" or "student".
+        teacher_updates: so far, of parts that follow no other: the teacher, in methods that have one.
+        student_updates: so far, of parts that follow.
+        policy: a driver of the method, such as "teacher" or "student".
         domain: of the worlds that it was evaluated in.
         episodes: of the evaluation.
         successes: of these.

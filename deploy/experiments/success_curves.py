@@ -18,11 +18,12 @@ from deploy.errors import user_errors
 from deploy.experiments.curve_file import NAME, read_points
 from deploy.reporting.curves import read_history
 from deploy.runs.intervals import wilson
+from learner.methods import DRIVERS, sees
 
 Row = tuple[str, str]
-"""(policy, domain): teacher or student, train or held_out; the teacher's is train wherever it was evaluated."""
+"""(policy, domain): a driver of the method, train or held_out; from state it is train wherever it was evaluated."""
 
-IN_TRAINING = {("teacher", "train"): "actors/success_teacher", ("student", "train"): "actors/success_student"}
+IN_TRAINING = {(name, "train"): f"actors/success_{name}" for name in DRIVERS}
 
 _GRID = 400
 """Points of a mean curve at the most."""
@@ -80,8 +81,8 @@ def evaluated_curves(run: Path) -> dict[Row, Curve]:
     """
     points: dict[Row, dict[tuple[float, ...], tuple[float, ...]]] = {}
     for point in read_points(run / NAME):
-        # The teacher sees no image, so its success has no visual domain.
-        row = (point.policy, "train" if point.policy == "teacher" else point.domain)
+        # Who sees no image has a success without a visual domain.
+        row = (point.policy, "train" if sees(point.policy) == "state" else point.domain)
         at, moment = points.setdefault(row, {}), (float(point.env_steps), point.seconds)
         # Evaluations of one moment may share episodes: the longest counts.
         if moment not in at or at[moment][-1] < point.episodes:

@@ -39,6 +39,7 @@ from deploy.runs.directory import RunDirectory, check_claimable
 from deploy.runs.documents import DOCUMENT, Text, plain, read_document
 from deploy.runs.finished import finished_report
 from deploy.runs.report import Report
+from deploy.runs.results import by_sight
 
 FORMAT = 1
 """Of sweep.json; raised when an older reader could not understand it."""
@@ -269,7 +270,8 @@ def _print_table(sweep: Sweep, out: Path, outcomes: Mapping[PlannedRun, Outcome]
         outcome = outcomes.get(run, Outcome(NOT_STARTED))
         cells = ["–"] * 4
         if outcome.report is not None:
-            cells = [format_percent(result.success) for result in outcome.report.headline()]
+            results = by_sight(outcome.report.headline())
+            cells = ["–" if result is None else format_percent(result.success) for result in results]
             cells.append(format_duration(outcome.report.wall_seconds))
         style = "red" if outcome.state == FAILED else ""
         row = escape(run.variant), run.config.task, str(run.config.seed), outcome.state, *cells

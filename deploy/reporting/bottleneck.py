@@ -1,7 +1,7 @@
-"""Who waits for whom, in one sentence: which of actors, teacher and student the others are held up by.
+"""Who waits for whom, in one sentence: which of actors and the learner's parts the others are held up by.
 
-Rows hold up the learner; teacher and student, whoever is further behind, hold up the actors (`replay.credits`). Whoever
-works all the time while the others wait is what they wait for::
+Rows hold up the learner; its parts, such as teacher and student, whoever is further behind, hold up the actors
+(`replay.credits`). Whoever works all the time while the others wait is what they wait for::
 
     actors   teacher   student    the bottleneck
     waits    works     works      the learner
@@ -15,39 +15,41 @@ works all the time while the others wait is what they wait for::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 WAITS = 0.1
 """Share of its time from which on somebody is said to wait."""
 
 
-def who_waits(actors: float, teacher: float, student: float | None) -> str:
+def who_waits(actors: float, parts: Mapping[str, float]) -> str:
     """Says who is the bottleneck.
 
     Args:
         actors: share of their time that actors wait, 0 to 1.
-        teacher: share of the teacher's.
-        student: share of the student's; None for one that is not to learn yet.
+        parts: the same of each part that is to learn now, by its name; one or more.
     """
-    if student is None:
-        return _without_student(actors >= WAITS, teacher >= WAITS)
-    waiting = [name for name, share in (("teacher", teacher), ("student", student)) if share >= WAITS]
+    waiting = [name for name, share in parts.items() if share >= WAITS]
+    busy = [name for name in parts if name not in waiting]
+    if len(parts) == 1:
+        return _with_one(actors >= WAITS, *parts, waits=bool(waiting))
     if actors >= WAITS:
         if not waiting:
             return "Actors wait for the learner, which works all the time: more actors would not help."
-        if len(waiting) == 2:
-            return "Actors, teacher and student wait for each other in turn: rows come in bursts."
-        busy = "student" if waiting == ["teacher"] else "teacher"
-        return f"Actors and {waiting[0]} wait for the {busy}, which works all the time: more actors would not help."
+        if not busy:
+            return f"Actors, {' and '.join(waiting)} wait for each other in turn: rows come in bursts."
+        held = " and ".join(("Actors", *waiting))
+        return f"{held} wait for the {' and '.join(busy)}, which works all the time: more actors would not help."
     if waiting:
-        verb = "wait" if len(waiting) == 2 else "waits"
+        verb = "wait" if len(waiting) > 1 else "waits"
         return f"{' and '.join(waiting).capitalize()} {verb} for rows, and actors work all the time: more would help."
     return "Nobody waits: actors and learner keep each other busy."
 
 
-def _without_student(actors: bool, teacher: bool) -> str:
-    if actors and teacher:
-        return "Actors and teacher wait for each other in turn: rows come in bursts."
+def _with_one(actors: bool, part: str, *, waits: bool) -> str:
+    if actors and waits:
+        return f"Actors and {part} wait for each other in turn: rows come in bursts."
     if actors:
-        return "Actors wait for the teacher, which works all the time: more actors would not help."
-    if teacher:
-        return "The teacher waits for rows, and actors work all the time: more would help."
-    return "Nobody waits: actors and teacher keep each other busy."
+        return f"Actors wait for the {part}, which works all the time: more actors would not help."
+    if waits:
+        return f"The {part} waits for rows, and actors work all the time: more would help."
+    return f"Nobody waits: actors and {part} keep each other busy."

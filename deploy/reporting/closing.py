@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deploy.reporting.formats import format_duration, format_interval, format_number, format_percent
 from deploy.reporting.motion import MOTION_TITLES, format_motion
-from deploy.runs.report import ROW_TITLES, Report
+from deploy.runs.report import Report
 
 
 def print_report(report: Report, paths: Mapping[str, Path], console: Console) -> None:
@@ -52,11 +52,10 @@ def _results_table(report: Report) -> Table:
     for heading in ("success", "95 % interval", "episodes", "mean return"):
         table.add_column(heading, justify="right")
     for result in report.headline():
-        policy, sees = ROW_TITLES[result.name]
-        last = result.name == "student_success_held_out"
+        last = (result.sees, result.domain) == ("image", "held_out")
         table.add_row(
-            policy,
-            sees,
+            result.policy,
+            result.seen,
             format_percent(result.success, 1),
             format_interval(result.interval),
             f"{result.episodes}",
@@ -80,7 +79,7 @@ def _motion_table(report: Report) -> Table:
         table.add_column(heading, justify="right")
     for result in report.headline():
         if result.motion is not None:
-            table.add_row(*ROW_TITLES[result.name], *format_motion(result.motion))
+            table.add_row(result.policy, result.seen, *format_motion(result.motion))
     return table
 
 

@@ -7,7 +7,7 @@ its panel or its picture, and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from deploy.reporting.metrics import read_metrics
+from learner.methods import DRIVERS, PARTS, sees
 
 RESUMED_EVENT = "resumed"
 """Value of `event` in the line that a continued run begins with: the time before it did not belong to the run."""
@@ -35,7 +36,10 @@ MAX_POINTS = 1500
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one kind of surroundings; the policies keep theirs in every picture."""
+    """Colours of one kind of surroundings; the policies keep theirs in every picture.
+
+    `teacher` is that of whoever sees the state, `student` that of whoever sees images, in every method.
+    """
 
     suffix: str
     ink: str
@@ -43,6 +47,12 @@ class Theme:
     teacher: str
     student: str
     actors: str
+
+    def of(self, name: str) -> str:
+        """The colour of a driver, of the part that trains it, or of the actors."""
+        if name == "actors":
+            return self.actors
+        return self.teacher if sees(name) == "state" else self.student
 
 
 LIGHT = Theme("", ink="#24292f", faint="#d5dae0", teacher="#2f6db3", student="#c8641b", actors="#5b7f67")
@@ -135,29 +145,33 @@ def write_curves(metrics: Path, directory: Path) -> list[Path]:
     return written
 
 
-_IN_TRAINING = {"teacher": "actors/success_teacher", "student": "actors/success_student"}
-_EVALUATED = {
-    "teacher": ("evaluation/teacher_success", "o", -6),
-    "student, training visuals": ("evaluation/student_success_train", "s", 0),
-    "student, held-out visuals": ("evaluation/student_success_held_out", "D", 6),
-}
-"""Label to key, marker, and the points by which the marker is moved aside so that none hides another."""
+_IN_TRAINING = {name: f"actors/success_{name}" for name in DRIVERS}
+
+
+def _evaluated() -> Iterator[tuple[str, str, str, str, int]]:
+    """Driver, label, key, marker, and the points by which the marker is moved aside so that none hides another."""
+    for name, driver in DRIVERS.items():
+        key = f"evaluation/{name}_success"
+        if driver.sees == "state":
+            yield name, name, key, "o", -6
+        else:
+            yield name, f"{name}, training visuals", f"{key}_train", "s", 0
+            yield name, f"{name}, held-out visuals", f"{key}_held_out", "D", 6
 
 
 def _success(history: History, theme: Theme) -> Figure | None:
-    if not any(key in history for key in (*_IN_TRAINING.values(), *(row[0] for row in _EVALUATED.values()))):
+    if not any(key in history for key in (*_IN_TRAINING.values(), *(key for _, _, key, *_ in _evaluated()))):
         return None
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, of_time in ((left, False), (right, True)):
         for name, key in _IN_TRAINING.items():
             if key in history:
-                _line(axes, history[key], getattr(theme, name), of_time=of_time, label=f"{name}, while training")
-        for name, (key, marker, aside) in _EVALUATED.items():
+                _line(axes, history[key], theme.of(name), of_time=of_time, label=f"{name}, while training")
+        for name, label, key, marker, aside in _evaluated():
             if key in history:
-                colour = theme.teacher if name == "teacher" else theme.student
-                bars = _evaluations(axes, history, key, colour, of_time=of_time)
-                bars.lines[0].set(marker=marker, label=f"{name}, evaluated")
+                bars = _evaluations(axes, history, key, theme.of(name), of_time=of_time)
+                bars.lines[0].set(marker=marker, label=f"{label}, evaluated")
                 moved = axes.transData + ScaledTranslation(aside / 72, 0, figure.dpi_scale_trans)
                 for part in bars.get_children():
                     part.set_transform(moved)
@@ -174,13 +188,13 @@ def _success(history: History, theme: Theme) -> Figure | None:
 def _losses(history: History, theme: Theme) -> Figure | None:
     panels = [
         (owner, key.removeprefix(f"{owner}/loss_"), history[key])
-        for owner in ("teacher", "student")
+        for owner in PARTS
         for key in sorted(history)
         if key.startswith(f"{owner}/loss_")
     ]
     return _grid(
         [
-            (f"{owner}: {term.replace('_', ' ')}", [(series, getattr(theme, owner), "")], _log_scale(series))
+            (f"{owner}: {term.replace('_', ' ')}", [(series, theme.of(owner), "")], _log_scale(series))
             for owner, term, series in panels
         ],
         columns=4,
@@ -193,15 +207,12 @@ def _rates(history: History, theme: Theme) -> Figure | None:
         (title, [(history[key], colour, "")], False)
         for title, key, colour in (
             ("environment steps per second", "rate/env_steps", theme.actors),
-            ("teacher updates per second", "rate/teacher_updates", theme.teacher),
-            ("student updates per second", "rate/student_updates", theme.student),
+            *((f"{name} updates per second", f"rate/{name}_updates", theme.of(name)) for name in PARTS),
         )
         if key in history
     ]
     waiting = [
-        (history[f"wait/{name}"], getattr(theme, name), name)
-        for name in ("teacher", "student", "actors")
-        if f"wait/{name}" in history
+        (history[f"wait/{name}"], theme.of(name), name) for name in (*PARTS, "actors") if f"wait/{name}" in history
     ]
     if waiting:
         panels.append(("share of time spent waiting", waiting, False))

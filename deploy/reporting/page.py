@@ -22,31 +22,42 @@ from deploy.reporting.formats import format_duration, format_interval, format_nu
 from deploy.reporting.motion import MOTION_TITLES, format_motion
 from deploy.runs.atomic import write_text
 from deploy.runs.directory import read_config
-from deploy.runs.report import ROW_TITLES, Report, read_report
+from deploy.runs.report import Report, read_report
+from learner.methods import METHODS, Method, Sees
+
+_OF_DRIVERS: Mapping[tuple[Sees, str], tuple[str, str, str]] = {
+    ("image", "_held_out"): (
+        "The {name}, in held-out visuals",
+        "All it has is this camera{size}, in visual worlds of a kind that it has never seen.",
+        "Clip: the {name} acts from camera images in held-out visuals.",
+    ),
+    ("image", "_train"): (
+        "The {name}, in training visuals",
+        "The same in visual worlds like those that it was trained in.",
+        "Clip: the {name} acts from camera images in training visuals.",
+    ),
+    ("state", ""): (
+        "The {name}",
+        "It acts from the simulator's state and sees no image; the camera is shown for you.",
+        "Clip: the {name} acts from the state.",
+    ),
+    ("image", "_imagined"): (
+        "What the {name} imagines",
+        "It sees the first frames, then closes its eyes and imagines what the policy's actions will do.",
+        "Clip: the camera's view and plots of the state, happened and as the {name} imagined it.",
+    ),
+    ("state", "_imagined"): (
+        "What the {name} imagines",
+        "The same from the state.",
+        "Clip: the camera's view and plots of the state, happened and as the {name} imagined it.",
+    ),
+}
+"""Title, caption and what to read instead of a driver's clips, by what it sees and the ending of the file's name, in
+the order of the page."""
 
 _KNOWN = {
-    "teacher": (
-        "The teacher",
-        "It acts from the simulator's state and sees no image; the camera is shown for you.",
-    ),
-    "student_train": (
-        "The student, in training visuals",
-        "The same in visual worlds like those that it was trained in.",
-    ),
-    "student_held_out": (
-        "The student, in held-out visuals",
-        "All it has is this camera{size}, in visual worlds of a kind that it has never seen.",
-    ),
-    "student_imagined": (
-        "What the student imagines",
-        "It sees the first frames, then closes its eyes and imagines what the policy's actions will do.",
-    ),
-    "teacher_imagined": (
-        "What the teacher imagines",
-        "The same from the state: the model that the student's is distilled from.",
-    ),
     "success": ("Success", "Share of episodes that end in success; evaluations with their 95 % intervals."),
-    "losses": ("Losses", "Every term of teacher and student. A term that falls far has a logarithmic axis."),
+    "losses": ("Losses", "Every term of every part. A term that falls far has a logarithmic axis."),
     "rates": ("Rates and waiting", "How fast each part worked, and what share of its time it waited for the others."),
     "factors": (
         "One factor held out, or one thing changed, at a time",
@@ -106,16 +117,17 @@ def write_page(run: Path) -> Path:
     environment.filters.update(
         percent=format_percent, interval=format_interval, duration=format_duration, number=format_number
     )
-    factors = _factors(run)
+    factors, method = _factors(run), METHODS[report.method]
     page = run / "report.html"
     text = environment.get_template("report.html.j2").render(
         report=report,
-        rows=[(*ROW_TITLES[result.name], result) for result in report.headline()],
+        method=method,
+        rows=[(result.policy, result.seen, result) for result in report.headline()],
         motion_titles=MOTION_TITLES,
         motions=[
-            (*ROW_TITLES[result.name], format_motion(result.motion)) for result in report.headline() if result.motion
+            (result.policy, result.seen, format_motion(result.motion)) for result in report.headline() if result.motion
         ],
-        clips=_clips(run),
+        clips=_clips(run, method),
         worlds=_worlds(run),
         factors=factors,
         factor_rows=[(effect, format_p(effect.p, short=True)) for effect in (*factors.effects(), factors.together())]
@@ -134,28 +146,23 @@ def write_page(run: Path) -> Path:
     return page
 
 
-_CLIPS = {
-    "student_held_out": "Clip: the student acts from camera images in held-out visuals.",
-    "student_train": "Clip: the student acts from camera images in training visuals.",
-    "teacher": "Clip: the teacher acts from the state.",
-    "student_imagined": "Clip: the camera's view and plots of the state, happened and as the student imagined it.",
-    "teacher_imagined": "Clip: the camera's view and plots of the state, happened and as the teacher imagined it.",
-}
-"""What to read instead of a clip, in the order of the page."""
-
-
-def _clips(run: Path) -> list[Picture]:
-    order = list(_CLIPS)
+def _clips(run: Path, method: Method) -> list[Picture]:
+    known = {
+        f"{driver.name}{ending}": tuple(text.replace("{name}", driver.name) for text in texts)
+        for (sight, ending), texts in _OF_DRIVERS.items()
+        if (driver := method.driver(sight)) is not None
+    }
+    order = list(known)
     found = sorted(
         (run / "clips").glob("*.gif"),
         key=lambda path: (order.index(path.stem) if path.stem in order else len(order), path.stem),
     )
-    return [
-        _picture(
-            run, path, _CLIPS.get(path.stem, f"Clip: {path.stem.replace('_', ' ')}."), still=path.with_suffix(".png")
-        )
-        for path in found
-    ]
+    pictures = []
+    for path in found:
+        words = path.stem.replace("_", " ")
+        title, caption, alt = known.get(path.stem, (words.capitalize(), "", f"Clip: {words}."))
+        pictures.append(_picture(run, path, alt, still=path.with_suffix(".png"), text=(title, caption)))
+    return pictures
 
 
 def _worlds(run: Path) -> list[Picture]:
@@ -176,19 +183,26 @@ def _factors_picture(run: Path) -> list[Picture]:
 
 
 def _curve(run: Path, name: str, report: Report) -> list[Picture]:
-    teacher, train, held_out = (format_percent(result.success) for result in report.headline())
+    ends = ", ".join(f"{x.policy} ({x.seen}) {format_percent(x.success)}" for x in report.headline())
     alts = {
-        "success": f"Curves of success over environment steps and wall time. At the end: teacher {teacher}, "
-        f"student {train} in training visuals and {held_out} in held-out visuals.",
-        "losses": "Curves of every loss of teacher and student over environment steps.",
+        "success": f"Curves of success over environment steps and wall time. At the end: {ends}.",
+        "losses": "Curves of every loss of every part over environment steps.",
         "rates": "Curves of steps and updates per second and of waiting shares over environment steps.",
     }
     path = run / "curves" / f"{name}.png"
     return [_picture(run, path, alts[name], dark=path.with_name(f"{name}-dark.png"))] if path.exists() else []
 
 
-def _picture(run: Path, path: Path, alt: str, *, dark: Path | None = None, still: Path | None = None) -> Picture:
-    title, caption = _KNOWN.get(path.stem, (path.stem.replace("_", " ").capitalize(), ""))
+def _picture(
+    run: Path,
+    path: Path,
+    alt: str,
+    *,
+    dark: Path | None = None,
+    still: Path | None = None,
+    text: tuple[str, str] | None = None,
+) -> Picture:
+    title, caption = text or _KNOWN[path.stem]
     caption = caption.format(size=_image_size(run))
     with Image.open(path) as image:
         width, height = image.size

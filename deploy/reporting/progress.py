@@ -20,6 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.process.shown import shown
+from deploy.settings.config import RunConfig
+from learner.methods import METHODS
 
 LINE_EVERY_SECONDS = 10.0
 """Time between two lines where the output is not a terminal."""
@@ -38,9 +40,8 @@ class ProgressDisplay:
     def __init__(
         self,
         title: str,
+        goals: Goals,
         *,
-        env_steps: int,
-        student_updates: int,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,13 +49,12 @@ class ProgressDisplay:
 
         Args:
             title: names the run.
-            env_steps: how many there will be at the end.
-            student_updates: how many there will be at the end.
+            goals: how long it will be.
             stream: where to show it, stdout by default; a terminal gets the live table, anything else plain lines.
             clock: seconds, from anywhere.
         """
         self._title = title
-        self._goals = Goals(env_steps, student_updates)
+        self._goals = goals
         self._stream = stream or sys.stdout
         self._clock = clock
         self._begun = clock()
@@ -95,21 +95,22 @@ class ProgressDisplay:
                 self._print(text)
 
     def seconds_left(self) -> float | None:
-        """Until both goals are reached at the present rates; None while a rate is not known."""
+        """Until all goals are reached at the present rates; None while a rate is not known."""
         return seconds_left(self._env_steps, self._values, self._goals)
 
     def line(self) -> str:
         """Everything in one line."""
+        parts = self._goals.updates
+        updates = (f"{x} {self._number(f'{x}/updates')} ({self._number(f'rate/{x}_updates', 1)}/s)" for x in parts)
+        success = (f"{x} {self._percent(f'actors/success_{x}')}" for x in parts)
+        waiting = (f"{x} {self._percent(f'wait/{x}')}" for x in (*parts, "actors"))
         return " | ".join(
             (
                 f"{self._title} {_duration(self._clock() - self._begun)}",
                 f"{self._env_steps:,}/{self._goals.env_steps:,} steps ({self._number('rate/env_steps')}/s)",
-                f"updates: teacher {self._number('teacher/updates')} ({self._number('rate/teacher_updates', 1)}/s), "
-                f"student {self._number('student/updates')} ({self._number('rate/student_updates', 1)}/s)",
-                f"success: teacher {self._percent('actors/success_teacher')}, "
-                f"student {self._percent('actors/success_student')}",
-                f"waiting: teacher {self._percent('wait/teacher')}, student {self._percent('wait/student')}, "
-                f"actors {self._percent('wait/actors')}",
+                f"updates: {', '.join(updates)}",
+                f"success: {', '.join(success)}",
+                f"waiting: {', '.join(waiting)}",
                 f"left {_duration(self.seconds_left())}",
             )
         )
@@ -148,14 +149,32 @@ class ProgressDisplay:
 
 @dataclass(frozen=True)
 class Goals:
-    """How long a run is, in environment steps and student updates."""
+    """How long a run is.
+
+    Attributes:
+        env_steps: environment steps.
+        updates: of each part of the method, by its name; None for one that has no number of its own, and is done when
+            it has used the rows that are in.
+    """
 
     env_steps: int
-    student_updates: int
+    updates: Mapping[str, int | None]
+
+    def to_json(self) -> dict[str, int]:
+        """Those there are: `env_steps`, `student_updates`."""
+        counted = {f"{name}_updates": count for name, count in self.updates.items() if count is not None}
+        return {"env_steps": self.env_steps, **counted}
+
+
+def goals_of(config: RunConfig) -> Goals:
+    """How long a run with these settings is."""
+    parts = METHODS[config.learner.method].parts
+    updates = {part.name: config.training.student_updates if part.follows else None for part in parts}
+    return Goals(config.training.env_steps, updates)
 
 
 def seconds_left(env_steps: int, values: Mapping[str, float], goals: Goals) -> float | None:
-    """Until both goals are reached at the present rates.
+    """Until all goals are reached at the present rates.
 
     Args:
         env_steps: so far.
@@ -165,10 +184,10 @@ def seconds_left(env_steps: int, values: Mapping[str, float], goals: Goals) -> f
     Returns:
         Seconds; None while a rate is not known.
     """
-    needed = (
-        (goals.env_steps - env_steps, "rate/env_steps"),
-        (goals.student_updates - values.get("student/updates", 0.0), "rate/student_updates"),
-    )
+    needed = [(float(goals.env_steps - env_steps), "rate/env_steps")]
+    for name, count in goals.updates.items():
+        if count is not None:
+            needed.append((count - values.get(f"{name}/updates", 0.0), f"rate/{name}_updates"))
     longest = 0.0
     for missing, rate in needed:
         if missing <= 0:
@@ -180,7 +199,7 @@ def seconds_left(env_steps: int, values: Mapping[str, float], goals: Goals) -> f
 
 
 def progress_table(env_steps: int, values: Mapping[str, float], goals: Goals) -> Table:
-    """How far environment, teacher and student are, how fast they are, and how long they wait.
+    """How far the environment and each part are, how fast they are, and how long they wait.
 
     Args:
         env_steps: so far.
@@ -199,23 +218,19 @@ def progress_table(env_steps: int, values: Mapping[str, float], goals: Goals) ->
         "",
         _percent(values, "wait/actors"),
     )
-    table.add_row(
-        "teacher",
-        _number(values, "teacher/updates"),
-        "",
-        _number(values, "rate/teacher_updates", 1),
-        _percent(values, "actors/success_teacher"),
-        _percent(values, "wait/teacher"),
-    )
-    goal, done = goals.student_updates, values.get("student/updates", 0.0)
-    table.add_row(
-        "student",
-        f"{done:,.0f} / {goal:,}",
-        ProgressBar(total=max(goal, 1), completed=done if goal else 1, width=_BAR_WIDTH),
-        _number(values, "rate/student_updates", 1),
-        _percent(values, "actors/success_student"),
-        _percent(values, "wait/student"),
-    )
+    for name, goal in goals.updates.items():
+        done: tuple[str, ProgressBar | str] = (_number(values, f"{name}/updates"), "")
+        if goal is not None:
+            made = values.get(f"{name}/updates", 0.0)
+            bar = ProgressBar(total=max(goal, 1), completed=made if goal else 1, width=_BAR_WIDTH)
+            done = f"{made:,.0f} / {goal:,}", bar
+        table.add_row(
+            name,
+            *done,
+            _number(values, f"rate/{name}_updates", 1),
+            _percent(values, f"actors/success_{name}"),
+            _percent(values, f"wait/{name}"),
+        )
     return table
 
 

@@ -13,12 +13,13 @@ from deploy.errors import user_errors
 from deploy.reporting.bottleneck import who_waits
 from deploy.reporting.fault_counts import count_faults
 from deploy.reporting.metrics import read_last, read_metrics
-from deploy.reporting.progress import Goals, seconds_left
+from deploy.reporting.progress import Goals, goals_of, seconds_left
 from deploy.runs.checkpoints import Checkpoint
 from deploy.runs.directory import Driver, RunDirectory
 from deploy.runs.finished import reaches_end, report_of_end
 from deploy.runs.report import Faults, Report
 from deploy.settings.config import RunConfig
+from learner.methods import METHODS
 
 RUNNING, FINISHED, STOPPED, ELSEWHERE = "running", "finished", "stopped", "elsewhere"
 """States. ELSEWHERE: the driver is, or was, on another machine, whose lock cannot be seen from here."""
@@ -109,7 +110,7 @@ class RunStatus:
         def value(key: str) -> float | None:
             return self.values.get(key)
 
-        loops = ("teacher", "student")
+        loops = tuple(self.goals.updates)
         return {
             **{key: getattr(self, key) for key in ("task", "seed", "mode", "run_id", "state", "driver", "evaluating")},
             "last_line_age_seconds": self.age_seconds,
@@ -117,7 +118,7 @@ class RunStatus:
             "seconds_left": self.seconds_left,
             "env_steps": self.env_steps,
             "updates": {name: int(self.values.get(f"{name}/updates", 0)) for name in loops},
-            "goals": asdict(self.goals),
+            "goals": self.goals.to_json(),
             "rates": {
                 "env_steps": value("rate/env_steps"),
                 **{f"{name}_updates": value(f"rate/{name}_updates") for name in loops},
@@ -178,7 +179,7 @@ def _read(run: RunDirectory, driver: Driver, clock: Callable[[], float]) -> RunS
     if report is not None:
         values |= {f"wait/{name}": share for name, share in report.waiting.items() if math.isfinite(share)}
     env_steps = int(last.get("step", 0))
-    goals = Goals(config.training.env_steps, config.training.student_updates)
+    goals = goals_of(config)
     events = tuple(_event(row, now) for row in written)
     actors = config.actors
     return RunStatus(
@@ -247,15 +248,17 @@ def _present(
 def _bottleneck(config: RunConfig, env_steps: int, values: Mapping[str, float]) -> str:
     if "wait/actors" not in values and values.get("actors/running"):
         return "No actor has reported in the last minute: one that hangs is replaced after actors.hang_seconds."
-    actors, teacher, student = (values.get(f"wait/{name}") for name in ("actors", "teacher", "student"))
-    if actors is None or teacher is None or student is None:
+    method = METHODS[config.learner.method]
+    actors, parts = values.get("wait/actors"), {part.name: values.get(f"wait/{part.name}") for part in method.parts}
+    if actors is None or None in parts.values():
         return ""
     if env_steps >= config.training.env_steps:
         return "All rows are in: what is left are updates."
-    if not values.get("teacher/updates"):
+    if not any(values.get(f"{part.name}/updates") for part in method.leading):
         return f"Updates begin at {config.training.prefill_rows:,} rows."
-    begun = values.get("student/updates", 0.0) > 0 or not config.student_waits
-    return who_waits(actors, teacher, student if begun else None)
+    waits = {part.name for part in method.following if config.student_waits}
+    learning = {name for name in parts if name not in waits or values.get(f"{name}/updates", 0.0) > 0}
+    return who_waits(actors, {name: share for name, share in parts.items() if name in learning and share is not None})
 
 
 def _age(run: RunDirectory, checkpoint: Checkpoint | None, now: float) -> float | None:

@@ -12,7 +12,6 @@ from rich.text import Text
 from deploy.reporting.formats import format_duration, format_number, format_percent
 from deploy.reporting.progress import EPISODES_IN_MEAN, progress_table
 from deploy.reporting.status import ELSEWHERE, FINISHED, PRESENT_SECONDS, RUNNING, STOPPED, Event, RunStatus
-from deploy.runs.report import ROW_TITLES
 
 LATE_LINES, LATE_SECONDS = 5, 30.0
 """A line of metrics is late after so many of its periods, and so many seconds more."""
@@ -70,8 +69,8 @@ def _late(status: RunStatus) -> str:
 
 def _rows(status: RunStatus) -> Iterator[tuple[str, str]]:
     if status.report is not None:
-        shown = ((format_percent(result.success), *ROW_TITLES[result.name]) for result in status.report.headline())
-        yield "result", ", ".join(f"{policy} {success} ({sees})" for success, policy, sees in shown)
+        shown = (f"{x.policy} {format_percent(x.success)} ({x.seen})" for x in status.report.headline())
+        yield "result", ", ".join(shown)
     yield "time", _time(status)
     if status.checkpoint is None:
         yield "checkpoint", "none"

@@ -38,6 +38,7 @@ from deploy.runs.atomic import replace_directory
 from deploy.runs.directory import read_config, write_config
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.report import Report, read_report
+from learner.methods.twist import TwistPolicy
 
 RUNTIME = "twist_runtime"
 CARD = "MODEL_CARD.md"
@@ -76,6 +77,8 @@ def export(
     """
     _require_replaceable(target)
     networks = load_policy(source)
+    if not isinstance(networks, TwistPolicy):
+        raise UserError(f"{source.path}: is of method {networks.method.name}; bundles are of twist and twist_paper")
     step = StudentStep(networks, load_critic(source, networks))
     with user_errors():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from deploy.process.extras import EXPORTER, require_extra
-from learner.acting import ActingPolicy
 from learner.behaviour import Critic
 from learner.distributions import categorical_kl, drawn_or_expected
+from learner.methods.twist import TwistPolicy
 from learner.rssm import Latent
 
 OPSET = 18
@@ -47,7 +47,7 @@ class StudentStep(nn.Module):
     so that no two machines would agree over an episode to more than 1e-4.
     """
 
-    def __init__(self, networks: ActingPolicy, critic: Critic | None) -> None:
+    def __init__(self, networks: TwistPolicy, critic: Critic | None) -> None:
         """Copies the networks, on the CPU."""
         super().__init__()
         self.encoder, self.readout = networks.student.encoder, networks.student.readout

@@ -11,8 +11,9 @@ from deploy.errors import UserError, user_errors
 from deploy.runs.policy_source import PolicySource
 from deploy.settings.specification import stream_spec
 from learner import checkpoint
-from learner.acting import ActingPolicy
+from learner.acting import ActingPolicy, acting_policy
 from learner.behaviour import Critic
+from learner.methods.twist import TwistPolicy
 from learner.weight_shapes import acting_shapes, require_shapes
 from replay.schema import StreamSpec
 
@@ -38,7 +39,7 @@ def load_policy(source: PolicySource) -> ActingPolicy:
         }
         replace(stream_spec(config), **chunks).require_equal(spec, str(found.path))
         require_shapes(found.path / checkpoint.WEIGHTS, acting_shapes(spec, config.learner))
-        policy = ActingPolicy(spec, config.learner, seed=config.seed)
+        policy = acting_policy(spec, config.learner, seed=config.seed)
         weights = checkpoint.read_weights(found.path)
         for name, array in weights.items():
             if not np.isfinite(array).all():
@@ -47,7 +48,7 @@ def load_policy(source: PolicySource) -> ActingPolicy:
     return policy
 
 
-def load_critic(source: PolicySource, networks: ActingPolicy) -> Critic | None:
+def load_critic(source: PolicySource, networks: TwistPolicy) -> Critic | None:
     """The critic of a run's latest checkpoint; None where the weights have none, as those of a packed policy.
 
     Args:

@@ -31,6 +31,7 @@ from pydantic.dataclasses import dataclass
 from deploy.errors import UserError
 from deploy.runs.atomic import new_directory, write_json, write_text
 from deploy.runs.documents import DOCUMENT, Count, DocumentError, FormatError, parse, plain, read_bounded, validate
+from learner.methods.documents import updates_of
 
 FORMAT = 1
 """Raised when an older reader could not understand what a newer writer writes."""
@@ -69,8 +70,10 @@ class Seal:
 class LearnerDocument:
     """What a run's checkpoint says of the learner, as far as it is read outside of the learner."""
 
-    teacher_updates: Count
-    student_updates: Count
+    teacher_updates: Count | None = None
+    """Of methods that have a teacher; each part of another has a key of its own."""
+    student_updates: Count | None = None
+    """Of methods that have a student."""
     format: Count = 0
     """Of the arrays; `learner.checkpoint` says which are read."""
     spec: Annotated[str, MaxLen(2**20)] = ""
@@ -98,9 +101,18 @@ class Checkpoint:
             if not isinstance(found, dict):
                 raise DocumentError("has no 'document.learner'")
             validate(found, LearnerDocument)
-        except DocumentError as error:
+            updates_of(found)
+        except ValueError as error:
             raise UserError(str(_CorruptError(self.path / _DOCUMENT, str(error)))) from error
         return found
+
+    def updates(self) -> dict[str, int]:
+        """That each part of the learner's method has had, by its name.
+
+        Raises:
+            UserError: as `learner`.
+        """
+        return updates_of(self.learner())
 
 
 class Checkpoints:

@@ -1,6 +1,6 @@
 """A packed policy: what a finished run needs to act, in one small directory.
 
-    weights.safetensors   teacher, policy and averaged student, float32; no optimiser's moments
+    weights.safetensors   what acts, such as teacher, policy and averaged student, float32; no optimiser's moments
     checkpoint.json       what they see and do, counters, the weights' size and SHA-256
     config.json           the run's settings
     report.json           the run's result
@@ -102,9 +102,7 @@ def pack(run_path: Path, target: Path) -> int:
 def _check_finished(run: RunDirectory, found: Checkpoint) -> None:
     if found.document.get("complete") != lengths(run.config):
         raise UserError(f"run directory {run.path}: is not finished; the command that began it goes on with it")
-    learner = found.learner()
-    updates = {name: learner[f"{name}_updates"] for name in ("teacher", "student")}
-    if not run.report_json.exists() or read_report(run.report_json).updates != updates:
+    if not run.report_json.exists() or read_report(run.report_json).updates != found.updates():
         raise UserError(
             f"run directory {run.path}: has no report of its newest checkpoint; the command that began it makes one"
         )

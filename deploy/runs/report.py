@@ -14,17 +14,11 @@ from pydantic.dataclasses import dataclass
 
 from deploy.runs.atomic import write_json
 from deploy.runs.documents import DOCUMENT, Count, Name, Seed, Text, plain, read_document
-from deploy.runs.results import EvaluationResult
+from deploy.runs.results import EvaluationResult, headline, result_name
+from learner.methods import METHODS
 
 FORMAT = 1
 """Of report.json; raised when an older reader could not understand it."""
-
-ROW_TITLES = {
-    "teacher_success": ("teacher", "state, no images"),
-    "student_success_train": ("student", "images, training visuals"),
-    "student_success_held_out": ("student", "images, held-out visuals"),
-}
-"""The headline rows in their order: the report's key to (policy, what it sees)."""
 
 
 Measured = Annotated[
@@ -127,17 +121,19 @@ class Report:
     wall_seconds: Seconds
     """For which the run ran, pauses between its parts left out."""
     evaluations: Annotated[tuple[EvaluationResult, ...], MaxLen(1_000)]
-    """The teacher's, the student's in training visuals and in held-out visuals; others may follow."""
+    """Those of the method's headline, such as the teacher's and the student's in both domains; others may follow."""
     updates: Mapping[Text, Count]
-    """Of "teacher" and "student"."""
+    """Of each part of the method, such as "teacher" and "student"."""
     replay_ratios: Mapping[Text, Measured]
-    """Replayed rows per inserted row, as measured, of "teacher" and "student"."""
+    """Replayed rows per inserted row, as measured, of each part."""
     waiting: Mapping[Text, Measured]
-    """Share of their time that "teacher", "student" and "actors" waited for the others, 0 to 1."""
+    """Share of their time that each part, and "actors", waited for the others, 0 to 1."""
     faults: Faults
     """What went wrong."""
     versions: Mapping[Text, Text]
     """Of Python and the packages."""
+    method: Text = "twist"
+    """`learner.method`; reports of older versions, which had one, do not say it."""
     distilled: Distillation | None = None
     """Of a run that `twist distil` began; null: teacher and episodes are the run's own."""
 
@@ -145,17 +141,19 @@ class Report:
         """Refuses a report without its headline.
 
         Raises:
-            ValueError: naming the evaluation that is missing.
+            ValueError: naming the evaluation that is missing, or a method that is not known.
         """
+        if self.method not in METHODS:
+            raise ValueError(f"method = {self.method!r} is not known: there are {', '.join(METHODS)}")
         found = {result.name for result in self.evaluations}
-        for name in ROW_TITLES:
+        for name in (result_name(*row) for row in headline(METHODS[self.method])):
             if name not in found:
                 raise ValueError(f"evaluations: there is none for {name}, only {', '.join(sorted(found)) or 'none'}")
 
     def headline(self) -> tuple[EvaluationResult, ...]:
-        """The three results that count: teacher, student in training visuals, student in held-out visuals."""
+        """The results that count: from state, from images in training visuals, from images in held-out visuals."""
         by_name = {result.name: result for result in self.evaluations}
-        return tuple(by_name[name] for name in ROW_TITLES)
+        return tuple(by_name[result_name(*row)] for row in headline(METHODS[self.method]))
 
     def to_json(self) -> dict[str, Any]:
         """What report.json holds: plain values; a number that is not finite becomes None."""

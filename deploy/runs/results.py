@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Protocol, TypeVar
 
 from annotated_types import Ge, Le
 from pydantic.dataclasses import dataclass
 
 from deploy.runs.documents import DOCUMENT, Count, Seed, Text, plain
 from deploy.runs.intervals import wilson
+from learner.methods import Method, Sees, sees
 from sim.config import World
+
+SEEN: Mapping[tuple[Sees, str], str] = {
+    ("state", "train"): "state, no images",
+    ("image", "train"): "images, training visuals",
+    ("image", "held_out"): "images, held-out visuals",
+}
+"""What a policy sees in a domain, in words; in the order of a report."""
 
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -34,12 +43,44 @@ class MotionFigures:
     """Speed of the gripper where it sets a cube in motion, 95th percentile, metres per second; null: it sets none."""
 
 
+def result_name(policy: str, domain: str) -> str:
+    """See `EvaluationResult.name`."""
+    return f"{policy}_success" if sees(policy) == "state" else f"{policy}_success_{domain}"
+
+
+def headline(method: Method) -> list[tuple[str, str]]:
+    """(policy, domain) of what a run of a method is judged by: from state once, from images in both domains."""
+    found = [(method.driver(sight), domain) for sight, domain in SEEN]
+    return [(driver.name, domain) for driver, domain in found if driver is not None]
+
+
+class Judged(Protocol):
+    """A result of one policy in one domain."""
+
+    @property
+    def policy(self) -> str:
+        """A driver."""
+
+    @property
+    def domain(self) -> str:
+        """Which visual worlds."""
+
+
+R = TypeVar("R", bound=Judged)
+
+
+def by_sight(results: Iterable[R]) -> list[R | None]:
+    """Results of any method in the places of `SEEN`; None where the method has none."""
+    found = {(sees(result.policy), result.domain): result for result in results}
+    return [found.get(row) for row in SEEN]
+
+
 @dataclass(frozen=True, config=DOCUMENT)
 class EvaluationResult:
     """Episodes of one policy in one domain."""
 
     policy: Text
-    """"teacher" (sees the state) or "student" (sees the images)."""
+    """A driver of the run's method, such as "teacher" (sees the state) or "student" (sees the images)."""
     domain: Text
     """"train" or "held_out": which visual worlds."""
     episodes: Annotated[Count, Ge(1)]
@@ -86,9 +127,19 @@ class EvaluationResult:
     def name(self) -> str:
         """What the report calls this number: "teacher_success", "student_success_train", "student_success_held_out".
 
-        The teacher sees no image, so its number has no domain.
+        A policy that sees no image has a number without domain.
         """
-        return "teacher_success" if self.policy == "teacher" else f"{self.policy}_success_{self.domain}"
+        return result_name(self.policy, self.domain)
+
+    @property
+    def sees(self) -> Sees:
+        """What the policy saw."""
+        return sees(self.policy)
+
+    @property
+    def seen(self) -> str:
+        """The same in words, with the domain."""
+        return SEEN.get((self.sees, self.domain), f"images, {self.domain} visuals")
 
     def metrics(self) -> dict[str, float]:
         """The values of this evaluation's line in metrics.jsonl."""

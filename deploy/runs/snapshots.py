@@ -1,9 +1,9 @@
 """Snapshots of a run: the weights that act, at many moments, for a learning curve; nothing to go on training from.
 
-    snapshots/step_000012000-000650/weights.safetensors     teacher, policy and the student's average: a few MB
+    snapshots/step_000012000-000650/weights.safetensors     what acts, such as teacher, policy and student: a few MB
     snapshots/step_000012000-000650/checkpoint.json         where the run was, what the networks are, SHA-256
 
-The name gives environment steps and updates (teacher's and student's together). A snapshot appears by one rename. None
+The name gives environment steps and updates (of all parts together). A snapshot appears by one rename. None
 is ever taken away. A run that was killed falls back behind its newest snapshot, as far as to its checkpoint: it then
 takes none before it has made more updates in all than that one had, so that none is there twice.
 """
@@ -11,6 +11,7 @@ takes none before it has made more updates in all than that one had, so that non
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from deploy.runs.checkpoints import Checkpoint, read_sealed, seal
 from deploy.settings.config import RunConfig
 from learner import checkpoint
 from learner.checkpoint import LearnerState
+from learner.methods.documents import updates_of
 
 _NAME = re.compile(r"step_(\d{9,})-(\d{6,})")
 
@@ -33,16 +35,14 @@ class Snapshot:
         config: the run's settings.
         env_steps: environment steps of the run so far.
         seconds: for which the run had run.
-        teacher_updates: so far.
-        student_updates: so far.
+        updates: so far, of each part of the method by its name.
     """
 
     path: Path
     config: RunConfig
     env_steps: int
     seconds: float
-    teacher_updates: int
-    student_updates: int
+    updates: Mapping[str, int]
 
     def newest_checkpoint(self) -> Checkpoint:
         """Its weights, checked.
@@ -98,7 +98,7 @@ class Snapshots:
 
 
 def _updates(state: LearnerState) -> int:
-    return int(state.document["teacher_updates"] + state.document["student_updates"])
+    return sum(updates_of(state.document).values())
 
 
 def _counts(name: str) -> tuple[int, int]:
@@ -109,7 +109,7 @@ def _counts(name: str) -> tuple[int, int]:
 
 def _read(path: Path, config: RunConfig) -> Snapshot:
     found = read_sealed(path)
-    learner, seconds = found.learner(), found.document.get("seconds")
+    updates, seconds = found.updates(), found.document.get("seconds")
     if not isinstance(seconds, int | float):
         raise UserError(f"{path}: its checkpoint.json has no 'document.seconds'")
     return Snapshot(
@@ -117,6 +117,5 @@ def _read(path: Path, config: RunConfig) -> Snapshot:
         config,
         env_steps=found.step,
         seconds=float(seconds),
-        teacher_updates=learner["teacher_updates"],
-        student_updates=learner["student_updates"],
+        updates=updates,
     )

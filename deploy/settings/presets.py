@@ -1,7 +1,7 @@
 """Named sets of settings: one for each task, and some for a purpose.
 
 The layers of a run's settings, each over the one before: the dataclasses' defaults, the mode's preset, the task's, the
-one named with `--preset`, what is written key=value on the command line.
+one named with `--preset`, what `learner.method` cannot be without, what is written key=value on the command line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from deploy.errors import UserError, user_errors
 from deploy.settings.config import DISTILLED, OPTIONS, TASKS, RunConfig
 from deploy.settings.overrides import apply, nearest, parse_assignments
 from deploy.settings.together import require_together
+from learner.methods import METHODS
 
 # A chunk is a whole episode: a student that learns from pieces of it is misled by its memory after their length.
 # The teacher, which sees the state, needs no memory, and short sequences are quicker. Step sizes of policy and critic
@@ -147,7 +148,13 @@ def resolve(
         raise UserError(f"unknown preset '{preset}': there are {', '.join(PRESETS)}")
     with user_errors():
         given = given_settings(assignments)
-        chosen = (MODE_PRESETS.get(mode or "", {}), TASK_PRESETS[task], PRESETS.get(preset or "", {}), given)
+        chosen = (
+            MODE_PRESETS.get(mode or "", {}),
+            TASK_PRESETS[task],
+            PRESETS.get(preset or "", {}),
+            _settled_by_method(given.get("learner.method")),
+            given,
+        )
         layers: dict[str, object] = {key: value for layer in chosen for key, value in layer.items()}
         options = {"mode": mode, "seed": seed, "redis_url": redis_url}
         layers.update({key: value for key, value in options.items() if value is not None})
@@ -172,6 +179,13 @@ def given_settings(assignments: list[str]) -> dict[str, str]:
         if key.startswith(DISTILLED):
             raise UserError(f"{key} is not set by key=value but by twist distil")
     return given
+
+
+def _settled_by_method(name: str | None) -> Mapping[str, object]:
+    """What the method cannot be without, over all presets; a name that is not known is refused where it is read."""
+    if name is None or name not in METHODS:
+        return {}
+    return {key: allowed[0] for key, allowed in METHODS[name].settled.items()}
 
 
 def _require_cost(config: RunConfig) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from learner.methods import METHODS
+
 if TYPE_CHECKING:
     from deploy.settings.config import RunConfig
 
@@ -43,6 +45,7 @@ def require_together(config: RunConfig) -> None:
 
 
 def _never(config: RunConfig) -> Iterator[str]:
+    yield from METHODS[config.learner.method].refusals(config)
     if config.student_waits and config.learner.teacher_samples_per_insert == 0:
         yield (
             "learner.teacher_samples_per_insert is 0: it must be above 0 with "
@@ -80,7 +83,8 @@ def _of_replay(config: RunConfig) -> Iterator[str]:
             f"replay.capacity_steps is {replay.capacity_steps}: each of the replay.shards={replay.shards} has to hold "
             f"a chunk, so it must be at least {chunk * replay.shards}"
         )
-    for key, size in (("batch_size", learner.batch_size), ("student.batch_size", learner.student.batch_size)):
+    for plan in METHODS[learner.method].plans(learner):
+        key, size = "student.batch_size" if plan.part.follows else "batch_size", plan.batch_size
         if replay.capacity_steps < size * chunk:
             yield (
                 f"replay.capacity_steps is {replay.capacity_steps}: a batch of learner.{key}={size} chunks of "

@@ -51,7 +51,7 @@ class DebugRun:
         self._lines = _Crossed(training.metrics_every_updates, updates)
         self._saves = _Crossed(training.checkpoint_every_updates, updates)
         self._snapshots = _Crossed(training.snapshot_every_updates, updates)
-        self._line_at: tuple[int, int, int] | None = None
+        self._line_at: tuple[int, ...] | None = None
         self._collecting = True
 
     def train(
@@ -98,10 +98,10 @@ class DebugRun:
             while self._learner.update_in_turn():
                 look()
         # Only a run that was killed with all rows in, and goes on, has any of these left.
-        while self._learner.teacher_owes and self._learner.update_in_turn():
+        while self._learner.owes and self._learner.update_in_turn():
             look()
         self._learner.rows_are_in()
-        while self._learner.student_updates < training.student_updates and self._learner.student_loop.step(0.0):
+        while self._learner.follow_in_turn(training.student_updates):
             look()
 
     def _collect(self, wanted: int) -> RolloutStats:
@@ -121,14 +121,14 @@ class DebugRun:
 
     def _progress(self) -> int:
         """As lines, checkpoints and snapshots count updates: a student may go on alone after the teacher's last."""
-        updates = self._learner.teacher_updates, self._learner.student_updates
+        updates = self._learner.updates.values()
         alone = self._config.student_waits or self._config.is_distilled
         return sum(updates) if alone else max(updates)
 
     def _write_line(self, replay: ReplayWatch, monitor: RunMonitor) -> None:
         """A line of metrics, unless the last one says the same."""
         env_steps = replay.env_steps()
-        at = env_steps, self._learner.teacher_updates, self._learner.student_updates
+        at = env_steps, *self._learner.updates.values()
         if at != self._line_at:
             monitor.line(env_steps, self._learner.status(), replay.stats(), running=1)
             self._line_at = at

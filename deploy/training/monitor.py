@@ -16,13 +16,12 @@ from deploy.reporting.progress import EPISODES_IN_MEAN, ProgressDisplay
 from deploy.training.prometheus import PrometheusMetrics
 from learner.loops import LoopReport
 from learner.process import LearnerStatus
+from replay.schema import RANDOM
 
 LOGGER = logging.getLogger(__name__)
 
 MOST_WARNINGS = 100
 """Different ones that a driver's log tells of."""
-
-DRIVERS = ("random", "teacher", "student")
 
 OF_A_MOVING_TEACHER = ("teacher/replay_ratio", "teacher/staleness", "wait/teacher", "rate/teacher_updates")
 """Of a line of metrics, what has no meaning where the teacher is another run's."""
@@ -39,6 +38,7 @@ class RunMonitor:
         *,
         wall_seconds: float,
         env_steps: int,
+        drivers: Iterable[str],
         actor_hours: float = 0.0,
         stalled_seconds: float = 0.0,
         exported: PrometheusMetrics | None = None,
@@ -52,6 +52,7 @@ class RunMonitor:
             write_crash: keeps what an environment's crash takes to be seen again, in a file if there is room.
             wall_seconds: for which the run had run before.
             env_steps: environment steps so far.
+            drivers: whose episodes are told of, beside random ones.
             actor_hours: that its actors had run before, added up.
             stalled_seconds: that it had made no progress before.
             exported: is told the same as `metrics`; None where there is no Ray.
@@ -63,8 +64,9 @@ class RunMonitor:
         self._teacher_stands_still = teacher_stands_still
         self._wall_before, self._began = wall_seconds, time.monotonic()
         self._last_line, self._last_steps = self._began, env_steps
-        self._success = {driver: deque[bool](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
-        self._return = {driver: deque[float](maxlen=EPISODES_IN_MEAN) for driver in DRIVERS}
+        self._drivers = (RANDOM, *drivers)
+        self._success = {driver: deque[bool](maxlen=EPISODES_IN_MEAN) for driver in self._drivers}
+        self._return = {driver: deque[float](maxlen=EPISODES_IN_MEAN) for driver in self._drivers}
         self._waited = self._seconds = 0.0
         self._actor_seconds = 3600.0 * actor_hours
         self._stalled_seconds = stalled_seconds
@@ -126,16 +128,12 @@ class RunMonitor:
             "rate/env_steps": (env_steps - self._last_steps) / seconds,
             "actors/running": running,
             "actors/hours": self.actor_hours,
-            "teacher/replay_ratio": learner.teacher_ratio,
-            "student/replay_ratio": learner.student_ratio,
+            **{f"{name}/replay_ratio": part.ratio for name, part in learner.parts.items()},
         }
         if self._seconds > 0:
             values["wait/actors"] = self._waited / self._seconds
-        for name, report, updates in (
-            ("teacher", learner.teacher, learner.teacher_updates),
-            ("student", learner.student, learner.student_updates),
-        ):
-            values |= _loop_values(name, report, updates)
+        for name, part in learner.parts.items():
+            values |= _loop_values(name, part.report, part.updates)
         if self._teacher_stands_still:
             values = {key: value for key, value in values.items() if key not in OF_A_MOVING_TEACHER}
         values |= {f"replay/{key}": float(value) for key, value in replay.items()}
@@ -152,7 +150,7 @@ class RunMonitor:
 
     def _stalled(self, seconds: float, env_steps: int, learner: LearnerStatus) -> float:
         """Seconds since the run's first step in which neither steps came nor updates were made, line by line."""
-        moved = env_steps > self._last_steps or learner.teacher.updates + learner.student.updates > 0
+        moved = env_steps > self._last_steps or learner.updated
         self._moving |= moved
         if self._moving and not moved:
             self._stalled_seconds += seconds
@@ -160,7 +158,7 @@ class RunMonitor:
 
     def _success_values(self) -> dict[str, float]:
         values = {}
-        for driver in DRIVERS:
+        for driver in self._drivers:
             if self._success[driver]:
                 values[f"actors/success_{driver}"] = sum(self._success[driver]) / len(self._success[driver])
                 values[f"actors/return_{driver}"] = sum(self._return[driver]) / len(self._return[driver])
@@ -185,7 +183,7 @@ class RunMonitor:
 
     def _write_episodes(self, stats: RolloutStats) -> None:
         values: dict[str, float | str] = {}
-        for driver in DRIVERS:
+        for driver in self._drivers:
             returns = stats.returns(driver)
             if returns:
                 values[f"episodes/{driver}"] = len(returns)

@@ -51,6 +51,7 @@ from deploy.training.replay_address import ReplayUrls
 from deploy.training.replay_watch import ReplayWatch
 from learner.checkpoint import LearnerState
 from learner.devices import gpus_wanted
+from learner.methods import METHODS, Method
 from learner.process import LearnerStatus
 from replay.store import ReplayStore
 
@@ -103,6 +104,7 @@ class ParallelRun:
             logs: directory for the logs of processes that died.
         """
         self._config, self._logs = config, logs
+        self._method = METHODS[config.learner.method]
         spec, run_id = store.spec, store.run_id
         gpus = gpus_wanted(config.learner)
         gpus = gpus if ray.cluster_resources().get("GPU", 0) >= gpus else 0
@@ -199,10 +201,10 @@ class ParallelRun:
                     monitor.add(pool.idle())
                     running = pool.stats()["running"]
                     waited = monitor.line(replay.env_steps(), status, replay.stats(), running)
-                    if _is_over(not told, status, training.student_updates):
+                    if _is_over(not told, self._method, status, training.student_updates):
                         break
                     if collecting and waited is not None and not replay.away:
-                        self._resize(sizer, pool, monitor, waited, status.teacher.waiting_fraction)
+                        self._resize(sizer, pool, monitor, waited, _learner_waited(self._method, status))
                 if taking.due():
                     acting = self._learner.call("capture_acting", go_on)
                     snapshots.take(acting, replay.env_steps(), monitor.wall_seconds)
@@ -214,7 +216,7 @@ class ParallelRun:
             self._learner.call("stop")
             # What the loops did until they stopped is in the checkpoint, so it is in the metrics and the report too.
             status = self._learner.call("status")
-            if status.teacher.updates or status.student.updates:
+            if status.updated:
                 monitor.line(replay.env_steps(), status, replay.stats(), running=0)
             state: LearnerState = self._learner.call("capture")
         self._learner.kill()
@@ -280,7 +282,13 @@ class ParallelRun:
             self._pool.replace_weights(self._weights)
 
 
-def _is_over(collecting: bool, status: LearnerStatus, student_updates: int) -> bool:
-    """Whether all steps are in, and both loops have made their updates of them."""
-    student_done = status.student_updates >= student_updates or not status.student_may_sample
-    return not collecting and student_done and not status.teacher_owes
+def _is_over(collecting: bool, method: Method, status: LearnerStatus, student_updates: int) -> bool:
+    """Whether all steps are in, and all loops have made their updates of them."""
+    following = [status.parts[part.name] for part in method.following]
+    done = all(part.updates >= student_updates or not part.may_sample for part in following)
+    return not collecting and done and not any(status.parts[part.name].owes for part in method.leading)
+
+
+def _learner_waited(method: Method, status: LearnerStatus) -> float:
+    """Share of its time that the first part, which follows no other, waited for rows."""
+    return status.parts[method.leading[0].name].report.waiting_fraction

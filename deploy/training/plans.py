@@ -15,6 +15,7 @@ from actors.rerendering import RerenderingPlan
 from deploy.runs.directory import RunDirectory
 from deploy.runs.kept_episodes import episodes_file
 from deploy.settings.config import RunConfig
+from learner.methods import METHODS
 from learner.process import LearnerPlan, limiter_plans
 from replay.credits import RowCredits
 from replay.limiter import LimiterPlan, read_balances
@@ -27,13 +28,15 @@ _NEVER = 2**63
 
 def learner_plan(config: RunConfig) -> LearnerPlan:
     """Of the run's learner; in debug mode nothing reads ahead."""
-    teacher, student = limiter_plans(config.learner, config.training.prefill_rows)
+    limiters = limiter_plans(config.learner, config.training.prefill_rows)
     if config.is_distilled:
-        teacher = LimiterPlan(teacher.name, samples_per_insert=0.0, min_rows=_NEVER)
+        leading = {part.name for part in METHODS[config.learner.method].leading}
+        stands_still = {name: LimiterPlan(name, samples_per_insert=0.0, min_rows=_NEVER) for name in leading}
+        limiters = tuple(stands_still.get(limiter.name, limiter) for limiter in limiters)
     return LearnerPlan(
         learner=config.learner,
         replay=config.replay,
-        limiters=(teacher, student),
+        limiters=limiters,
         seed=config.seed,
         threads=config.mode != "debug",
         student_waits=config.student_waits or config.is_distilled,
@@ -51,10 +54,16 @@ def worker_plan(config: RunConfig, run: RunDirectory) -> PlanLike:
 
 def holding_plans(config: RunConfig) -> tuple[LimiterPlan, ...]:
     """Of the loops that actors may not be far ahead of: not of a student that may lag or has not begun yet."""
-    teacher, student = limiter_plans(config.learner, config.training.prefill_rows)
+    plans = METHODS[config.learner.method].plans(config.learner)
+    limiters = limiter_plans(config.learner, config.training.prefill_rows)
     if config.is_distilled:
-        return (replace(student, samples_per_insert=0.0),)
-    return (teacher,) if config.student_waits or config.learner.student_may_lag else (teacher, student)
+        following = zip(limiters, plans, strict=True)
+        return tuple(replace(limiter, samples_per_insert=0.0) for limiter, plan in following if plan.part.follows)
+    return tuple(
+        limiter
+        for limiter, plan in zip(limiters, plans, strict=True)
+        if not (plan.may_lag or (plan.part.follows and config.student_waits))
+    )
 
 
 def row_credits(config: RunConfig, spec: StreamSpec, store: ReplayStore) -> RowCredits:

@@ -13,6 +13,7 @@ from deploy.settings.together import ENVIRONMENT_MB, WORKER_MB, row_bytes
 from deploy.training.exporting import require_exporter
 from deploy.training.replay_address import VARIABLE
 from learner.devices import choose_devices
+from learner.methods import METHODS
 from learner.weight_shapes import acting_shapes
 
 _GIB = 2**30
@@ -74,12 +75,14 @@ def needs(config: RunConfig, *, on_gpu: bool) -> dict[str, int]:
     """
     replay, student, actors = config.replay, config.learner.student, config.actors
     needed = {
-        "learner.student.batch_size": (_BATCHES + replay.prefetch)
-        * student.batch_size
-        * replay.chunk_length
-        * row_bytes(config),
         "actors.envs_per_actor": actors.at_start * (WORKER_MB + ENVIRONMENT_MB * actors.envs_per_actor) * 2**20,
     }
+    method = METHODS[config.learner.method]
+    for plan in method.plans(config.learner):
+        if plan.part.reads == "pairs":
+            key = "learner.student.batch_size" if plan.part.follows else "learner.batch_size"
+            rows = (_BATCHES + replay.prefetch) * plan.batch_size * (plan.sequence_length or replay.chunk_length)
+            needed[key] = rows * row_bytes(config)
     if config.redis_url is None:
         # What the rows would take as they are drawn, if that is less than the bytes that may be kept.
         rows = min(replay.capacity_steps, config.training.env_steps * 2)
@@ -88,7 +91,7 @@ def needs(config: RunConfig, *, on_gpu: bool) -> dict[str, int]:
         numbers = sum(map(math.prod, acting_shapes(stream_spec(config), config.learner).values()))
         needed["learner.rssm"] = 4 * _COPIES * numbers
         needed["learner.student.frame_pool"] = (
-            student.frame_pool * row_bytes(config) // config.sim.views if student.frames else 0
+            student.frame_pool * row_bytes(config) // config.sim.views if student.frames and method.following else 0
         )
     return needed
 

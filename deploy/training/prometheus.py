@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from deploy.reporting.progress import EPISODES_IN_MEAN
+from learner.methods import DRIVERS, PARTS
 
 TAGS = ("task", "run_id")
 """Labels of every metric."""
@@ -29,8 +30,7 @@ COUNTERS = {
     STEPS: "Environment steps of the run so far",
     "run/wall_seconds": "Seconds for which the run has run, pauses left out",
     "run/stalled_seconds": "Seconds in which neither steps came nor updates were made",
-    "teacher/updates": "Updates of the teacher so far",
-    "student/updates": "Updates of the student so far",
+    **{f"{name}/updates": f"Updates of the {name} so far" for name in PARTS},
     "actors/hours": "Hours that actors have run, added up",
     "replay/evicted_rows": "Rows evicted from the replay so far",
     "replay/quarantined_chunks": "Chunks that failed their check and were set aside so far",
@@ -40,19 +40,22 @@ where updates of a lost learner are made again, their counter waits for them."""
 
 GAUGES = {
     "rate/env_steps": "Environment steps per second, since the line of metrics before",
-    "rate/teacher_updates": "Updates of the teacher per second",
-    "rate/student_updates": "Updates of the student per second",
-    "wait/teacher": "Share of its time that the teacher waited for rows, 0 to 1",
-    "wait/student": "Share of its time that the student waited for rows, 0 to 1",
+    **{f"rate/{name}_updates": f"Updates of the {name} per second" for name in PARTS},
+    **{f"wait/{name}": f"Share of its time that the {name} waited for rows, 0 to 1" for name in PARTS},
     "wait/actors": "Share of their time that actors waited for credit or Redis, 0 to 1",
-    "teacher/staleness": "Updates, of both loops, since the rows that the teacher learned from were made",
-    "student/staleness": "Updates, of both loops, since the rows that the student learned from were made",
-    "teacher/replay_ratio": "Rows that the teacher has replayed for each row inserted",
-    "student/replay_ratio": "Rows that the student has replayed for each row inserted",
-    "actors/success_teacher": f"Success in the last {EPISODES_IN_MEAN} episodes driven by the teacher, 0 to 1",
-    "actors/success_student": f"Success in the last {EPISODES_IN_MEAN} episodes driven by the student, 0 to 1",
-    "actors/return_teacher": f"Mean return of the last {EPISODES_IN_MEAN} episodes driven by the teacher",
-    "actors/return_student": f"Mean return of the last {EPISODES_IN_MEAN} episodes driven by the student",
+    **{
+        f"{name}/staleness": f"Updates, of both loops, since the rows that the {name} learned from were made"
+        for name in PARTS
+    },
+    **{f"{name}/replay_ratio": f"Rows that the {name} has replayed for each row inserted" for name in PARTS},
+    **{
+        f"actors/success_{name}": f"Success in the last {EPISODES_IN_MEAN} episodes driven by the {name}, 0 to 1"
+        for name in DRIVERS
+    },
+    **{
+        f"actors/return_{name}": f"Mean return of the last {EPISODES_IN_MEAN} episodes driven by the {name}"
+        for name in DRIVERS
+    },
     "actors/running": "Actors that run now",
     AWAY: "1 while Redis is away, else 0",
     "replay/rows": "Rows in the replay now",

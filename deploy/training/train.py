@@ -17,7 +17,7 @@ from deploy.evaluation.conclusion import conclude
 from deploy.process import signals
 from deploy.process.scratch import Scratch, scratch
 from deploy.reporting.metrics import MetricsWriter
-from deploy.reporting.progress import ProgressDisplay
+from deploy.reporting.progress import ProgressDisplay, goals_of
 from deploy.runs.directory import RunDirectory, check_claimable
 from deploy.runs.kept_episodes import episodes_file, keep_episodes
 from deploy.runs.snapshots import Snapshots
@@ -38,6 +38,7 @@ from deploy.training.resume import Resumed, resume
 from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.devices import gpus_used
+from learner.methods import METHODS
 from replay.holdings import delete_run
 from replay.server import EmbeddedServer, connect
 from replay.store import ReplayStore
@@ -145,14 +146,15 @@ def _train(
         if mirror is not None:
             mirror.send(monitor.event)
 
-    title = f"{config.task}, seed {config.seed}"
-    display = ProgressDisplay(title, env_steps=training.env_steps, student_updates=training.student_updates)
+    method = METHODS[config.learner.method]
+    display = ProgressDisplay(f"{config.task}, seed {config.seed}", goals_of(config))
     monitor = RunMonitor(
         metrics,
         display,
         partial(write_crash, run.crashes, config.task, config.sim),
         wall_seconds=at.wall_seconds,
         env_steps=at.env_steps,
+        drivers=[driver.name for driver in method.drivers],
         actor_hours=at.actor_hours,
         stalled_seconds=at.stalled_seconds,
         exported=None if config.mode == "debug" else PrometheusMetrics(config.task, run.run_id),

@@ -30,6 +30,11 @@ class SeededPolicy:
         self.student_ready = bool(flat[0] > 0)
         self.version = version
 
+    def driver(self, sees: str) -> str | None:
+        if self.version == 0 or (sees == "image" and not self.student_ready):
+            return None
+        return {"state": "teacher", "image": "student"}[sees]
+
     def initial(self, n: int) -> np.ndarray:
         return np.zeros(n, int)
 

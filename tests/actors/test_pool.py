@@ -19,7 +19,7 @@ from actors.actor import ActorPlan
 from actors.plan import WorkerPlan
 from actors.pool import ActorPool
 from actors.slot import OUTAGE_PAUSE_SECONDS, ActorFailedError
-from learner.acting import ActingPolicy
+from learner.acting import acting_policy
 from learner.config import LearnerConfig
 from learner.weights import flatten
 from replay import EmbeddedServer, ReplayConfig, ReplayStore, SamplesPerInsert, connect
@@ -85,7 +85,7 @@ def test_rows_of_all_actors_arrive_once_and_in_order_and_newest_weights_are_used
     make_store, make_plan, make_pool
 ) -> None:
     store = make_store()
-    policy = ActingPolicy(store.spec, LEARNER)
+    policy = acting_policy(store.spec, LEARNER)
     with make_pool(make_plan(store, count=2)) as pool:
         results = poll_until(pool, lambda done: len({stats.actor_id for stats in done}) == 2)
         assert {stats.policy_version for stats in results} == {0}
@@ -211,7 +211,7 @@ def test_an_error_in_a_call_leaves_the_actor_where_it_was(make_store, make_plan,
         poll_until(pool, bool)
         pool.set_weights(np.zeros(3, np.float32), 1)  # fits no network
         poll_until_true(pool, lambda: pool.stats()["errors"] >= 2)
-        pool.set_weights(flatten(ActingPolicy(store.spec, LEARNER).modules), 2)
+        pool.set_weights(flatten(acting_policy(store.spec, LEARNER).modules), 2)
         poll_until(pool, lambda done: any(stats.policy_version == 2 for stats in done))
         pool.drain()
 
@@ -261,7 +261,7 @@ def test_actors_without_credit_have_no_call_and_their_time_counts_as_waiting(mak
         idle = pool.idle()
         assert idle and all(stats.rows == 0 and stats.waited_seconds == stats.seconds > 0.4 for stats in idle)
 
-        pool.set_weights(flatten(ActingPolicy(store.spec, LEARNER).modules), 1)
+        pool.set_weights(flatten(acting_policy(store.spec, LEARNER).modules), 1)
         SamplesPerInsert(store, limiter, None).record_sampled(10_000)
         poll_until(pool, lambda done: sum(stats.rows for stats in done) > 200)
         pool.drain()
@@ -274,7 +274,7 @@ def test_what_dies_with_an_actor_is_given_back_and_nothing_is_counted_twice(make
     store = make_store()
     limiter = LimiterPlan("teacher", samples_per_insert=1.0, min_rows=0)
     with make_pool(make_plan(store, count=2, rows_per_call=4), credit_by(store, limiter)) as pool:
-        pool.set_weights(flatten(ActingPolicy(store.spec, LEARNER).modules), 1)
+        pool.set_weights(flatten(acting_policy(store.spec, LEARNER).modules), 1)
         poll_until_true(pool, lambda: store.stats()["inserted_rows"] > 0)
         os.kill(pool.identities[0].pid, signal.SIGKILL)
         poll_until_true(pool, lambda: pool.restarts["died"] == 1 and len(pool.identities) == 2)
@@ -292,7 +292,7 @@ def test_weights_travel_from_where_they_are_and_are_replaced_when_that_is_lost(
             return ray.put(flat)
 
     store = make_store()
-    flat = flatten(ActingPolicy(store.spec, LEARNER).modules)
+    flat = flatten(acting_policy(store.spec, LEARNER).modules)
     learner = Learner.remote()
     with make_pool(make_plan(store)) as pool:
         pool.set_weights(ray.get(learner.publish.remote(flat)), 1)

@@ -14,7 +14,7 @@ from actors.spaces import action_bounds
 from deploy.evaluation.evaluate import evaluate
 from deploy.settings.presets import resolve
 from deploy.settings.specification import spec_of, stream_spec
-from learner.acting import ActingPolicy
+from learner.acting import acting_policy
 from replay import StreamSpec
 from sim import SimConfig, make_env
 
@@ -104,7 +104,7 @@ def test_an_evaluation_in_other_bounds_is_the_same_evaluation(
     def returns(**bounds: tuple[float, ...]) -> list[float]:
         spec = StreamSpec(**{**vars(stream_spec(config)), **bounds})
         torch.manual_seed(0)
-        policy = ActingPolicy(spec, config.learner)
+        policy = acting_policy(spec, config.learner)
         torch.nn.init.constant_(policy.policy.net.get_submodule("output").get_parameter("bias"), 0.7)
         return evaluate(policy, "reach", sim, driver="student", domain="train", episodes=3, seed=0).returns
 

@@ -34,7 +34,7 @@ def main() -> None:
     config = resolve(given.task, None, given.settings)
     spec = stream_spec(config)
     learner = Learner(spec, config.learner, seed=0)
-    learner.resume_counters(1, config.learner.student.warm_up_updates)
+    learner.resume_counters({"teacher": 1, "student": config.learner.student.warm_up_updates})
     weights, version = learner.publish()
     with (
         tempfile.TemporaryDirectory() as directory,

@@ -17,6 +17,7 @@ from private_head import PrivateHead
 from running import CHECKOUT
 
 from deploy.training.prometheus import COUNTERS, EVENT_TAGS, EXPORTED_EVENTS, GAUGES, TAGS, exported_name
+from learner.methods import METHODS, PARTS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -29,10 +30,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from actors.rollout_stats import EpisodeResult, RolloutStats
-from learner.process import LearnerStatus
+from learner.process import LearnerStatus, PartStatus
 from deploy.process.scratch import scratch
 from deploy.training.monitor import RunMonitor
-from deploy.reporting.progress import ProgressDisplay
+from deploy.reporting.progress import Goals, ProgressDisplay
 from deploy.training.prometheus import GAUGES, PrometheusMetrics
 from deploy.training.ray_session import ray_session
 from deploy.reporting.metrics import MetricsWriter
@@ -46,8 +47,9 @@ def losses(loop):
 episodes = tuple(EpisodeResult(driver, "train", 0, 50, 12.5, True, 1) for driver in ("teacher", "student"))
 rollout = RolloutStats("actor0", 0, 100, 98, episodes, 3, (), 1.0, 4.0, 1, 500.0, 0)
 loops = [LoopReport(10, losses(name), 1.0, 4.0, 7.0) for name in ("teacher", "student")]
-status = LearnerStatus(*loops, 30, 20, 4.0, 2.0, False, True, "")
-display = ProgressDisplay("reach", env_steps=1000, student_updates=30, stream=io.StringIO())
+teacher, student = PartStatus(loops[0], 30, 4.0, False, True), PartStatus(loops[1], 20, 2.0, False, True)
+status = LearnerStatus({"teacher": teacher, "student": student})
+display = ProgressDisplay("reach", Goals(1000, {"teacher": None, "student": 30}), stream=io.StringIO())
 with scratch() as place, ray_session("cluster", place):
     monitor = RunMonitor(
         MetricsWriter(Path(sys.argv[1])),
@@ -55,6 +57,7 @@ with scratch() as place, ray_session("cluster", place):
         lambda crash: None,
         wall_seconds=0.0,
         env_steps=0,
+        drivers=("teacher", "student"),
         stalled_seconds=1.0,
         exported=PrometheusMetrics("reach", "4f1c"),
     )
@@ -104,9 +107,14 @@ def samples(head: PrivateHead) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 
 def asked_for() -> set[str]:
-    """Metrics in the dashboard."""
+    """Metrics in the dashboard that a run of twist has."""
     text = (CHECKOUT / "deploy" / "cluster" / "grafana.json").read_text(encoding="utf-8")
-    return set(re.findall(r"\bray_twist_\w+", text))
+    return {name for name in re.findall(r"\bray_twist_\w+", text) if of_twist(name)}
+
+
+def of_twist(name: str) -> bool:
+    others = {*PARTS} - {part.name for part in METHODS["twist"].parts}
+    return not others & {*re.split("[/_]", name)}
 
 
 def test_all_that_the_dashboard_asks_for_is_there_with_its_labels(tmp_path: Path) -> None:
@@ -124,7 +132,7 @@ def test_all_that_the_dashboard_asks_for_is_there_with_its_labels(tmp_path: Path
         assert (labels["task"], labels["run_id"]) == ("reach", "4f1c")
         assert set(EVENT_TAGS if name == EXPORTED_EVENTS else TAGS) <= set(labels)
         assert value >= 0.0
-    assert set(found) == {EXPORTED_EVENTS, *map(exported_name, (*COUNTERS, *GAUGES))}
+    assert set(found) == {EXPORTED_EVENTS, *map(exported_name, filter(of_twist, (*COUNTERS, *GAUGES)))}
     counted = {(labels["event"], labels["cause"]): value for labels, value in found[EXPORTED_EVENTS]}
     assert counted == {("actor_restart", "died"): 1.0, ("environment_crash", ""): 3.0}
     values = {name: found[exported_name(name)][0][1] for name in ("env_steps", "wait/teacher", "actors/running")}

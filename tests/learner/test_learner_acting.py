@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny_learner import DETER, GROUPS, SPEC, tiny_batch, tiny_config, tiny_learner
 
-from learner.acting import ActingPolicy, Carry
+from learner.acting import Carry
+from learner.methods.twist import TwistPolicy
 
 N = 4
 FIRST = np.ones(N, np.bool_)
@@ -15,19 +16,19 @@ STUDENT = np.ones(N, np.bool_)
 MIXED = np.array([False, True, True, False])
 
 
-def make_acting(seed: int = 0) -> ActingPolicy:
+def make_acting(seed: int = 0) -> TwistPolicy:
     """With weights after a few updates, so that nothing is zero any more."""
     learner = tiny_learner(0)
     for k in range(3):
         learner.teacher_update(tiny_batch(k, image=False))
         learner.student_update(tiny_batch(k))
-    acting = ActingPolicy(SPEC, tiny_config(), seed=seed)
+    acting = TwistPolicy(SPEC, tiny_config(), seed=seed)
     acting.load(*learner.publish())
     return acting
 
 
 @pytest.fixture(scope="module")
-def policy() -> ActingPolicy:
+def policy() -> TwistPolicy:
     return make_acting()
 
 
@@ -37,7 +38,7 @@ def observations(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return state, rng.integers(0, 256, (N, *SPEC.image_shape), dtype=np.uint8)
 
 
-def run(policy: ActingPolicy, student: np.ndarray, steps: int = 3) -> tuple[np.ndarray, Carry]:
+def run(policy: TwistPolicy, student: np.ndarray, steps: int = 3) -> tuple[np.ndarray, Carry]:
     """`steps` steps without drawing from the start of an episode: the last action and what is carried."""
     carry = policy.initial(N)
     action = np.empty(0)
@@ -52,7 +53,7 @@ def assert_close(a: Carry, b: Carry, rows: np.ndarray) -> None:
         torch.testing.assert_close(x[chosen], y[chosen])
 
 
-def test_actions_are_float32_in_their_bounds(policy: ActingPolicy) -> None:
+def test_actions_are_float32_in_their_bounds(policy: TwistPolicy) -> None:
     for explore in (False, True):
         action, carry = policy.step(policy.initial(N), *observations(0), FIRST, MIXED, explore)
         assert (action.shape, action.dtype) == ((N, SPEC.action_dim), np.float32)
@@ -61,7 +62,7 @@ def test_actions_are_float32_in_their_bounds(policy: ActingPolicy) -> None:
         assert carry.latent.deter.shape == (N, DETER)
 
 
-def test_teacher_and_student_in_one_batch_are_what_they_are_alone(policy: ActingPolicy) -> None:
+def test_teacher_and_student_in_one_batch_are_what_they_are_alone(policy: TwistPolicy) -> None:
     mixed_action, mixed = run(policy, MIXED)
     teacher_action, teacher = run(policy, TEACHER)
     student_action, student = run(policy, STUDENT)
@@ -72,7 +73,7 @@ def test_teacher_and_student_in_one_batch_are_what_they_are_alone(policy: Acting
     assert np.abs(teacher_action - student_action).max() > 1e-4
 
 
-def test_environments_of_one_batch_do_not_mix(policy: ActingPolicy) -> None:
+def test_environments_of_one_batch_do_not_mix(policy: TwistPolicy) -> None:
     state, image = observations(0)
     together, _ = policy.step(policy.initial(N), state, image, FIRST, MIXED, explore=False)
     for n in range(N):
@@ -81,7 +82,7 @@ def test_environments_of_one_batch_do_not_mix(policy: ActingPolicy) -> None:
         np.testing.assert_allclose(alone[0], together[n], atol=1e-6)
 
 
-def test_the_teacher_sees_the_state_alone_and_the_student_the_image_alone(policy: ActingPolicy) -> None:
+def test_the_teacher_sees_the_state_alone_and_the_student_the_image_alone(policy: TwistPolicy) -> None:
     state, image = observations(0)
     other_state, other_image = observations(1)
     action, _ = policy.step(policy.initial(N), state, image, FIRST, MIXED, explore=False)
@@ -93,20 +94,20 @@ def test_the_teacher_sees_the_state_alone_and_the_student_the_image_alone(policy
     assert not np.array_equal(action[~MIXED], new_state[~MIXED])
 
 
-def test_without_a_student_no_image_is_needed(policy: ActingPolicy) -> None:
+def test_without_a_student_no_image_is_needed(policy: TwistPolicy) -> None:
     state, image = observations(0)
     blind, _ = policy.step(policy.initial(N), state, None, FIRST, TEACHER, explore=False)
     seeing, _ = policy.step(policy.initial(N), state, image, FIRST, TEACHER, explore=False)
     assert np.array_equal(blind, seeing)
 
 
-def test_a_student_without_an_image_is_refused(policy: ActingPolicy) -> None:
+def test_a_student_without_an_image_is_refused(policy: TwistPolicy) -> None:
     with pytest.raises(ValueError, match="the student was asked to act without an image"):
         policy.step(policy.initial(N), observations(0)[0], None, FIRST, MIXED, explore=False)
 
 
 @pytest.mark.parametrize("student", [TEACHER, STUDENT, MIXED], ids=["teacher", "student", "mixed"])
-def test_the_start_of_an_episode_forgets_its_own_row_alone(policy: ActingPolicy, student: np.ndarray) -> None:
+def test_the_start_of_an_episode_forgets_its_own_row_alone(policy: TwistPolicy, student: np.ndarray) -> None:
     _, carry = run(policy, student)
     is_first = np.array([False, True, False, False])
     observed = observations(9)
@@ -118,7 +119,7 @@ def test_the_start_of_an_episode_forgets_its_own_row_alone(policy: ActingPolicy,
     assert not torch.equal(after.latent.deter[1], kept.latent.deter[1])
 
 
-def test_the_action_before_is_remembered_and_forgotten_with_the_episode(policy: ActingPolicy) -> None:
+def test_the_action_before_is_remembered_and_forgotten_with_the_episode(policy: TwistPolicy) -> None:
     _, carry = run(policy, MIXED)
     other = Carry(carry.latent, -carry.action)
     observed = observations(9)
@@ -130,14 +131,14 @@ def test_the_action_before_is_remembered_and_forgotten_with_the_episode(policy: 
     assert ends == {"going on": False, "first": True}
 
 
-def test_a_step_does_not_change_the_carry_it_was_given(policy: ActingPolicy) -> None:
+def test_a_step_does_not_change_the_carry_it_was_given(policy: TwistPolicy) -> None:
     _, carry = run(policy, MIXED)
     before = [x.clone() for x in (*carry.latent, carry.action)]
     policy.step(carry, *observations(9), FIRST, MIXED, explore=True)
     assert all(torch.equal(x, y) for x, y in zip(before, (*carry.latent, carry.action), strict=True))
 
 
-def test_acting_is_filtering_as_in_training(policy: ActingPolicy) -> None:
+def test_acting_is_filtering_as_in_training(policy: TwistPolicy) -> None:
     """Step by step the actor arrives at the latent that the learner's sequence model has for the same rows."""
     carry = policy.initial(N)
     states, stochs, led_to = [], [], [np.zeros((N, SPEC.action_dim), np.float32)]
@@ -179,7 +180,7 @@ def test_draws_follow_from_the_seed() -> None:
     assert not np.array_equal(draws[0], draws[2])
 
 
-def test_draws_scatter_around_the_mean_as_wide_as_the_policy_says(policy: ActingPolicy) -> None:
+def test_draws_scatter_around_the_mean_as_wide_as_the_policy_says(policy: TwistPolicy) -> None:
     many = 3000
     state = np.repeat(observations(0)[0][:1], many, axis=0)
     args = (state, None, np.ones(many, np.bool_), np.zeros(many, np.bool_))
@@ -193,7 +194,7 @@ def test_draws_scatter_around_the_mean_as_wide_as_the_policy_says(policy: Acting
     assert len(np.unique(carry.latent.stoch.numpy().reshape(many, -1), axis=0)) > GROUPS
 
 
-def test_the_carry_of_no_environment(policy: ActingPolicy) -> None:
+def test_the_carry_of_no_environment(policy: TwistPolicy) -> None:
     carry = policy.initial(0)
     assert carry.latent.deter.shape == (0, DETER)
     assert carry.action.shape == (0, SPEC.action_dim)
@@ -202,7 +203,7 @@ def test_the_carry_of_no_environment(policy: ActingPolicy) -> None:
 @pytest.mark.parametrize("seeing", [False, True], ids=["teacher", "student"])
 @pytest.mark.parametrize("context", [1, 3, 5])
 def test_imagined_states_are_in_physical_units_and_see_no_further_than_the_context(
-    policy: ActingPolicy, seeing: bool, context: int
+    policy: TwistPolicy, seeing: bool, context: int
 ) -> None:
     rng = np.random.default_rng(0)
     state = rng.uniform(SPEC.state_low, SPEC.state_high, (6, SPEC.state_dim)).astype(np.float32)
@@ -223,7 +224,7 @@ def test_imagined_states_are_in_physical_units_and_see_no_further_than_the_conte
     assert not np.array_equal(other[-1], imagined[-1])
 
 
-def test_an_imagined_episode_reads_the_seen_part_off_the_teacher_s_decoder(policy: ActingPolicy) -> None:
+def test_an_imagined_episode_reads_the_seen_part_off_the_teacher_s_decoder(policy: TwistPolicy) -> None:
     state, _ = observations(0)
     imagined = policy.imagined_states(state, None, np.zeros((N - 1, SPEC.action_dim), np.float32), context=1)
     row = slice(0, 1)

@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_learner import SPEC, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
+from tiny_learner import SPEC, TwistLearner, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint
-from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState
-from learner.learner import Learner
+from learner.methods.twist import TwistPolicy
 
 Numbers = list[dict[str, float]]
 
 
-def train(learner: Learner, start: int, updates: int) -> Numbers:
+def train(learner: TwistLearner, start: int, updates: int) -> Numbers:
     """Updates of both kinds on batches numbered from `start`."""
     metrics = []
     for k in range(start, start + updates):
@@ -27,14 +26,14 @@ def train(learner: Learner, start: int, updates: int) -> Numbers:
     return metrics
 
 
-def through_files(learner: Learner, directory: Path) -> LearnerState:
+def through_files(learner: TwistLearner, directory: Path) -> LearnerState:
     """Captured, written and read again, the document by way of JSON."""
     state = checkpoint.capture(learner)
     checkpoint.write(state, directory)
     return checkpoint.read(directory, json.loads(json.dumps(state.document)))
 
 
-def everything(learner: Learner) -> list[torch.Tensor]:
+def everything(learner: TwistLearner) -> list[torch.Tensor]:
     moments = [
         optimiser.adam.state[parameter][name]
         for optimiser in learner.optimisers.values()
@@ -68,13 +67,13 @@ def test_counters_go_on(tmp_path: Path) -> None:
     learner.teacher_update(tiny_batch(2, image=False))
     resumed = tiny_learner(1, student={"warm_up_updates": 3})
     checkpoint.restore(resumed, through_files(learner, tmp_path))
-    assert (resumed.teacher_updates, resumed.student_updates) == (3, 2)
-    acting = ActingPolicy(SPEC, resumed.config)
+    assert tuple(resumed.updates.values()) == (3, 2)
+    acting = TwistPolicy(SPEC, resumed.config)
     acting.load(*resumed.publish())
-    assert (acting.version, acting.student_ready) == (5, False)
+    assert (acting.version, acting.driver("image")) == (5, None)
     resumed.student_update(tiny_batch())
     acting.load(*resumed.publish())
-    assert (acting.version, acting.student_ready) == (6, True)
+    assert (acting.version, acting.driver("image")) == (6, "student")
 
 
 def test_a_student_that_resumes_between_two_refreshes_looks_at_the_newest_teacher_at_once(tmp_path: Path) -> None:
@@ -112,12 +111,12 @@ def test_weights_alone_are_enough_to_act(tmp_path: Path) -> None:
     train(learner, 0, 2)
     state = through_files(learner, tmp_path)
     (tmp_path / checkpoint.TRAINING).unlink()
-    acting = ActingPolicy(SPEC, learner.config)
+    acting = TwistPolicy(SPEC, learner.config)
     checkpoint.load_acting(acting, checkpoint.read_weights(tmp_path), state.document)
     for ours, theirs in ((acting.teacher, learner.teacher), (acting.policy, learner.policy)):
         assert same_bits(snapshot(ours), snapshot(theirs))
     assert same_bits(snapshot(acting.student), snapshot(learner.student_average))
-    assert (acting.version, acting.student_ready) == (4, True)
+    assert (acting.version, acting.driver("image")) == (4, "student")
 
 
 def test_files_hold_arrays_and_no_pickle(tmp_path: Path) -> None:
@@ -151,7 +150,7 @@ def test_another_format_is_refused(state: LearnerState, version: int | None) -> 
     with pytest.raises(ValueError, match=f"learner state has format {version}; this version reads formats 2 and 3"):
         restored_from(state, document=state.document | {"format": version})
     with pytest.raises(ValueError, match=f"has format {version}"):
-        checkpoint.load_acting(ActingPolicy(SPEC, tiny_config()), state.weights, state.document | {"format": version})
+        checkpoint.load_acting(TwistPolicy(SPEC, tiny_config()), state.weights, state.document | {"format": version})
 
 
 def test_another_observation_spec_is_refused_by_the_field_that_differs(state: LearnerState) -> None:
@@ -165,7 +164,7 @@ def test_a_missing_weight_is_refused_by_name(state: LearnerState) -> None:
     with pytest.raises(ValueError, match=r"checkpoint's teacher/rssm\.cell\.linear\.weight is missing"):
         restored_from(state, weights=without(state.weights, name))
     with pytest.raises(ValueError, match=r"teacher/rssm\.cell\.linear\.weight is missing"):
-        checkpoint.load_acting(ActingPolicy(SPEC, tiny_config()), without(state.weights, name), state.document)
+        checkpoint.load_acting(TwistPolicy(SPEC, tiny_config()), without(state.weights, name), state.document)
 
 
 def test_weights_of_another_size_are_refused_by_name(state: LearnerState) -> None:
@@ -229,7 +228,7 @@ def test_what_acts_is_captured_without_the_rest_and_acts_the_same(tmp_path: Path
     assert part.document == acting.document == whole.document
 
     checkpoint.write_weights(acting, tmp_path)
-    policies = [ActingPolicy(SPEC, tiny_config()) for _ in range(2)]
+    policies = [TwistPolicy(SPEC, tiny_config()) for _ in range(2)]
     checkpoint.load_acting(policies[0], checkpoint.read_weights(tmp_path), acting.document)
     checkpoint.load_acting(policies[1], whole.weights, whole.document)
     assert same_bits(snapshot(*policies[0].modules), snapshot(*policies[1].modules))

@@ -16,11 +16,13 @@ import torch
 import torch.nn.functional as F
 from cuda_autocast import BFLOAT16, FLOAT32, WIDEST, CudaAutocast, cuda_autocast_operators
 from fake_cuda import Waits
-from tiny_learner import SPEC, Batch, tiny_batch, tiny_config, tiny_learner
+from tiny_learner import SPEC, Batch, TwistLearner, config_of, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint
-from learner.acting import ActingPolicy
+from learner.acting import acting_policy
 from learner.learner import Learner
+from learner.methods import METHODS
+from learner.methods.twist import TwistPolicy
 
 needs_fake_cuda = pytest.mark.skipif(bool(fake_cuda.missing()), reason=fake_cuda.missing() or "there can be one")
 
@@ -46,7 +48,7 @@ def short(length: int) -> Batch:
     }
 
 
-def train(learner: Learner, views: int, updates: int = 1, length: int = SPEC.chunk_length) -> None:
+def train(learner: TwistLearner, views: int, updates: int = 1, length: int = SPEC.chunk_length) -> None:
     for seed in range(updates):
         learner.teacher_update(short(length))
         learner.student_update(tiny_batch(seed, views=views))
@@ -80,6 +82,45 @@ def test_an_update_on_cuda_mixes_no_devices_and_waits_for_nothing(student: str, 
             torch.device("cuda:0")
         }
     assert waits.seen == []
+
+
+@needs_fake_cuda
+@pytest.mark.parametrize(("method", "precision"), [(name, kind) for name in METHODS for kind in PRECISIONS])
+@pytest.mark.parametrize("frames", [0, 6])
+def test_no_method_mixes_devices_or_waits_on_cuda(method: str, precision: str, frames: int) -> None:
+    def update_all(learner: Learner) -> None:
+        for part in learner.method.parts:
+            learner.update(part.name, tiny_batch(1, image=part.reads == "pairs"))
+
+    with fake_cuda.fake_cuda() as waits:
+        config = config_of(method, frames=frames, shift_pixels=1)
+        learner = Learner(SPEC, dataclasses.replace(config, device="cuda", precision=precision), 0)
+        update_all(learner)  # warm now
+        waits.seen.clear()
+        update_all(learner)
+        assert waits.seen == []
+        learner.publish()
+        assert len(waits.seen) == 1
+        waits.seen.clear()
+        checkpoint.capture(learner)  # weights, and moments
+        assert len(waits.seen) == 2
+        policy = acting_policy(SPEC, learner.config, device="cuda:0")
+        batch, carry = tiny_batch(), policy.initial(2)
+        for driver in METHODS[method].drivers:
+            rows = np.full(2, driver.sees == "image")
+            image, first = batch["image"][:, 0, 0], batch["is_first"][:, 0]
+            action, carry = policy.step(carry, batch["state"][:, 0], image, first, rows, explore=True)
+            assert action.shape == (2, SPEC.action_dim)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_holds_the_types_that_cuda_s_autocast_gives(method: str) -> None:
+    learner = Learner(SPEC, dataclasses.replace(config_of(method, frames=6), precision="bfloat16"), 0)
+    with CudaAutocast(), Waits() as waits:
+        for part in learner.method.parts:
+            learner.update(part.name, tiny_batch(1, image=part.reads == "pairs"))
+    assert all(np.isfinite(x).all() for x in checkpoint.module_arrays(learner.modules).values())
+    assert [x for x in waits.on_any_device if "_local_scalar_dense" in x or "nonzero" in x] == []
 
 
 @needs_fake_cuda
@@ -142,7 +183,7 @@ def test_publishing_and_capturing_on_cuda_are_one_transfer_each() -> None:
 @pytest.mark.parametrize("student", [[False, False], [True, True], [False, True]])
 def test_acting_on_cuda(student: list[bool], explore: bool) -> None:
     with fake_cuda.fake_cuda() as waits:
-        acting = ActingPolicy(SPEC, tiny_config(), device="cuda:0")
+        acting = TwistPolicy(SPEC, tiny_config(), device="cuda:0")
         acting.load(*tiny_learner(device="cuda").publish())
         waits.seen.clear()
         batch, carry = tiny_batch(), acting.initial(2)

@@ -14,8 +14,8 @@ from tiny_learner import SPEC, tiny_batch, tiny_config, tiny_learner
 from torch.nn.functional import one_hot
 
 from learner import checkpoint, rssm, student, teacher
-from learner.acting import ActingPolicy
 from learner.checkpoint import LearnerState
+from learner.methods.twist import TwistPolicy
 
 HERE = Path(__file__).parent / "format_2"
 SMALL: dict[str, Any] = {
@@ -37,7 +37,7 @@ def test_a_policy_of_format_2_acts_as_it_did(state: LearnerState, monkeypatch: p
         rssm, "drawn_or_expected", lambda log_probs, _: one_hot(log_probs.argmax(-1), log_probs.shape[-1]).float()
     )
     assert state.document["format"] == 2
-    acting = ActingPolicy(SPEC, tiny_config(**SMALL))
+    acting = TwistPolicy(SPEC, tiny_config(**SMALL))
     checkpoint.load_acting(acting, state.weights, state.document)
     batch, carry = tiny_batch(9), acting.initial(2)
     for t, expected in enumerate(state.document["actions"]):

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from tape import Tape
-from tiny_learner import Batch, same_bits, snapshot, tiny_batch, tiny_learner
+from tiny_learner import SPEC, Batch, TwistLearner, config_of, same_bits, snapshot, tiny_batch, tiny_learner
 
 from learner import checkpoint
 from learner.graphs import WARM_UP, Lane, Update
-from learner.learner import STUDENT_READS, TEACHER_READS, Learner
+from learner.learner import Learner
+from learner.methods import METHODS
+from learner.methods.part import STATES, UNREWARDED_PAIRS
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "tied, with a falling step size": {"dynamics": "tied", "refresh_updates": 2, "decay_updates": 6},
@@ -54,7 +56,7 @@ def batches(count: int) -> list[Batch]:
     return made
 
 
-def train(learner: Learner, made: list[Batch]) -> list[dict[str, float]]:
+def train(learner: TwistLearner, made: list[Batch]) -> list[dict[str, float]]:
     metrics = []
     for batch in made:
         for scalars in (learner.teacher_update(batch), learner.student_update(batch)):
@@ -70,8 +72,8 @@ def test_replayed_updates_give_the_numbers_of_called_ones(student: str, precisio
         learner = tiny_learner(precision=precision, student=STUDENTS[student])
         metrics = train(learner, batches(1))  # warm: optimisers have their moments
         if taped:
-            for update in learner._updates.values():
-                update._function = Taped(update._function)
+            for run in learner._runs.values():
+                run.update._function = Taped(run.update._function)
         metrics += train(learner, batches(UPDATES)[1:])
         reports = [learner.report(name) for name in ("teacher", "student")]
         moments = checkpoint.capture(learner).training
@@ -83,10 +85,30 @@ def test_replayed_updates_give_the_numbers_of_called_ones(student: str, precisio
     assert all(np.array_equal(replayed[3][name], x) for name, x in called[3].items())
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "twist"])
+@pytest.mark.parametrize("frames", [0, 6])
+def test_replayed_updates_of_every_method_give_the_numbers_of_called_ones(method: str, frames: int) -> None:
+    results = []
+    for taped in (False, True):
+        learner = Learner(SPEC, config_of(method, frames=frames, refresh_updates=2, shift_pixels=1), 0)
+        made = batches(UPDATES)
+        for number, batch in enumerate(made):
+            if taped and number == 1:  # warm: optimisers have their moments
+                for run in learner._runs.values():
+                    run.update._function = Taped(run.update._function)
+            for name in learner.updates:
+                learner.update(name, batch)
+        reports = [learner.report(name) for name in learner.updates]
+        results.append((reports, snapshot(*learner.modules.values())))
+    assert results[0][0] == results[1][0]
+    assert same_bits(results[0][1], results[1][1])
+
+
 def test_a_replayed_update_that_is_not_finite_moves_nothing_and_is_counted() -> None:
     learner = tiny_learner()
     train(learner, batches(1))
-    learner._updates["student"]._function = Taped(learner._updates["student"]._function)
+    update = learner._runs["student"].update
+    update._function = Taped(update._function)
     learner.student_update(tiny_batch(1))
     before = snapshot(learner.student)
     spoilt = tiny_batch(2)
@@ -100,7 +122,7 @@ def test_a_replayed_update_that_is_not_finite_moves_nothing_and_is_counted() -> 
 
 def test_an_update_reads_of_a_batch_what_is_sent_to_its_device_and_no_more() -> None:
     learner = tiny_learner(student={"frames": 6})
-    for update, names in ((learner.teacher_update, TEACHER_READS), (learner.student_update, STUDENT_READS)):
+    for update, names in ((learner.teacher_update, STATES), (learner.student_update, UNREWARDED_PAIRS)):
         update({name: tiny_batch()[name] for name in names})
         for name in names:
             with pytest.raises(KeyError, match=name):
@@ -193,9 +215,9 @@ def test_an_update_is_called_a_few_times_then_captured_once_and_replayed_under_t
 def test_copies_of_the_weights_wait_for_both_loops_and_both_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learner.learner.Lane", Stream)
     learner = tiny_learner()
-    teacher, student = (learner._lanes[name] for name in ("teacher", "student"))
+    teacher, student = (learner._runs[name].lane for name in ("teacher", "student"))
     assert isinstance(teacher, Stream) and isinstance(student, Stream)
-    for copy in (learner.refresh_target, learner.publish):
+    for copy in (learner.follower.refresh, learner.publish):
         teacher.asked.clear()
         student.asked.clear()
         copy()

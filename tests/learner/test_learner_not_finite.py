@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_learner import Batch, same_bits, snapshot, tiny_batch, tiny_learner
+from tiny_learner import Batch, TwistLearner, same_bits, snapshot, tiny_batch, tiny_learner
 
 from learner import checkpoint
-from learner.learner import Learner
 from learner.tally import MOST_IN_A_ROW, NotFiniteError, Tally
 
 CPU = torch.device("cpu")
@@ -26,11 +25,11 @@ def spoilt(seed: int, kind: str) -> Batch:
     return batch
 
 
-def update(learner: Learner, kind: str, batch: Batch) -> None:
+def update(learner: TwistLearner, kind: str, batch: Batch) -> None:
     (learner.teacher_update if kind == "teacher" else learner.student_update)(batch)
 
 
-def weights(learner: Learner) -> list[torch.Tensor]:
+def weights(learner: TwistLearner) -> list[torch.Tensor]:
     return snapshot(*learner.modules.values())
 
 

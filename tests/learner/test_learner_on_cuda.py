@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_learner import SPEC, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
+from tiny_learner import SPEC, TwistLearner, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint
-from learner.acting import ActingPolicy
 from learner.graphs import WARM_UP
-from learner.learner import Learner
 from learner.loops import Loop, LoopThread
+from learner.methods.twist import TwistPolicy
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -26,7 +25,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
 UPDATES = WARM_UP + 4
 
 
-def updates(learner: Learner, first: int, count: int) -> list[dict[str, float]]:
+def updates(learner: TwistLearner, first: int, count: int) -> list[dict[str, float]]:
     metrics = []
     for seed in range(first, first + count):
         for scalars in (
@@ -87,7 +86,7 @@ def test_a_checkpoint_goes_from_cpu_to_cuda_and_back() -> None:
     back = tiny_learner(1)
     checkpoint.restore(back, state)
     updates(back, 0, 1)
-    assert (back.teacher_updates, back.student_updates) == (UPDATES + 3, UPDATES + 3)
+    assert tuple(back.updates.values()) == (UPDATES + 3, UPDATES + 3)
     checkpoint.restore(there, state)  # in place of what was captured
     updates(there, 0, UPDATES)
 
@@ -112,7 +111,7 @@ def test_two_loops_at_once_and_what_is_taken_from_them_meanwhile(graphs: str) ->
     ]
     for thread in threads:
         thread.start()
-    acting = ActingPolicy(SPEC, tiny_config(student=STUDENTS["tied"]))
+    acting = TwistPolicy(SPEC, tiny_config(student=STUDENTS["tied"]))
     for _ in range(30):
         acting.load(*learner.publish())
         # One moment's: the student's recurrence is the teacher's as it was at a refresh, and finite.

@@ -10,11 +10,10 @@ import numpy as np
 import point_world
 import pytest
 import torch
-from tiny_learner import generator, tensors, tiny_config
+from tiny_learner import TwistLearner, generator, tensors, tiny_config
 
-from learner.acting import ActingPolicy
 from learner.behaviour import Policy, imagine
-from learner.learner import Learner
+from learner.methods.twist import TwistPolicy
 from learner.rssm import Latent, Observed
 from learner.teacher import Teacher
 
@@ -33,7 +32,7 @@ def towards_the_middle(position: np.ndarray) -> np.ndarray:
 class Trained(NamedTuple):
     """A learner after its updates, and what it was before."""
 
-    learner: Learner
+    learner: TwistLearner
     untrained_policy: Policy
     reward_error_before: float
     reward_error_after: float
@@ -49,7 +48,7 @@ def observed(teacher: Teacher, batch: dict[str, torch.Tensor]) -> Observed:
     return teacher.observe(batch, teacher.rssm.draw(batch["action"], generator()))
 
 
-def reward_error(learner: Learner, worth: Worth) -> float:
+def reward_error(learner: TwistLearner, worth: Worth) -> float:
     """Mean absolute error on fresh episodes."""
     batch = tensors(batch_of(np.random.default_rng(99), 64, worth, image=False))
     with torch.no_grad():
@@ -70,7 +69,7 @@ def train(worth: Worth, student_updates: int) -> Trained:
             "imagination_scale": 0.0,
         },
     )
-    learner = Learner(point_world.SPEC, config, seed=0)
+    learner = TwistLearner(point_world.SPEC, config, seed=0)
     policy, before = copy.deepcopy(learner.policy), reward_error(learner, worth)
     rng = np.random.default_rng(0)
     for _ in range(UPDATES):
@@ -90,9 +89,9 @@ def to_the_middle() -> Trained:
     return train(towards_the_middle, student_updates=UPDATES)
 
 
-def driven(learner: Learner, *, student: bool, blind: bool = False) -> np.ndarray:
+def driven(learner: TwistLearner, *, student: bool, blind: bool = False) -> np.ndarray:
     """Where sixteen points from all over the line are after twelve steps of the policy's modes, [16]."""
-    acting = ActingPolicy(point_world.SPEC, learner.config)
+    acting = TwistPolicy(point_world.SPEC, learner.config)
     acting.load(*learner.publish())
     position = np.linspace(-1.0, 1.0, 16).astype(np.float32)
     carry = acting.initial(16)

@@ -43,7 +43,7 @@ def test_the_teacher_learns_from_short_sequences_and_the_student_from_whole_chun
     shapes = {}
     with learner_process(tmp_path, sequence_length=length) as process:
         for name in ("teacher", "student"):
-            loop = getattr(process, f"{name}_loop")
+            loop = process.loops[name]
             update = loop._update
 
             def remembered(batch, name=name, update=update):  # type: ignore[no-untyped-def]
@@ -59,19 +59,18 @@ def test_a_status_counts_the_updates_that_it_tells_of(tmp_path: Path, monkeypatc
     """Also one that is taken when the learner has made an update which its loop has not yet added to its report."""
     between = []
     with learner_process(tmp_path) as process:
-        update = process.teacher_loop._update
+        update = process.loops["teacher"]._update
 
         def interrupted(batch):  # type: ignore[no-untyped-def]
             metrics = update(batch)
             between.append(process.status())
             return metrics
 
-        monkeypatch.setattr(process.teacher_loop, "_update", interrupted)
+        monkeypatch.setattr(process.loops["teacher"], "_update", interrupted)
         process.update_in_turn()
         after = process.status()
-    assert [(status.teacher_updates, status.teacher.updates) for status in between] == [(0, 0)]
-    assert (after.teacher_updates, after.teacher.updates) == (1, 1)
-    assert (after.student_updates, after.student.updates) == (1, 1)
+    told = [{name: (part.updates, part.report.updates) for name, part in s.parts.items()} for s in (*between, after)]
+    assert told == [{"teacher": (0, 0), "student": (0, 0)}, {"teacher": (1, 1), "student": (1, 1)}]
 
 
 # --- a learner that begins again --------------------------------------------------------------------------------------
@@ -101,9 +100,9 @@ def lives(tmp_path: Path) -> Iterator[Lives]:
 
 
 def updates_until_nothing_is_owed(process: LearnerProcess) -> int:
-    while process.teacher_owes:
-        assert process.teacher_loop.step(0.0)
-    return process.teacher_updates
+    while process.owes:
+        assert process.loops["teacher"].step(0.0)
+    return process.updates["teacher"]
 
 
 ASKED = 8 * 3 * ROWS // (2 * ROWS)
@@ -113,7 +112,7 @@ ASKED = 8 * 3 * ROWS // (2 * ROWS)
 def test_updates_end_when_the_rows_ask_for_no_more(lives: Lives) -> None:
     process = lives.begin()
     assert updates_until_nothing_is_owed(process) == ASKED
-    assert process.status().teacher_ratio == 8.0
+    assert process.status().parts["teacher"].ratio == 8.0
 
 
 @pytest.mark.parametrize("checkpoint_at", [None, 0, 5], ids=["before its first", "of nothing learned", "between two"])
@@ -125,12 +124,12 @@ def test_a_learner_that_is_lost_makes_the_updates_that_its_rows_ask_for(
     for update in range(9):
         if update == checkpoint_at:
             state = lost.capture()
-        assert lost.teacher_loop.step(0.0)
+        assert lost.loops["teacher"].step(0.0)
 
     again = lives.begin(state)
-    assert again.teacher_updates == (checkpoint_at or 0)
+    assert again.updates["teacher"] == (checkpoint_at or 0)
     assert updates_until_nothing_is_owed(again) == ASKED
-    assert again.status().teacher_ratio == 8.0, "of the weights that are there, not of those that were lost"
+    assert again.status().parts["teacher"].ratio == 8.0, "of the weights that are there, not of those that were lost"
 
 
 def test_what_was_sampled_is_counted_with_the_update_it_went_into(
@@ -139,7 +138,7 @@ def test_what_was_sampled_is_counted_with_the_update_it_went_into(
     """A checkpoint that is asked for in mid-update waits for its end."""
     process = lives.begin()
     captured: list[LearnerState] = []
-    update = process.teacher_loop._update
+    update = process.loops["teacher"]._update
 
     def interrupted(batch):  # type: ignore[no-untyped-def]
         capturing.start()
@@ -147,8 +146,8 @@ def test_what_was_sampled_is_counted_with_the_update_it_went_into(
         return update(batch)
 
     capturing = threading.Thread(target=lambda: captured.append(process.capture()))
-    monkeypatch.setattr(process.teacher_loop, "_update", interrupted)
-    assert process.teacher_loop.step(0.0)
+    monkeypatch.setattr(process.loops["teacher"], "_update", interrupted)
+    assert process.loops["teacher"].step(0.0)
     capturing.join()
     document = captured[0].document
     assert document["balances"]["teacher"]["sampled"] == 2 * ROWS * document["teacher_updates"] == 2 * ROWS
@@ -156,11 +155,11 @@ def test_what_was_sampled_is_counted_with_the_update_it_went_into(
 
 def test_a_checkpoint_of_before_such_counts_owes_nothing(lives: Lives) -> None:
     process = lives.begin()
-    assert process.teacher_loop.step(0.0)
+    assert process.loops["teacher"].step(0.0)
     state = process.capture()
     old = dataclasses.replace(
         state, document={key: value for key, value in state.document.items() if key != "balances"}
     )
     again = lives.begin(old)
-    assert not again.teacher_owes
-    assert again.status().teacher_ratio == 8.0
+    assert not again.owes
+    assert again.status().parts["teacher"].ratio == 8.0

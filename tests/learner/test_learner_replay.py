@@ -11,9 +11,8 @@ import point_world
 import pytest
 import redis
 from point_world import fill
-from tiny_learner import tiny_config
+from tiny_learner import TwistLearner, tiny_config
 
-from learner.learner import Learner
 from learner.loops import Loop
 from replay import (
     EmbeddedServer,
@@ -39,9 +38,9 @@ def client(tmp_path: Path) -> Iterator[redis.Redis]:
         connected.close()
 
 
-def make_loops(store: ReplayStore, seed: int, samples_per_insert: float = 0.0) -> tuple[Learner, Loops]:
+def make_loops(store: ReplayStore, seed: int, samples_per_insert: float = 0.0) -> tuple[TwistLearner, Loops]:
     """Both loops without threads, as in debug mode."""
-    learner = Learner(point_world.SPEC, tiny_config(), seed)
+    learner = TwistLearner(point_world.SPEC, tiny_config(), seed)
     limiters = [
         SamplesPerInsert(store, LimiterPlan(name, samples_per_insert, min_rows=ROWS), None)
         for name in (f"teacher{seed}", f"student{seed}")
@@ -49,7 +48,7 @@ def make_loops(store: ReplayStore, seed: int, samples_per_insert: float = 0.0) -
     samplers = TeacherSampler(store, BATCH, seed, prefetch=0), StudentSampler(store, BATCH, seed, prefetch=0)
 
     def version() -> int:
-        return learner.teacher_updates + learner.student_updates
+        return learner.updates["teacher"] + learner.updates["student"]
 
     return learner, (
         Loop("teacher", learner.teacher_update, partial(learner.report, "teacher"), samplers[0], limiters[0], version),
@@ -95,5 +94,5 @@ def test_the_limiter_holds_a_loop_that_has_replayed_enough(client: redis.Redis) 
     learner, (teacher, student) = make_loops(store, seed=0, samples_per_insert=2.0)
     fill(store, chunks=3)
     assert [teacher.step(0.0) for _ in range(4)] == [True, True, True, False]
-    assert learner.teacher_updates == 3
+    assert learner.updates["teacher"] == 3
     assert student.step(0.0)  # has a limiter of its own

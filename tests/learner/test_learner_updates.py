@@ -8,32 +8,31 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_learner import SPEC, Batch, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
+from tiny_learner import SPEC, Batch, TwistLearner, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint
-from learner import learner as learner_module
-from learner.acting import ActingPolicy
 from learner.devices import choose_device, choose_dtype
-from learner.learner import Learner
 from learner.loops import Loop, LoopThread
-from learner.optimiser import decayed
+from learner.methods import teaching
+from learner.methods.twist import TwistPolicy
+from learner.steps import decayed
 
 DYNAMICS = ("scratch", "teacher_init", "tied")
 TERMS = ("posterior", "prior", "deter", "state", "action", "readout", "imagination")
 ALL_OFF = {f"{term}_scale": 0.0 for term in TERMS}
 
 
-def of_teacher(learner: Learner) -> list[torch.Tensor]:
+def of_teacher(learner: TwistLearner) -> list[torch.Tensor]:
     return snapshot(learner.teacher, learner.policy, learner.critic, learner.span)
 
 
-def moved_parts(learner: Learner, before: dict[str, torch.Tensor]) -> set[str]:
+def moved_parts(learner: TwistLearner, before: dict[str, torch.Tensor]) -> set[str]:
     """First two parts of the names of the student's parameters that are not what they were."""
     after = dict(learner.student.named_parameters())
     return {".".join(name.split(".")[:2]) for name, value in before.items() if not torch.equal(value, after[name])}
 
 
-def copied(learner: Learner) -> dict[str, torch.Tensor]:
+def copied(learner: TwistLearner) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in learner.student.named_parameters()}
 
 
@@ -80,7 +79,7 @@ def test_the_policy_on_the_student_s_latent_is_the_teacher_s_bit_for_bit() -> No
     for seed in range(2):
         learner.teacher_update(tiny_batch(seed, image=False))
         learner.student_update(tiny_batch(seed))
-    acting = ActingPolicy(SPEC, learner.config, seed=9)
+    acting = TwistPolicy(SPEC, learner.config, seed=9)
     assert not same_bits(snapshot(acting.policy), snapshot(learner.policy))
     acting.load(*learner.publish())
 
@@ -98,15 +97,15 @@ def test_the_policy_on_the_student_s_latent_is_the_teacher_s_bit_for_bit() -> No
 
 def test_publishing_says_how_many_updates_there_were_and_whether_the_student_may_drive() -> None:
     learner = tiny_learner(student={"warm_up_updates": 2})
-    acting = ActingPolicy(SPEC, learner.config)
-    assert (acting.version, acting.student_ready) == (0, False)
+    acting = TwistPolicy(SPEC, learner.config)
+    assert (acting.version, acting.driver("image")) == (0, None)
     learner.teacher_update(tiny_batch(image=False))
     learner.student_update(tiny_batch())
     acting.load(*learner.publish())
-    assert (acting.version, acting.student_ready) == (2, False)
+    assert (acting.version, acting.driver("image")) == (2, None)
     learner.student_update(tiny_batch())
     acting.load(*learner.publish())
-    assert (acting.version, acting.student_ready) == (3, True)
+    assert (acting.version, acting.driver("image")) == (3, "student")
 
 
 def test_published_weights_do_not_move_with_the_learner() -> None:
@@ -154,7 +153,7 @@ def test_dynamics_from_scratch_are_another_model_from_the_start() -> None:
     learner = tiny_learner(student={"dynamics": "scratch"})
     ours, theirs = snapshot(learner.student.rssm.dynamics), snapshot(learner.teacher.rssm.dynamics)
     assert not same_bits(ours, theirs)
-    learner.refresh_target()
+    learner.follower.refresh()
     assert same_bits(snapshot(learner.student.rssm.dynamics), ours)
 
 
@@ -278,7 +277,7 @@ def test_the_seed_decides_the_first_weights_and_all_draws() -> None:
         for name in ("teacher", "policy", "critic", "student")
     )
     checkpoint.load_modules(theirs.modules, checkpoint.module_arrays(ours.modules))
-    theirs.resume_counters(0, 0)
+    theirs.resume_counters({"teacher": 0, "student": 0})
     for kind in ("teacher_update", "student_update"):
         a, b = (numbers(getattr(learner, kind)(tiny_batch())) for learner in (ours, theirs))
         assert a != b
@@ -357,7 +356,7 @@ def test_what_is_captured_from_two_running_loops_is_one_moment_of_both() -> None
     assert version == sum(done.values())
     for name, owner in (("teacher", "teacher"), ("policy", "teacher"), ("critic", "teacher"), ("student", "student")):
         assert state.training[f"{name}/0/step"] == done[owner]
-    acting = ActingPolicy(SPEC, learner.config)
+    acting = TwistPolicy(SPEC, learner.config)
     acting.load(flat, version)
     assert all(np.array_equal(x, state.weights[f"policy/{name}"]) for name, x in acting.policy.state_dict().items())
 
@@ -398,8 +397,8 @@ def test_imagination_begins_at_no_terminal_and_no_padded_step(monkeypatch: pytes
     batch["is_terminal"][1, 1] = batch["is_terminal"][0, 4] = False
     batch["valid"][0, 4] = False
     drawn: list[torch.Tensor] = []
-    pick = learner_module.pick_rows
-    monkeypatch.setattr(learner_module, "pick_rows", lambda *args: (drawn.append(pick(*args)), drawn[-1])[1])
+    pick = teaching.pick_rows
+    monkeypatch.setattr(teaching, "pick_rows", lambda *args: (drawn.append(pick(*args)), drawn[-1])[1])
     tiny_learner().teacher_update(batch)
     assert drawn[0].tolist() == [SPEC.chunk_length + 1] * tiny_config().behaviour.starts
 

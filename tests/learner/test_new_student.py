@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_learner import SPEC, B, T, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
+from tiny_learner import SPEC, B, T, TwistLearner, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint
 from learner.checkpoint import LearnerState
-from learner.learner import Learner
 from learner.new_student import with_new_student
 from replay.schema import StreamSpec
 
@@ -21,7 +20,7 @@ LARGER = replace(SPEC, image_shape=(32, 24, 3), views=2)
 
 
 @pytest.fixture(scope="module")
-def taught() -> Learner:
+def taught() -> TwistLearner:
     learner = tiny_learner(0)
     for k in range(3):
         learner.teacher_update(tiny_batch(k, image=False))
@@ -29,13 +28,13 @@ def taught() -> Learner:
     return learner
 
 
-def begun(taught: Learner, spec: StreamSpec = SPEC, seed: int = 5, **more: Any) -> Learner:
+def begun(taught: TwistLearner, spec: StreamSpec = SPEC, seed: int = 5, **more: Any) -> TwistLearner:
     """A learner that goes on from the state, which has been through files."""
     continued = more.pop("continued", False)
     config = tiny_config(**more)
     state = with_new_student(checkpoint.capture(taught), spec, config, seed, continued=continued)
     json.dumps(state.document)
-    learner = Learner(spec, config, 99)
+    learner = TwistLearner(spec, config, 99)
     checkpoint.restore(learner, state)
     return learner
 
@@ -47,20 +46,20 @@ def larger_batch() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("spec", [SPEC, LARGER])
 def test_teacher_policy_and_critic_are_the_taught_ones_and_the_student_is_new(
-    taught: Learner, spec: StreamSpec
+    taught: TwistLearner, spec: StreamSpec
 ) -> None:
     learner = begun(taught, spec)
     for name in ("teacher", "policy", "critic", "span"):
         assert same_bits(snapshot(learner.modules[name]), snapshot(taught.modules[name])), name
     assert not same_bits(snapshot(learner.student.encoder), snapshot(taught.student.encoder))
     assert same_bits(snapshot(learner.student), snapshot(learner.student_average))
-    assert (learner.teacher_updates, learner.student_updates) == (3, 0)
+    assert tuple(learner.updates.values()) == (3, 0)
     assert learner.optimisers["student"].adam.state_dict()["state"] == {}
     moments = [learner.optimisers[name].adam.state_dict()["state"][0]["step"] for name in ("teacher", "critic")]
     assert moments == [3, 3]
 
 
-def test_the_student_learns_for_the_teacher_which_stays_as_it_is(taught: Learner) -> None:
+def test_the_student_learns_for_the_teacher_which_stays_as_it_is(taught: TwistLearner) -> None:
     learner = begun(taught, LARGER)
     before = snapshot(learner.student), snapshot(learner.teacher, learner.policy, learner.critic)
     learner.student_update(larger_batch())
@@ -68,7 +67,7 @@ def test_the_student_learns_for_the_teacher_which_stays_as_it_is(taught: Learner
     assert same_bits(before[1], snapshot(learner.teacher, learner.policy, learner.critic))
 
 
-def test_the_student_follows_from_the_seed(taught: Learner) -> None:
+def test_the_student_follows_from_the_seed(taught: TwistLearner) -> None:
     one, same, other = (snapshot(begun(taught, seed=seed).student) for seed in (5, 5, 6))
     assert same_bits(one, same)
     assert not same_bits(one, other)
@@ -76,7 +75,7 @@ def test_the_student_follows_from_the_seed(taught: Learner) -> None:
 
 @pytest.mark.parametrize(("dynamics", "taken_over"), [("tied", True), ("teacher_init", True), ("scratch", False)])
 def test_the_student_begins_with_the_taught_teachers_dynamics_where_it_is_to(
-    taught: Learner, dynamics: str, taken_over: bool
+    taught: TwistLearner, dynamics: str, taken_over: bool
 ) -> None:
     learner = begun(taught, student={"dynamics": dynamics})
     teachers = snapshot(taught.teacher.rssm.dynamics)
@@ -84,22 +83,22 @@ def test_the_student_begins_with_the_taught_teachers_dynamics_where_it_is_to(
         assert same_bits(snapshot(student.rssm.dynamics), teachers) is taken_over
 
 
-def test_a_student_that_is_continued_begins_as_the_one_that_acts(taught: Learner) -> None:
+def test_a_student_that_is_continued_begins_as_the_one_that_acts(taught: TwistLearner) -> None:
     learner = begun(taught, continued=True)
     for student in (learner.student, learner.student_average):
         assert same_bits(snapshot(student), snapshot(taught.student_average))
     assert not same_bits(snapshot(taught.student), snapshot(taught.student_average))
-    assert learner.student_updates == 0
+    assert learner.updates["student"] == 0
     with pytest.raises(ValueError, match=r"student/encoder.* this model has"):
         begun(taught, LARGER, continued=True)
 
 
-def test_a_teacher_of_another_size_is_refused(taught: Learner) -> None:
+def test_a_teacher_of_another_size_is_refused(taught: TwistLearner) -> None:
     with pytest.raises(ValueError, match=r"checkpoint's teacher/.* this model has"):
         begun(taught, rssm={"deter": 24})
 
 
-def test_what_was_written_and_read_begins_alike(taught: Learner, tmp_path: Path) -> None:
+def test_what_was_written_and_read_begins_alike(taught: TwistLearner, tmp_path: Path) -> None:
     state = checkpoint.capture(taught)
     checkpoint.write(state, tmp_path)
     read = checkpoint.read(tmp_path, state.document)

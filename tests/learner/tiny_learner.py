@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from learner.config import BehaviourConfig, LearnerConfig, RSSMConfig, StudentConfig, TeacherConfig
 from learner.distributions import gumbel
 from learner.learner import Learner
+from learner.methods import METHODS
+from learner.methods.teaching import TeacherPart
+from learner.methods.twist import StudentPart
 from replay.schema import StreamSpec
 
 SPEC = StreamSpec(
@@ -83,9 +86,11 @@ def tiny_config(
     precision: str = "float32",
     device: str = "cpu",
     graphs: str = "off",
+    method: str = "twist",
 ) -> LearnerConfig:
     """A config with every value that matters given here; the arguments replace single fields."""
     return LearnerConfig(
+        method=method,
         batch_size=B,
         device=device,
         precision=precision,
@@ -98,9 +103,34 @@ def tiny_config(
     )
 
 
-def tiny_learner(seed: int = 0, **config: Any) -> Learner:
+def config_of(method: str, **student: Any) -> LearnerConfig:
+    """The tiny settings, with those that the method cannot be without."""
+    settled = {key: allowed[0] for key, allowed in METHODS[method].settled.items() if key.startswith("learner.")}
+    of_student = {key.removeprefix("learner.student."): value for key, value in settled.items()}
+    return tiny_config(method=method, student={"warm_up_updates": 2} | of_student | student)
+
+
+class TwistLearner(Learner):
+    """A learner of method twist, with names for what is in it."""
+
+    def __init__(self, spec: StreamSpec, config: LearnerConfig, seed: int) -> None:
+        super().__init__(spec, config, seed)
+        leader, follower = self.parts
+        assert isinstance(leader, TeacherPart) and isinstance(follower, StudentPart)
+        self.teacher, self.policy, self.critic, self.span = leader.teacher, leader.policy, leader.critic, leader.span
+        self.student, self.student_average = follower.student, follower.student_average
+        self.follower = follower
+
+    def teacher_update(self, batch: Batch) -> dict[str, Tensor]:
+        return self.update("teacher", batch)
+
+    def student_update(self, batch: Batch) -> dict[str, Tensor]:
+        return self.update("student", batch)
+
+
+def tiny_learner(seed: int = 0, **config: Any) -> TwistLearner:
     """An untrained learner; `config` as for `tiny_config`."""
-    return Learner(SPEC, tiny_config(**config), seed)
+    return TwistLearner(SPEC, tiny_config(**config), seed)
 
 
 def tiny_batch(seed: int = 0, *, views: int = 1, image: bool = True) -> Batch:

@@ -191,9 +191,9 @@ def test_a_name_that_would_break_the_keys_is_refused(name: str) -> None:
         replace(make_chunk().meta, stream_id=name)
 
 
-def test_an_unknown_driver_is_refused() -> None:
-    with pytest.raises(ValueError, match="driver is 'me': allowed are random, teacher, student"):
-        EpisodeMeta(0, 1, "train", "me", {})
+def test_a_driver_without_a_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="driver is '': allowed are 1 to 128 letters"):
+        EpisodeMeta(0, 1, "train", "", {})
 
 
 @pytest.mark.parametrize(

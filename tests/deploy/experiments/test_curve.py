@@ -101,7 +101,7 @@ def test_the_picture_is_drawn_for_light_and_for_dark(after_teacher: bool, tmp_pa
         (["run"], "run directory run: has no snapshots; train with training.snapshot_every_seconds above 0"),
         (["debug"], "run directory debug: has no snapshots; train with training.snapshot_every_updates above 0"),
         (["nowhere"], "run directory nowhere: is not there"),
-        (["run", "--policies", "robot"], "--policies: robot is not allowed: teacher, student or teacher,student"),
+        (["run", "--policies", "robot"], "--policies: robot is not allowed: some of teacher, student"),
         (["run", "--policies", "student,student"], "student,student is not allowed"),
         (["run", "--episodes", "0"], "--episodes: 0 is not allowed: a whole number, at least 1"),
     ],
@@ -184,8 +184,8 @@ def test_in_debug_mode_the_teacher_does_not_depend_on_when_the_student_learns(pa
 def test_snapshots_lie_along_the_whole_run_and_hold_what_acts(pair: dict[str, Path]) -> None:
     for begins, run in pair.items():
         found, (teacher, student) = snapshots(run), counts(run)[-1]
-        assert (found[-1].teacher_updates, found[-1].student_updates) == (teacher, student)
-        seen = [(s.teacher_updates, s.student_updates) for s in found]
+        assert tuple(found[-1].updates.values()) == (teacher, student)
+        seen = [tuple(s.updates.values()) for s in found]
         if begins == "after_teacher":
             assert seen[:2] == [(5, 0), (10, 0)]
             assert len(seen) == math.ceil((teacher + student) / 5)
@@ -208,7 +208,7 @@ def test_curve_evaluates_every_snapshot_once_and_goes_on_where_it_was_interrupte
     assert "evaluations of 2 episodes to make" in capsys.readouterr().out
     found, file = snapshots(run), run / "learning_curve.csv"
     whole = file.read_text()
-    expected = [(s.env_steps, s.teacher_updates, s.student_updates) for s in found]
+    expected = [(s.env_steps, *s.updates.values()) for s in found]
     points = CurveFile(file).points
     assert [(p.env_steps, p.teacher_updates, p.student_updates) for p in points] == expected
     assert {(p.policy, p.domain, p.episodes) for p in points} == {("teacher", "held_out", 2)}
@@ -262,6 +262,6 @@ def test_a_run_that_is_killed_while_the_student_learns_alone_goes_on_there(mode:
     assert after[-1]["run/wall_seconds"] > before["run/wall_seconds"]
     found = snapshots(run)
     assert [s.path for s in found[: len(taken)]] == [s.path for s in taken]
-    updates = [s.teacher_updates + s.student_updates for s in found]
+    updates = [sum(s.updates.values()) for s in found]
     assert updates == sorted(set(updates))
-    assert found[-1].student_updates == 150
+    assert found[-1].updates["student"] == 150

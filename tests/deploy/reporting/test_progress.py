@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from deploy.reporting.progress import LINE_EVERY_SECONDS, ProgressDisplay
+from deploy.reporting.progress import LINE_EVERY_SECONDS, Goals, ProgressDisplay
 
 VALUES: dict[str, object] = {
     "rate/env_steps": 250.0,
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def display(stream: io.StringIO, clock: Clock) -> ProgressDisplay:
-    return ProgressDisplay("reach", env_steps=10_000, student_updates=1_500, stream=stream, clock=clock)
+    return ProgressDisplay("reach", Goals(10_000, {"teacher": None, "student": 1_500}), stream=stream, clock=clock)
 
 
 def test_a_line_says_everything() -> None:

@@ -11,21 +11,31 @@ import pytest
 
 from actors.rollout_stats import RolloutStats
 from deploy.reporting.metrics import MetricsWriter, read_metrics
-from deploy.reporting.progress import ProgressDisplay
+from deploy.reporting.progress import Goals, ProgressDisplay
 from deploy.training.monitor import MOST_WARNINGS, RunMonitor
 from learner.loops import LoopReport
-from learner.process import LearnerStatus
+from learner.process import LearnerStatus, PartStatus
 
 LOOP = LoopReport(updates=10, metrics={}, waited_seconds=1.0, seconds=4.0, staleness=7.0)
-STATUS = LearnerStatus(LOOP, LOOP, 30, 20, 4.0, 2.0, False, True)
+STATUS = LearnerStatus(
+    {
+        "teacher": PartStatus(LOOP, 30, 4.0, owes=False, may_sample=True),
+        "student": PartStatus(LOOP, 20, 2.0, owes=False, may_sample=True),
+    }
+)
 CALL = RolloutStats("actor7", 0, 0, 0, (), 0, (), 0.0, 1.0, 1, 500.0, 0)
 
 
 @pytest.fixture
 def monitor(tmp_path: Path) -> RunMonitor:
-    display = ProgressDisplay("reach", env_steps=100, student_updates=30, stream=io.StringIO())
+    goals = Goals(100, {"teacher": None, "student": 30})
     return RunMonitor(
-        MetricsWriter(tmp_path / "metrics.jsonl"), display, lambda crash: None, wall_seconds=0.0, env_steps=0
+        MetricsWriter(tmp_path / "metrics.jsonl"),
+        ProgressDisplay("reach", goals, stream=io.StringIO()),
+        lambda crash: None,
+        wall_seconds=0.0,
+        env_steps=0,
+        drivers=("teacher", "student"),
     )
 
 

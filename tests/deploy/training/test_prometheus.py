@@ -16,7 +16,7 @@ import pytest
 from training_here import train_here
 
 from deploy.reporting.metrics import MetricsWriter, read_metrics
-from deploy.reporting.progress import ProgressDisplay
+from deploy.reporting.progress import Goals, ProgressDisplay
 from deploy.training.monitor import RunMonitor
 from deploy.training.prometheus import (
     COUNTERS,
@@ -27,6 +27,7 @@ from deploy.training.prometheus import (
     PrometheusMetrics,
     exported_name,
 )
+from learner.methods import METHODS, PARTS
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DASHBOARD = json.loads((CHECKOUT / "deploy" / "cluster" / "grafana.json").read_text(encoding="utf-8"))
@@ -134,8 +135,7 @@ def test_names_end_as_prometheus_has_it() -> None:
     shares = {key for key, text in GAUGES.items() if text.endswith("0 to 1")}
     assert so_far <= set(COUNTERS)
     assert {key for key in GAUGES if exported_name(key).endswith("_ratio")} - shares == {
-        "teacher/replay_ratio",
-        "student/replay_ratio",
+        f"{part}/replay_ratio" for part in PARTS
     }
     assert all(exported_name(key).endswith("_ratio") for key in shares)
 
@@ -163,17 +163,19 @@ def test_redis_is_away_until_it_is_back(made: dict[str, Recorded]) -> None:
 
 def test_the_monitor_tells_prometheus_what_it_writes(tmp_path: Path, made: dict[str, Recorded]) -> None:
     from learner.loops import LoopReport
-    from learner.process import LearnerStatus
+    from learner.process import LearnerStatus, PartStatus
 
     loop = LoopReport(updates=10, metrics={"loss_state": 0.5}, waited_seconds=1.0, seconds=4.0, staleness=7.0)
-    status = LearnerStatus(loop, loop, 30, 20, 4.0, 2.0, False, True, "")
+    parts = {"teacher": (30, 4.0), "student": (20, 2.0)}
+    status = LearnerStatus({name: PartStatus(loop, *told, False, True) for name, told in parts.items()})
     writer = MetricsWriter(tmp_path / "metrics.jsonl")
     monitor = RunMonitor(
         writer,
-        ProgressDisplay("reach", env_steps=100, student_updates=30, stream=io.StringIO()),
+        ProgressDisplay("reach", Goals(100, dict.fromkeys(parts)), stream=io.StringIO()),
         lambda crash: None,
         wall_seconds=0.0,
         env_steps=0,
+        drivers=parts,
         exported=PrometheusMetrics("reach", "4f1c"),
     )
     monitor.line(500, status, {"rows": 520.0, "bytes": 1e6}, running=2)
@@ -196,7 +198,10 @@ def test_every_metric_is_something_that_a_run_writes(tmp_path: Path) -> None:
     # The smallest run's policies drive no episode to its end.
     driven = {f"actors/{what}_{driver}" for what in ("success", "return") for driver in ("teacher", "student")}
     assert "actors/success_random" in written
-    assert set(KEYS) - {"env_steps", "replay/away"} - driven <= written
+    others = {*PARTS} - {part.name for part in METHODS["twist"].parts}
+    of_others = {key for key in KEYS if others & {*re.split("[/_]", key)}}
+    assert set(KEYS) - {"env_steps", "replay/away"} - driven - of_others <= written
+    assert len(of_others) == 7 * len(others)
 
 
 def test_ray_is_not_imported_for_it() -> None:
