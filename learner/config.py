@@ -135,6 +135,9 @@ class StudentConfig:
     dynamics: Literal["scratch", "teacher_init", "tied"] = "tied"
     """The student's recurrence and prior: own weights from scratch, own weights that start as the teacher's, or tied to
     the moving teacher's."""
+    posterior: Literal["image", "read"] = "image"
+    """What tells z: the image alone; or the teacher's posterior of the state that is read off the image, and what the
+    image and h add to that, which begins at nothing."""
     device: Literal["auto", "cuda:1"] = "auto"
     """Where the student computes: auto is where the teacher does, cuda:1 a second GPU."""
     refresh_updates: Annotated[int, Ge(1), Le(10**9)] = 10
@@ -146,8 +149,10 @@ class StudentConfig:
         """Refuses what no single field's limits can.
 
         Raises:
-            ValueError: an image encoder that nothing would train.
+            ValueError: an image encoder that nothing would train, or a teacher's posterior without its h.
         """
+        if self.posterior == "read" and self.dynamics != "tied":
+            raise ValueError(f"posterior is read and dynamics {self.dynamics}: the teacher's posterior needs tied ones")
         if self.encoder_share == 0.0 and self.readout_scale == 0.0:
             raise ValueError("encoder_share and readout_scale are both 0: one must be above, or no image is understood")
 

@@ -91,11 +91,16 @@ class RSSM(nn.Module):
 
     def prior(self, deter: Tensor) -> Tensor:
         """[..., D] to the prior's log-probabilities [..., S, K]."""
-        return self._log_probs(self.prior_out(self.prior_hidden(deter)))
+        return self.log_probs(self.prior_out(self.prior_hidden(deter)))
 
     def post(self, deter: Tensor, embed_in: Tensor) -> Tensor:
-        """[..., D] and the projected embedding [..., hidden] to the posterior's log-probabilities [..., S, K]."""
-        return self._log_probs(self.post_out(F.silu(self.post_norm(self.post_deter(deter) + embed_in))))
+        """[..., D] and the projected embedding, `project`, to the posterior's log-probabilities [..., S, K]."""
+        return self.log_probs(self.post_out(F.silu(self.post_norm(self.post_deter(deter) + embed_in))))
+
+    def project(self, embed: Tensor) -> Tensor:
+        """[..., E] to what `post` takes [..., hidden]: for a whole sequence at once, as no step depends on another."""
+        projected: Tensor = self.post_embed(embed)
+        return projected
 
     def recur(self, latent: Latent, action_in: Tensor) -> Tensor:
         """The next deter [B, D] from a latent [B] and the projected action [B, hidden]."""
@@ -126,7 +131,7 @@ class RSSM(nn.Module):
         With noise [B, S, K] z is drawn, without it takes its probabilities.
         """
         deter = self.recur(_reset(latent, ~is_first), self.action_in(action.to(self.action_in.weight.dtype)))
-        return Latent(deter, drawn_or_expected(self.post(deter, self.post_embed(embed)), noise))
+        return Latent(deter, drawn_or_expected(self.post(deter, self.project(embed)), noise))
 
     def draw(self, action: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """[T, B, S, K] Gumbel noise with which `observe` draws z along actions [B, T, A]."""
@@ -155,7 +160,7 @@ class RSSM(nn.Module):
         """
         batch, time = action.shape[:2]
         action_in = self.action_in(action).unbind(1)
-        embed_in = self.post_embed(embed).unbind(1)
+        embed_in = self.project(embed).unbind(1)
         keep = (~is_first).unbind(1)
         latent = self.initial(batch)
         deters, stochs, posts = [], [], []
@@ -170,7 +175,8 @@ class RSSM(nn.Module):
         deter = torch.stack(deters, dim=1)
         return Observed(Latent(deter, torch.stack(stochs, dim=1)), torch.stack(posts, dim=1), self.prior(deter))
 
-    def _log_probs(self, logit: Tensor) -> Tensor:
+    def log_probs(self, logit: Tensor) -> Tensor:
+        """Logits [..., S * K] to log-probabilities [..., S, K], a share of them uniform."""
         shaped = logit.unflatten(-1, (self.config.groups, self.config.classes))
         return mix_uniform(shaped, self.config.unimix)
 

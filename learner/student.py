@@ -19,6 +19,7 @@ from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
 from learner.distributions import categorical_kl, pick_rows
 from learner.frames import Frames
+from learner.guided import GuidedRSSM
 from learner.networks import GaussianLoss, ImageEncoder, copy_parameters, frozen_parameters, squared_error
 from learner.readout import (
     LEAST_DEVIATION,
@@ -43,15 +44,23 @@ class Student(nn.Module):
         size = config.rssm
         self.tied = config.student.dynamics == "tied"
         self.encoder = ImageEncoder(spec.image_shape, config.student.channels, size.hidden)
-        self.rssm = RSSM(size, size.hidden, spec.action_dim)
+        self.guided = config.student.posterior == "read"
+        sizes = size, size.hidden, spec.action_dim
+        self.rssm = GuidedRSSM(*sizes, spec.state_dim) if self.guided else RSSM(*sizes)
         self.readout = nn.Linear(size.hidden, spec.state_dim)
         self.readout_loss = GaussianLoss(spec.state_dim, LEAST_DEVIATION)
         if self.tied:
             frozen_parameters(self.rssm.dynamics)
 
     def copy_dynamics(self, teacher: Teacher) -> None:
-        """Takes over the teacher's recurrence and prior."""
+        """Takes over the teacher's recurrence and prior, and its posterior where that guides the student's."""
         copy_parameters(teacher.rssm.dynamics, self.rssm.dynamics)
+        if isinstance(self.rssm, GuidedRSSM):
+            self.rssm.copy_guide(teacher)
+
+    def seen(self, embed: Tensor) -> Tensor:
+        """Embeddings of images [..., E] to what the RSSM takes: where it is guided, also what is read off them."""
+        return torch.cat((embed, self.readout(embed).detach()), dim=-1) if self.guided else embed
 
     def observe(
         self,
@@ -61,7 +70,7 @@ class Student(nn.Module):
         noise: Tensor,
         feed: Tensor | None = None,
     ) -> Observed:
-        """Filters embedded images [B, T, E] with actions [B, T, A] and noise [T, B, S, C] to Observed [B, T, ...]."""
+        """Filters what was `seen` [B, T, E] with actions [B, T, A] and noise [T, B, S, C] to Observed [B, T, ...]."""
         return self.rssm.observe(embed, action, is_first, noise, feed)
 
 
@@ -163,7 +172,8 @@ def student_losses(
     feed = target.observed.latent.stoch if config.feed == "teacher" else None
     embed = embedded(student.encoder, image, with_gradient=config.encoder_share > 0.0 or frames is None)
     noise = noise.repeat_interleave(views, dim=1)
-    seen = student.observe(share_gradient(embed, config.encoder_share), action, is_first, noise, feed)
+    shown = student.seen(share_gradient(embed, config.encoder_share))
+    seen = student.observe(shown, action, is_first, noise, feed)
 
     feat = seen.latent.feat
     read_state = teacher.decoder(feat)

@@ -50,7 +50,11 @@ class StudentStep(nn.Module):
     def __init__(self, networks: TwistPolicy, critic: Critic | None) -> None:
         """Copies the networks, on the CPU."""
         super().__init__()
-        self.encoder, self.readout = networks.student.encoder, networks.student.readout
+        self.encoder, self.readout, self.seen = (
+            networks.student.encoder,
+            networks.student.readout,
+            networks.student.seen,
+        )
         self.rssm = copy.deepcopy(networks.student.rssm).double()
         self.policy = copy.deepcopy(networks.policy).double()
         self.imagined = networks.student.rssm
@@ -84,7 +88,7 @@ class StudentStep(nn.Module):
         action_in = self.rssm.action_in(previous_action.double() * keep[:, None])
         before = Latent(deter.double() * keep[:, None], stoch.double() * keep[:, None, None])
         deter = self.rssm.recur(before, action_in).float()
-        post = self.rssm.post(deter.double(), self.rssm.post_embed(embed.double()))
+        post = self.rssm.post(deter.double(), self.rssm.project(self.seen(embed).double()))
         latent = Latent(deter.double(), drawn_or_expected(post, None))
         mean, _ = self.policy(latent.feat)
         seen = Latent(deter, latent.stoch.float())

@@ -45,6 +45,7 @@ METHODS: Mapping[str, Method] = {
                 "learner.student.readout_scale": (0.0,),
                 "learner.student.encoder_share": (1.0,),
                 "learner.student.dynamics": ("teacher_init", "scratch"),
+                "learner.student.posterior": ("image",),
             },
         ),
         Method(

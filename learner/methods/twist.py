@@ -79,7 +79,7 @@ class TwistPolicy(LatentPolicy):
 
     def seen_in(self, image: Tensor) -> tuple[Tensor, RSSM]:
         """See `LatentPolicy`."""
-        return self.student.encoder(image), self.student.rssm
+        return self.student.seen(self.student.encoder(image)), self.student.rssm
 
 
 acting = TwistPolicy

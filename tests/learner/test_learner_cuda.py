@@ -32,6 +32,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "teacher_init": {"dynamics": "teacher_init"},
     "tied": {"dynamics": "tied"},
     "fed the teacher's z": {"dynamics": "tied", "feed": "teacher"},
+    "guided": {"dynamics": "tied", "posterior": "read", "frames": 6, "encoder_share": 0.5},
     "frames": {"frames": 6, "frame_pool": 8, "shift_pixels": 1, "encoder_share": 0.0},
     "frames and a share of the gradient": {"frames": 6, "frame_pool": 50, "encoder_share": 0.5},
     "no frames, no gradient of other terms": {"encoder_share": 0.0, "shift_pixels": 2},
