@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fast_simplification
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from sim.engine import Vector
 from sim.meshes import Floats, Indices, Mesh, join
@@ -23,7 +24,8 @@ _WELD_DECIMALS = 5
 # How coarse fast_simplification becomes. At 7, its default, it leaves a half of some silhouettes; lower ones stop
 # earlier, and then there are more triangles than were asked for.
 _AGGRESSION = 3
-_SHADOW_AGGRESSION = 7
+# A second time over what is left, which then comes down to any number.
+_AGGRESSION_ON_LIGHT = 4
 # A group so small stays whole, and none becomes smaller than this.
 _SMALL_GROUP = 60
 _FEWEST_TRIANGLES = 24
@@ -109,12 +111,28 @@ def lighten(groups: Sequence[Group], most_triangles: int) -> dict[str, Mesh]:
     return {colour: join(meshes) for colour, meshes in light.items()}
 
 
-def caster(groups: Sequence[Group], most_triangles: int) -> Mesh:
-    """Return one mesh of about `most_triangles` that casts the shadow of all groups."""
+def caster(groups: Sequence[Group], most_triangles: int, *, convex: bool = False) -> Mesh:
+    """Return one mesh of about `most_triangles` that casts the shadow of all groups.
+
+    Args:
+        groups: What casts it.
+        most_triangles: How many there may be.
+        convex: Take the convex hull: what is of many shells would lose some of them.
+    """
     offsets = np.cumsum([0, *(len(group.vertices) for group in groups)])
     vertices = np.concatenate([group.vertices for group in groups])
     faces = np.concatenate([group.triangles + offset for group, offset in zip(groups, offsets, strict=False)])
-    return creased(*_reduced(*_welded(vertices, faces), most_triangles, _SHADOW_AGGRESSION))
+    light = _reduced(*(_hull(vertices) if convex else _welded(vertices, faces)), most_triangles)
+    return creased(*_reduced(*_welded(*light), most_triangles, _AGGRESSION_ON_LIGHT))
+
+
+def _hull(vertices: Floats) -> tuple[Floats, Indices]:
+    hull = ConvexHull(vertices)
+    faces = hull.simplices.astype(np.int64)
+    first, second, third = (vertices[faces[:, k]] for k in range(3))
+    inwards = (np.cross(second - first, third - first) * hull.equations[:, :3]).sum(axis=1) < 0
+    faces[inwards] = faces[inwards][:, ::-1]
+    return _welded(vertices, faces)
 
 
 def _welded(vertices: Floats, faces: Indices) -> tuple[Floats, Indices]:

@@ -27,8 +27,9 @@ PALETTE: dict[str, Vector] = {
 _TRIANGLES = {"link0": 100, "link1": 200, "link2": 150, "link5": 300, "link7": 100, "hand": 300, "finger": 350}
 _TRIANGLES_OF_OTHERS = 60
 # A shadow shows a centimetre at best.
-_SHADOW_TRIANGLES = {"hand": 80, "finger": 60}
+_SHADOW_TRIANGLES = {"link0": 60, "link7": 60, "finger": 130, "link6": 150}
 _SHADOW_TRIANGLES_OF_OTHERS = 90
+_SHADOWS_OF_HULLS = {"hand", "link6"}
 _SHADOW = "_shadow"
 
 _SURFACES = {"panda_hand": "hand", "panda_leftfinger": "fingers", "panda_rightfinger": "fingers"}
@@ -45,7 +46,10 @@ def make_parts(source: Path, target: Path, names: set[str]) -> None:
         light = light_meshes.lighten(groups, _TRIANGLES.get(path.stem, _TRIANGLES_OF_OTHERS))
         write_parts(target / path.name, light)
         most = _SHADOW_TRIANGLES.get(path.stem, _SHADOW_TRIANGLES_OF_OTHERS)
-        write_parts(target / f"{path.stem}{_SHADOW}{path.suffix}", {_SHADOW: light_meshes.caster(groups, most)})
+        write_parts(
+            target / f"{path.stem}{_SHADOW}{path.suffix}",
+            {_SHADOW: light_meshes.caster(groups, most, convex=path.stem in _SHADOWS_OF_HULLS)},
+        )
 
 
 def panda_items(assets: Path) -> list[Item]:
