@@ -114,7 +114,7 @@ def test_every_corner_is_reached_and_hardly_overshot(limits: ActuatorLimits) -> 
             actuator.follow(end, 0.0, PERIOD_S)
             over = max(over, float(np.subtract(position(actuator), end) @ ahead))
         assert math.dist(position(actuator), end) < 1e-3
-        assert over < 0.004
+        assert over < 0.03 * math.dist(start, end), "from full speed, with the joints' brakes"
 
 
 def test_a_gripper_sent_along_the_table_stays_at_its_height() -> None:

@@ -69,7 +69,8 @@ def test_the_description_names_meshes_that_are_there_and_no_stock_ones() -> None
     description = (directory / "panda.urdf").read_text()
     assert "package://" not in description
     named = {line.split('"')[1] for line in description.splitlines() if "<mesh" in line}
-    assert named == {path.name for path in directory.glob("*.obj")}
+    casters = {name.replace(".obj", "_shadow.obj") for name in named}
+    assert named | casters == {path.name for path in directory.glob("*.obj")}
 
 
 @pytest.mark.parametrize("name", ["ball", "cube", "disc"])

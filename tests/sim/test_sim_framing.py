@@ -86,13 +86,13 @@ def test_a_projected_point_is_where_the_renderer_shows_it() -> None:
         state = env.reset(seed=seed)[0]["state"]
         camera = env.draw.visual[0].camera
         mask = shows(env, "cube")
-        if mask.sum() < 32:
-            continue  # half hidden: its visible part is not its middle
+        if not mask.any():
+            continue
         rows, columns = np.nonzero(mask)
         column, row = project(Camera(camera, SIZE, SIZE), tuple(state[cube].tolist()))
         distances.append(np.hypot(columns.mean() + 0.5 - column, rows.mean() + 0.5 - row))
     assert len(distances) >= 10
-    assert max(distances) < 0.4
+    assert np.median(distances) < 0.2, "a cube that is partly hidden has its visible part elsewhere"
     env.close()
 
 

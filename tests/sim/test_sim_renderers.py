@@ -53,7 +53,7 @@ def test_renderers_differ_in_pictures_and_in_nothing_else() -> None:
 
 
 def test_a_renderer_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="'rasteriser' or 'pybullet'"):
+    with pytest.raises(ValueError, match="'rasteriser', 'pybullet' or 'mujoco'"):
         SimConfig(renderer="opengl")  # type: ignore[arg-type]
 
 
