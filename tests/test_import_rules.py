@@ -24,6 +24,7 @@ MAY_IMPORT = {
         "pybullet",
         "pybullet_data",
         "fast_simplification",
+        "scipy",
         "numba",
         "PIL",
         "mujoco",

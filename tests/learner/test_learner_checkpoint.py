@@ -220,7 +220,7 @@ def test_what_acts_is_captured_without_the_rest_and_acts_the_same(tmp_path: Path
     learner = tiny_learner(0)
     train(learner, 0, 2)
     whole, acting = checkpoint.capture(learner), checkpoint.capture_acting(learner)
-    assert {name.partition("/")[0] for name in acting.weights} == set(checkpoint.ACTING)
+    assert {name.partition("/")[0] for name in acting.weights} == set(learner.method.acts)
     assert acting.training == {}
     part = checkpoint.acting_part(whole)
     assert part.weights.keys() == acting.weights.keys()

@@ -89,7 +89,7 @@ def test_the_policy_on_the_student_s_latent_is_the_teacher_s_bit_for_bit() -> No
     batch = tiny_batch()
     every = np.ones(2, np.bool_)
     state, image = batch["state"][:, 0], batch["image"][:, 0, 0]
-    action, carry = acting.step(acting.initial(2), state, image, is_first=every, student=every, explore=False)
+    action, carry = acting.step(acting.initial(2), state, image, is_first=every, from_image=every, explore=False)
     with torch.no_grad():
         expected, _ = learner.policy(carry.latent.feat)
     assert np.array_equal(action, expected.numpy())
