@@ -76,10 +76,11 @@ def _percentile(ordered: Tensor, share: float) -> Tensor:
 
 
 class Imagined(NamedTuple):
-    """Imagined trajectories, time first: latents 0..H; action, policy's deviation and z's noise of steps 0..H-1."""
+    """Imagined trajectories, time first: latents 0..H; action, policy's mean and deviation, z's noise of 0..H-1."""
 
     latent: Latent
     action: Tensor
+    mean: Tensor
     deviation: Tensor
     noise: Tensor
 
@@ -97,12 +98,12 @@ def imagine(
         generator: of all draws.
 
     Returns:
-        Imagined: deter [H+1, N, D], stoch [H+1, N, S, K], action and deviation [H, N, A], noise [H, N, S, K].
+        Imagined: deter [H+1, N, D], stoch [H+1, N, S, K], action, mean and deviation [H, N, A], noise [H, N, S, K].
     """
     count = start.deter.shape[0]
     device = start.deter.device
     stoch_noise = gumbel((horizon, *start.stoch.shape), device, generator)
-    latents, actions, deviations = [start], [], []
+    latents, actions, means, deviations = [start], [], [], []
     latent = start
     for t in range(horizon):
         mean, deviation = policy(latent.feat.detach())
@@ -111,9 +112,10 @@ def imagine(
         latent, _ = model.rssm.imagine(latent, action, stoch_noise[t])
         latents.append(latent)
         actions.append(action)
+        means.append(mean)
         deviations.append(deviation)
     stacked = Latent(torch.stack([x.deter for x in latents]), torch.stack([x.stoch for x in latents]))
-    return Imagined(stacked, torch.stack(actions), torch.stack(deviations), stoch_noise)
+    return Imagined(stacked, torch.stack(actions), torch.stack(means), torch.stack(deviations), stoch_noise)
 
 
 def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:
@@ -171,13 +173,16 @@ def behaviour_losses(
         weight = torch.cumprod(torch.cat((torch.ones_like(proceed[:1]), proceed[:-1])), dim=0)
     scale = span.update(returns.detach())
     entropy = normal_entropy(imagined.deviation)
+    change = imagined.mean.diff(dim=0).square().mean(dim=-1)
+    steady = config.steadiness_scale * (weight[1:] * change).mean()
     losses = {
-        "policy": (-weight * (returns / scale + config.entropy_scale * entropy)).mean(),
+        "policy": (-weight * (returns / scale + config.entropy_scale * entropy)).mean() + steady,
         "critic": (weight * critic.two_hot.loss(critic.net(feat[:-1].detach()), returns.detach())).mean(),
     }
     metrics = {
         "imagined_return": returns.detach().mean(),
         "imagined_reward": reward.detach().mean(),
+        "action_change": change.detach().mean(),
         "policy_deviation": imagined.deviation.detach().mean(),
         "return_span": span.span.clone(),
     }

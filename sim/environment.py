@@ -311,4 +311,4 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     def _measure(self, gripper: GripperState) -> NDArray[np.float32]:
         """Return the true state of this moment, [S]."""
-        return np.array(self.task.observe(gripper), np.float32)
+        return np.array(self.task.observe(gripper, self._target.position), np.float32)

@@ -89,8 +89,8 @@ class Task(ABC):
         """Place goal and objects for a new episode and say where the gripper starts."""
 
     @abstractmethod
-    def observe(self, gripper: GripperState) -> list[float]:
-        """Return the state's numbers."""
+    def observe(self, gripper: GripperState, target: Vector) -> list[float]:
+        """Return the state's numbers, of a gripper that was last told to go to `target`."""
 
     @abstractmethod
     def reward(self, gripper: GripperState) -> float:
@@ -119,7 +119,17 @@ class Task(ABC):
 def _gripper_fields(workspace: Workspace) -> tuple[StateField, ...]:
     position = _position_fields("gripper", workspace)
     speed = _SPEED_LIMIT_M_PER_S
-    return position + tuple(StateField(f"gripper_v{axis}_m_per_s", -speed, speed) for axis in "xyz")
+    velocity = tuple(StateField(f"gripper_v{axis}_m_per_s", -speed, speed) for axis in "xyz")
+    return position + velocity + _relative_fields("target", "gripper")
+
+
+def _gripper_numbers(gripper: GripperState, target: Vector) -> list[float]:
+    """Return the numbers of `_gripper_fields`.
+
+    Where the gripper was told to go is a part of the state: it trails that by what its lag and its limits are, and a
+    policy that does not know it swings about its goal.
+    """
+    return [*gripper.position, *gripper.velocity, *_relative(target, gripper.position)]
 
 
 def _position_fields(name: str, workspace: Workspace) -> tuple[StateField, ...]:
@@ -180,9 +190,9 @@ class Reach(Task):
         start_x, start_y, start_z = _uniform(rng, (0.38, -0.14, 0.10), (0.62, 0.14, 0.20))
         return Start((start_x, start_y, start_z), 0.0)
 
-    def observe(self, gripper: GripperState) -> list[float]:
+    def observe(self, gripper: GripperState, target: Vector) -> list[float]:
         """See `Task.observe`."""
-        return [*gripper.position, *gripper.velocity, *self._goal, *_relative(self._goal, gripper.position)]
+        return [*_gripper_numbers(gripper, target), *self._goal, *_relative(self._goal, gripper.position)]
 
     def reward(self, gripper: GripperState) -> float:
         """See `Task.reward`: half of it leads here from afar, the rest pays for the last centimetres and rest there."""
@@ -257,10 +267,10 @@ class Push(_CubeTask):
         self._engine.set_pose(self._disc, self._goal)
         return Start((gripper[0], gripper[1], self.workspace.low[2]), 0.0)
 
-    def observe(self, gripper: GripperState) -> list[float]:
+    def observe(self, gripper: GripperState, target: Vector) -> list[float]:
         """See `Task.observe`."""
         to_goal = _relative(self._goal, self._cube_position())[:2]
-        return [*gripper.position, *gripper.velocity, *self._observe_cube(gripper), *self._goal[:2], *to_goal]
+        return [*_gripper_numbers(gripper, target), *self._observe_cube(gripper), *self._goal[:2], *to_goal]
 
     def reward(self, gripper: GripperState) -> float:
         """See `Task.reward`: being near the cube, most for the cube being near the disc, and there for stillness.
@@ -303,9 +313,9 @@ class Lift(_CubeTask):
         x, y, z = _uniform(rng, (0.40, -0.13, 0.12), (0.60, 0.13, 0.20))
         return Start((x, y, z), MAX_OPENING_M)
 
-    def observe(self, gripper: GripperState) -> list[float]:
+    def observe(self, gripper: GripperState, target: Vector) -> list[float]:
         """See `Task.observe`."""
-        return [*gripper.position, *gripper.velocity, gripper.opening, *self._observe_cube(gripper)]
+        return [*_gripper_numbers(gripper, target), gripper.opening, *self._observe_cube(gripper)]
 
     def reward(self, gripper: GripperState) -> float:
         """See `Task.reward`: being at the cube, then how much of the asked height it has, and up there rest."""
