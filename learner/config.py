@@ -82,7 +82,7 @@ class BehaviourConfig:
     entropy_scale: NonNegativeFloat = 1e-3
     """Weight of the policy's entropy."""
     steadiness_scale: NonNegativeFloat = 1.0
-    """Weight of the squared change of the policy's mean from one imagined step to the next (temporal smoothness of CAPS,
+    """Weight of the squared change of the policy's mean from one imagined step to the next (temporal smoothness: CAPS,
     Mysore et al., arXiv 2012.06644)."""
     slow_critic_rate: Share = 0.02
     """Share of the critic moved into the slow critic."""
