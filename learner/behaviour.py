@@ -154,7 +154,7 @@ def behaviour_losses(
         policy: trained.
         critic: trained (its slow copy gives the values).
         span: normalisation of returns, updated here.
-        config: horizon, discount, lambda, entropy.
+        config: horizon, discount, lambda, entropy, steadiness.
         start: [N] detached latents.
         generator: of all draws.
 
@@ -173,16 +173,17 @@ def behaviour_losses(
         weight = torch.cumprod(torch.cat((torch.ones_like(proceed[:1]), proceed[:-1])), dim=0)
     scale = span.update(returns.detach())
     entropy = normal_entropy(imagined.deviation)
-    change = imagined.mean.diff(dim=0).square().mean(dim=-1)
-    steady = config.steadiness_scale * (weight[1:] * change).mean()
+    change = imagined.mean.diff(dim=0).square().mean(dim=-1)  # of none where there is one step alone
+    unsteady = (weight[1:] * change).sum() / max(change.numel(), 1)
+    worth = returns / scale + config.entropy_scale * entropy
     losses = {
-        "policy": (-weight * (returns / scale + config.entropy_scale * entropy)).mean() + steady,
+        "policy": (-weight * worth).mean() + config.steadiness_scale * unsteady,
         "critic": (weight * critic.two_hot.loss(critic.net(feat[:-1].detach()), returns.detach())).mean(),
     }
     metrics = {
         "imagined_return": returns.detach().mean(),
         "imagined_reward": reward.detach().mean(),
-        "action_change": change.detach().mean(),
+        "action_change": unsteady.detach(),
         "policy_deviation": imagined.deviation.detach().mean(),
         "return_span": span.span.clone(),
     }

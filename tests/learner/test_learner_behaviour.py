@@ -122,7 +122,15 @@ def constant_world(config: LearnerConfig, reward: float, proceed: float) -> tupl
 def test_policy_and_critic_losses_on_paper(discount: float) -> None:
     """Steps count as much as the episode is likely to have reached them: 1, then p, then p squared."""
     p, lambda_ = 0.6, 0.8
-    config = tiny_config(behaviour={"horizon": 3, "discount": discount, "lambda_": lambda_, "entropy_scale": 0.0})
+    config = tiny_config(
+        behaviour={
+            "horizon": 3,
+            "discount": discount,
+            "lambda_": lambda_,
+            "entropy_scale": 0.0,
+            "steadiness_scale": 0.0,
+        }
+    )
     teacher, policy, critic = constant_world(config, reward=1.0, proceed=p)
     losses, metrics = behaviour_losses(
         teacher, policy, critic, ReturnRange(), config.behaviour, make_start(), generator()
@@ -153,7 +161,7 @@ def test_entropy_is_worth_its_scale() -> None:
 
 
 def test_returns_are_divided_by_their_range_for_the_policy_alone() -> None:
-    config = tiny_config(behaviour={"entropy_scale": 0.0})
+    config = tiny_config(behaviour={"entropy_scale": 0.0, "steadiness_scale": 0.0})
     teacher, policy, critic = constant_world(config, reward=1.0, proceed=0.5)
     plain, _ = behaviour_losses(teacher, policy, critic, ReturnRange(), config.behaviour, make_start(), generator())
     wide = ReturnRange(momentum=1.0)

@@ -273,7 +273,9 @@ def counting_world(proceed: list[float]) -> Any:
 
 def test_policy_and_critic_losses_read_each_step_at_its_time() -> None:
     """Reward t and value 10 t on arrival at step t, so that every shift by a step changes the numbers."""
-    config = tiny_config(behaviour={"horizon": 3, "discount": 0.5, "lambda_": 0.5, "entropy_scale": 0.0})
+    config = tiny_config(
+        behaviour={"horizon": 3, "discount": 0.5, "lambda_": 0.5, "entropy_scale": 0.0, "steadiness_scale": 0.0}
+    )
     policy = Policy(DETER + GROUPS * CLASSES, SPEC.action_dim, config)
     critic: Any = SimpleNamespace(
         value=lambda feat: 10.0 * feat[..., 0],
@@ -293,7 +295,9 @@ def test_policy_and_critic_losses_read_each_step_at_its_time() -> None:
 
 def test_the_policy_s_gradient_on_paper() -> None:
     """One step, worth twice the first action: the mean of that action is pulled up by 2, the other by nothing."""
-    config = tiny_config(behaviour={"horizon": 1, "entropy_scale": 0.0, "minimum_deviation": 0.01})
+    config = tiny_config(
+        behaviour={"horizon": 1, "entropy_scale": 0.0, "steadiness_scale": 0.0, "minimum_deviation": 0.01}
+    )
     policy = Policy(DETER + GROUPS * CLASSES, SPEC.action_dim, config)
     policy.net = nn.Linear(2 + GROUPS * CLASSES, 4)  # type: ignore[assignment]  # h is the action here: two units
     with torch.no_grad():
@@ -313,6 +317,33 @@ def test_the_policy_s_gradient_on_paper() -> None:
     losses, _ = behaviour_losses(world, policy, critic, ReturnRange(), config.behaviour, start, generator())
     losses["policy"].backward()
     torch.testing.assert_close(policy.net.bias.grad, torch.tensor([-2.0, 0.0, 0.0, 0.0]))
+
+
+def test_an_unsteady_policy_pays_for_what_its_mean_changes_on_paper() -> None:
+    """Means 0.1 and 0, 0.3 and 0, 0.6 and 0 in latents that are reached with 1, 0.8 and 0.8 * 0.5."""
+    means = torch.tensor([0.1, 0.3, 0.6, 0.0])
+
+    def policy(feat: Tensor) -> tuple[Tensor, Tensor]:
+        mean = means[feat[..., 0].long()]
+        return torch.stack([mean, torch.zeros_like(mean)], dim=-1), torch.full((*mean.shape, 2), 0.1)
+
+    def loss(scale: float, horizon: int) -> float:
+        config = tiny_config(behaviour={"horizon": horizon, "entropy_scale": 0.0, "steadiness_scale": scale})
+        world, critic = (
+            counting_world([0.8, 0.5, 1.0]),
+            SimpleNamespace(
+                value=lambda feat: feat[..., 0],
+                net=lambda feat: feat[..., 0],
+                two_hot=SimpleNamespace(loss=lambda said, value: said - value),
+            ),
+        )
+        start = Latent(torch.zeros(4, DETER), torch.zeros(4, GROUPS, CLASSES))
+        parts: Any = (world, policy, critic, ReturnRange())
+        return float(behaviour_losses(*parts, config.behaviour, start, generator())[0]["policy"])
+
+    # (0.8 * 0.2^2 / 2 + 0.4 * 0.3^2 / 2) / 2
+    assert loss(2.0, 3) - loss(0.0, 3) == pytest.approx(2.0 * 0.017, rel=1e-4)
+    assert loss(2.0, 1) == loss(0.0, 1), "one step changes nothing"
 
 
 def test_an_average_rate_of_one_is_no_average() -> None:
