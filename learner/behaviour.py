@@ -174,7 +174,9 @@ def behaviour_losses(
     scale = span.update(returns.detach())
     entropy = normal_entropy(imagined.deviation)
     change = imagined.mean.diff(dim=0).square().mean(dim=-1)  # of none where there is one step alone
-    unsteady = (weight[1:] * change).sum() / max(change.numel(), 1)
+    # Far from what pays, going about is how it is found; there, rest is.
+    paid = reward[:-1].detach().clamp(0.0, 1.0).square()
+    unsteady = (weight[1:] * paid * change).sum() / max(change.numel(), 1)
     worth = returns / scale + config.entropy_scale * entropy
     losses = {
         "policy": (-weight * worth).mean() + config.steadiness_scale * unsteady,

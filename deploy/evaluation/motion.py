@@ -15,7 +15,8 @@ FLIP_ABOVE = 0.2
 """An action flips where a component changes its sign, and is more than this share of the full one before and after."""
 
 SWING_STEPS = 5
-"""Positions of the gripper in which a swing is looked for."""
+"""Positions of the gripper in which a swing is looked for, and steps for which the task was solved before: who has just
+arrived brakes."""
 
 _TOLERANCE = 1.01
 """Beyond a limit is what exceeds it by more than an engine's errors."""
@@ -46,16 +47,16 @@ class EpisodeMotion:
         return flipped
 
     def swings(self) -> npt.NDArray[np.float64]:
-        """How far the gripper goes to and fro (metres), of each `SWING_STEPS` positions in a row near the goal.
+        """How far the gripper goes to and fro (metres), of each `SWING_STEPS` positions in a row at the goal.
 
         It is the extent of those positions, less what brings the gripper from the first to the last: nothing for one
         that goes somewhere, or rests.
         """
-        if len(self.solved) < SWING_STEPS:
+        if len(self.solved) < 2 * SWING_STEPS:
             return np.zeros(0)
-        positions = np.array([reading["gripper_m"] for reading in self.readings])
+        positions = np.array([reading["gripper_m"] for reading in self.readings])[SWING_STEPS:]
         windows = np.lib.stride_tricks.sliding_window_view(positions, SWING_STEPS, axis=0)  # [N, 3, SWING_STEPS]
-        near = np.lib.stride_tricks.sliding_window_view(np.array(self.solved), SWING_STEPS).all(axis=1)
+        near = np.lib.stride_tricks.sliding_window_view(np.array(self.solved), 2 * SWING_STEPS).all(axis=1)
         swings = np.ptp(windows, axis=2) - abs(windows[..., -1] - windows[..., 0])
         return np.asarray(np.linalg.norm(swings, axis=1)[near])
 

@@ -34,7 +34,8 @@ class MotionFigures:
     """Share of the steps at the goal at which an action of more than a fifth of the full one turns round; null: there
     are no such steps."""
     swing_m: NotNegative | None
-    """How far the gripper goes to and fro at the goal within half a second, 95th percentile, metres."""
+    """How far the gripper goes to and fro within half a second where the task has been solved for as long, 95th
+    percentile, metres; null: it never was."""
     beyond_joint_speed: Share
     """Share of all steps at which a joint turns faster than the arm's data sheet allows."""
     beyond_joint_acceleration: Share

@@ -320,7 +320,7 @@ def test_the_policy_s_gradient_on_paper() -> None:
 
 
 def test_an_unsteady_policy_pays_for_what_its_mean_changes_on_paper() -> None:
-    """Means 0.1 and 0, 0.3 and 0, 0.6 and 0 in latents that are reached with 1, 0.8 and 0.8 * 0.5."""
+    """Means 0.1 and 0, 0.3 and 0, 0.6 and 0 in latents that are reached with 1, 0.8 and 0.8 * 0.5 and pay 0.5, 1."""
     means = torch.tensor([0.1, 0.3, 0.6, 0.0])
 
     def policy(feat: Tensor) -> tuple[Tensor, Tensor]:
@@ -337,12 +337,13 @@ def test_an_unsteady_policy_pays_for_what_its_mean_changes_on_paper() -> None:
                 two_hot=SimpleNamespace(loss=lambda said, value: said - value),
             ),
         )
+        world.predict_reward = lambda latent: 0.5 * latent.deter[..., 0]
         start = Latent(torch.zeros(4, DETER), torch.zeros(4, GROUPS, CLASSES))
         parts: Any = (world, policy, critic, ReturnRange())
         return float(behaviour_losses(*parts, config.behaviour, start, generator())[0]["policy"])
 
-    # (0.8 * 0.2^2 / 2 + 0.4 * 0.3^2 / 2) / 2
-    assert loss(2.0, 3) - loss(0.0, 3) == pytest.approx(2.0 * 0.017, rel=1e-4)
+    # (0.8 * 0.5^2 * 0.2^2 / 2 + 0.4 * 1^2 * 0.3^2 / 2) / 2
+    assert loss(2.0, 3) - loss(0.0, 3) == pytest.approx(2.0 * 0.011, rel=1e-4)
     assert loss(2.0, 1) == loss(0.0, 1), "one step changes nothing"
 
 

@@ -34,8 +34,8 @@ def episode(
 
 
 def test_a_gripper_that_rests_swings_by_nothing_and_neither_does_one_that_goes_somewhere() -> None:
-    assert motion_figures([episode([0.1] * 8)]).swing_m == 0.0
-    assert motion_figures([episode([0.01 * step for step in range(8)])]).swing_m == pytest.approx(0.0)
+    assert motion_figures([episode([0.1] * 12)]).swing_m == 0.0
+    assert motion_figures([episode([0.01 * step for step in range(12)])]).swing_m == pytest.approx(0.0)
 
 
 def test_to_and_fro_is_a_swing_of_its_extent() -> None:
@@ -44,14 +44,23 @@ def test_to_and_fro_is_a_swing_of_its_extent() -> None:
 
 
 def test_what_happens_away_from_the_goal_is_no_swing_and_no_flip() -> None:
-    solved = [False] * 8 + [True] * 8
-    ways, actions = [0.0, 0.05] * 4 + [0.0] * 8, [1.0, -1.0] * 4 + [0.0] * 8
+    solved = [False] * 8 + [True] * 12
+    ways, actions = [0.0, 0.05] * 4 + [0.0] * 12, [1.0, -1.0] * 4 + [0.0] * 12
     found = motion_figures([episode(ways, actions=actions, solved=solved)])
     assert found.swing_m == 0.0
     assert found.flips == 0.0
-    nowhere = motion_figures([episode(ways, actions=actions, solved=[False] * 16)])
+    nowhere = motion_figures([episode(ways, actions=actions, solved=[False] * 20)])
     assert nowhere.swing_m is None
     assert nowhere.flips is None
+
+
+def test_who_has_just_arrived_brakes() -> None:
+    """Five steps after it was solved for the first time what is to and fro is a swing."""
+    solved = [False] * 2 + [True] * 10
+    assert motion_figures([episode([0.0, 0.0, 0.0, 0.02] + [0.0] * 8, solved=solved)]).swing_m == 0.0
+    late = [0.0] * 8 + [0.02] + [0.0] * 3
+    assert motion_figures([episode(late, solved=solved)]).swing_m == pytest.approx(0.02)
+    assert motion_figures([episode([0.0, 0.02] * 6, solved=[False] * 3 + [True] * 9)]).swing_m is None
 
 
 def test_a_flip_is_a_change_of_sign_above_a_fifth_on_both_sides() -> None:
