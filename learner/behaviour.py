@@ -174,12 +174,12 @@ def behaviour_losses(
     scale = span.update(returns.detach())
     entropy = normal_entropy(imagined.deviation)
     change = imagined.mean.diff(dim=0).square().mean(dim=-1)  # of none where there is one step alone
-    # Far from what pays, going about is how it is found; there, rest is.
-    paid = reward[:-1].detach().clamp(0.0, 1.0).square()
+    # Far from what pays, going about is how it is found; where most is paid, rest is.
+    paid = reward[:-1].detach().clamp(0.0, 1.0).pow(4)
     unsteady = (weight[1:] * paid * change).sum() / max(change.numel(), 1)
     worth = returns / scale + config.entropy_scale * entropy
     losses = {
-        "policy": (-weight * worth).mean() + config.steadiness_scale * unsteady,
+        "policy": (-weight * worth).mean() + config.steadiness_scale * unsteady / scale,
         "critic": (weight * critic.two_hot.loss(critic.net(feat[:-1].detach()), returns.detach())).mean(),
     }
     metrics = {

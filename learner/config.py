@@ -81,9 +81,9 @@ class BehaviourConfig:
     """Lambda of the lambda-return."""
     entropy_scale: NonNegativeFloat = 1e-3
     """Weight of the policy's entropy."""
-    steadiness_scale: NonNegativeFloat = 1.0
-    """Weight of the squared change of the policy's mean from one imagined step to the next (temporal smoothness: CAPS,
-    Mysore et al., arXiv 2012.06644), times the square of the reward there, which is taken to lie in 0 to 1."""
+    steadiness_scale: NonNegativeFloat = 5.0
+    """What a change of the policy's mean by 1 from one imagined step to the next costs, in the reward's unit, where the
+    reward is 1; it goes with the reward's fourth power (after CAPS, Mysore et al., arXiv 2012.06644)."""
     slow_critic_rate: Share = 0.02
     """Share of the critic moved into the slow critic."""
     minimum_deviation: Annotated[float, Ge(1e-3), Le(1)] = 0.1

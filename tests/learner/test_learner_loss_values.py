@@ -342,8 +342,8 @@ def test_an_unsteady_policy_pays_for_what_its_mean_changes_on_paper() -> None:
         parts: Any = (world, policy, critic, ReturnRange())
         return float(behaviour_losses(*parts, config.behaviour, start, generator())[0]["policy"])
 
-    # (0.8 * 0.5^2 * 0.2^2 / 2 + 0.4 * 1^2 * 0.3^2 / 2) / 2
-    assert loss(2.0, 3) - loss(0.0, 3) == pytest.approx(2.0 * 0.011, rel=1e-4)
+    # (0.8 * 0.5^4 * 0.2^2 / 2 + 0.4 * 1^4 * 0.3^2 / 2) / 2, the range of returns being below 1
+    assert loss(2.0, 3) - loss(0.0, 3) == pytest.approx(2.0 * 0.0095, rel=1e-4)
     assert loss(2.0, 1) == loss(0.0, 1), "one step changes nothing"
 
 
