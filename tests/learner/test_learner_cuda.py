@@ -7,6 +7,7 @@ steps; and tensors without numbers that take themselves to be on a GPU. See `cud
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import fake_cuda
@@ -86,8 +87,16 @@ def test_an_update_on_cuda_mixes_no_devices_and_waits_for_nothing(student: str, 
 
 
 @needs_fake_cuda
-@pytest.mark.parametrize(("method", "precision"), [(name, kind) for name in METHODS for kind in PRECISIONS])
-@pytest.mark.parametrize("frames", [0, 6])
+@pytest.mark.parametrize(
+    ("method", "precision", "frames"),
+    [
+        *((name, "bfloat16", 6) for name in METHODS),
+        *(
+            pytest.param(name, kind, frames, marks=pytest.mark.long)
+            for name, (kind, frames) in itertools.product(METHODS, [("bfloat16", 0), ("float32", 0), ("float32", 6)])
+        ),
+    ],
+)
 def test_no_method_mixes_devices_or_waits_on_cuda(method: str, precision: str, frames: int) -> None:
     def update_all(learner: Learner) -> None:
         for part in learner.method.parts:

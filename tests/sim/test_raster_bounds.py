@@ -78,7 +78,9 @@ for height in (*range(1, 20), 48, 65):
 }
 
 
-@pytest.mark.parametrize("checks", [False, True], ids=["as shipped", "every index checked"])
+@pytest.mark.parametrize(
+    "checks", [False, pytest.param(True, marks=pytest.mark.long)], ids=["as shipped", "every index checked"]
+)
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_read_or_written_beyond_its_array(case: str, checks: bool) -> None:
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1" if checks else "0"}

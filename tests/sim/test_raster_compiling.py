@@ -80,6 +80,7 @@ def test_a_cache_that_may_only_be_read_serves(only_to_be_read: Path) -> None:
     assert said == ""
 
 
+@pytest.mark.long
 def test_where_nothing_can_be_written_a_process_compiles_for_itself_and_says_what_to_set(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     printed, said = run(DRAW, tmp_path / "file")
