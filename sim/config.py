@@ -354,9 +354,8 @@ class SimConfig:
     max_step_m: Annotated[float, Ge(0.001), Le(0.1)] = 0.06
     """Largest displacement of the gripper per action and axis, metres."""
     action_change_price: Annotated[float, Ge(0), Le(1)] = 0.1
-    """What an action costs that differs from the one before: so much reward times the mean of the squares of what its
-    components (-1 to 1) have changed. Rewards are at most 1 a step; without a price nothing is gained by a steady hand,
-    and policies go to and fro at their goals."""
+    """What an action costs that differs from the one before, where the task is solved: so much reward times the mean of
+    the squares of what its components (-1 to 1) have changed. Rewards are at most 1 a step."""
     episode_steps: Annotated[int, Ge(0), Le(10_000)] = 0
     """Steps after which an episode is cut; 0: reach 16, push 60, lift 50."""
     randomisation: RandomisationConfig = field(default_factory=RandomisationConfig)

@@ -1,7 +1,7 @@
 """The three tasks: what they place, what they observe, what they reward and when they count as solved.
 
 The thresholds of success are part of what results mean, so they are constants and not settings. Where a task is solved,
-rest is rewarded: else nothing is lost by stirring about. The environment takes the price of changed actions off
+rest is rewarded: else nothing is lost by stirring about. There the environment takes the price of changed actions off
 (`sim.config.SimConfig.action_change_price`), the same for all tasks.
 """
 

@@ -9,6 +9,7 @@ import pytest
 from sim import SimConfig, make_env
 from sim.engine import Vector
 from sim.robot import GripperState
+from sim.tasks import TASKS
 
 
 @pytest.fixture
@@ -91,8 +92,12 @@ def test_lift_pays_for_rest_where_it_is_solved() -> None:
 
 
 @pytest.mark.parametrize("task", ["reach", "push", "lift"])
-def test_a_changed_action_has_its_price_and_an_unchanged_one_has_none(task: str) -> None:
+@pytest.mark.parametrize("solved", [True, False])
+def test_where_it_is_solved_a_changed_action_has_its_price_and_an_unchanged_one_has_none(
+    task: str, solved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     free, dear = (make_env(task, SimConfig(action_change_price=price), views=0) for price in (0.0, 0.5))
+    monkeypatch.setattr(TASKS[task], "is_success", lambda self, gripper: solved)
     assert free.action_space.shape is not None
     size = free.action_space.shape[0]
     for env in (free, dear):
@@ -102,6 +107,6 @@ def test_a_changed_action_has_its_price_and_an_unchanged_one_has_none(task: str)
     changes = [0.25, 0.0, (0.5**2 + (size - 1) * 1.5**2) / size]
     for action, change in zip(actions, changes, strict=True):
         rewards = [float(env.step(action.astype(np.float32))[1]) for env in (free, dear)]
-        assert rewards[0] - rewards[1] == pytest.approx(0.5 * change)
+        assert rewards[0] - rewards[1] == pytest.approx(0.5 * change if solved else 0.0)
     for env in (free, dear):
         env.close()
