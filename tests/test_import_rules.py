@@ -42,6 +42,7 @@ MAY_IMPORT = {
         *("tomli", "tomllib"),  # the second is Python's own from 3.11 on
         *("franky", "cv2"),  # drivers, each in one module
         *("pyarrow", "av"),  # recordings
+        "scipy",  # alignment of cameras
         *("actors", "learner", "replay", "sim"),
     },
 }

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.robot.episodes import StudentEpisode
-from deploy.robot.runtime.contract import Agreement, Surprise
+from deploy.robot.runtime.contract import Agreement, Strangeness, Surprise
 from deploy.robot.runtime.depth import disagreement
+from deploy.robot.runtime.familiar import Familiar
 
 STEPS = 3
 """A single surprising frame is not worth a stop; three are a third of a second at 10 Hz."""
@@ -71,6 +72,25 @@ def agreement(
 
     threshold, false_stops = _threshold([along(each) for each in episodes], [along(each) for each in others], rate_hz)
     return replace(found, threshold=threshold, false_stops_per_hour=false_stops)
+
+
+def familiarity(
+    episodes: Sequence[StudentEpisode], others: Sequence[StudentEpisode], rate_hz: float
+) -> tuple[Familiar, Strangeness]:
+    """What pictures of normal episodes are like, and the threshold of what is too unlike them.
+
+    Args:
+        episodes: normal ones: from every second one it is learned, by the others the threshold is chosen; two at least.
+        others: normal ones, to count false stops in.
+        rate_hz: steps per second.
+    """
+    familiar = Familiar.of(np.concatenate([each.trace["embed"] for each in episodes[::2]]))
+
+    def along(chosen: Sequence[StudentEpisode]) -> list[NDArray[np.float32]]:
+        return [familiar.strangeness(each.trace["embed"]) for each in chosen]
+
+    threshold, false_stops = _threshold(along(episodes[1::2] or episodes), along(others), rate_hz)
+    return familiar, Strangeness(threshold, STEPS, false_stops)
 
 
 def _threshold(

@@ -47,10 +47,15 @@ def student_episodes(
     """
     world = sim.make_env(config.task, config.evaluated_sim, domain=domain, views=1)
     try:
-        for index in range(count):
-            yield _episode(step, world, evaluation_seed(seed, index))
+        yield from episodes_in(step, world, seed=seed, count=count)
     finally:
         world.close()
+
+
+def episodes_in(step: StudentStep, world: Any, *, seed: int, count: int) -> Iterator[StudentEpisode]:
+    """As `student_episodes`, in a world of the caller's with one view."""
+    for index in range(count):
+        yield _episode(step, world, evaluation_seed(seed, index))
 
 
 def _episode(step: StudentStep, world: Any, seed: int) -> StudentEpisode:

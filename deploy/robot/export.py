@@ -3,6 +3,7 @@
 NAME.yaml  NAME_initial_values.safetensors   as LEAPP 1.3 describes a policy
 policy.onnx                                  one step, its latent state as inputs and outputs
 contract.json                                what it sees and does, how late, when it is out of its depth
+familiar.npz                                 what normal pictures are like to the encoder
 golden_trace.npz                             whole episodes, to be repeated by `verify`
 MODEL_CARD.md                                success by domain and factor
 twist_runtime/                               what runs it, with numpy and onnxruntime alone
@@ -24,6 +25,7 @@ import torch
 import deploy.robot.runtime
 from deploy.errors import UserError, user_errors
 from deploy.reporting.factors import FactorsReport, read_factors
+from deploy.robot.calibration import familiarity
 from deploy.robot.episodes import StudentEpisode, joined, student_episodes
 from deploy.robot.graph import StudentStep, export_graph
 from deploy.robot.leapp_description import write_description
@@ -60,7 +62,13 @@ class Exported:
 
 
 def export(
-    source: PolicySource, target: Path, *, episodes: int, golden_steps: int = GOLDEN_STEPS, report: Report | None = None
+    source: PolicySource,
+    target: Path,
+    *,
+    episodes: int,
+    golden_steps: int = GOLDEN_STEPS,
+    report: Report | None = None,
+    adapted_from: str = "",
 ) -> Exported:
     """Writes the bundle of a policy.
 
@@ -70,6 +78,7 @@ def export(
         episodes: normal ones to calibrate surprise by, and as many to count false stops in.
         golden_steps: least length of the golden trace.
         report: of the run; None: as it lies beside the weights.
+        adapted_from: see `contract.Origin`.
 
     Raises:
         UserError: the policy cannot be read, the target holds something else, or onnxruntime does not compute what
@@ -86,7 +95,7 @@ def export(
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        contract, golden = _write(source, step, bundle, episodes, golden_steps, report)
+        contract, golden = _write(source, step, bundle, (episodes, golden_steps), report, adapted_from)
         manifest = write_manifest(bundle)
         found = compare(load(bundle), golden)
         if not found.passed:
@@ -103,12 +112,19 @@ def export(
 
 
 def _write(
-    source: PolicySource, step: StudentStep, bundle: Path, episodes: int, golden_steps: int, report: Report | None
+    source: PolicySource,
+    step: StudentStep,
+    bundle: Path,
+    lengths: tuple[int, int],
+    report: Report | None,
+    adapted_from: str,
 ) -> tuple[Contract, dict[str, np.ndarray]]:
-    config = source.config
+    config, (episodes, golden_steps) = source.config, lengths
     normal = list(student_episodes(step, config, domain="train", seed=CALIBRATION_SEED, count=episodes))
     judged = list(student_episodes(step, config, domain="train", seed=JUDGED_SEED, count=episodes))
-    contract = contract_of(config, step, origin_of(source), normal, judged)
+    familiar, strangeness = familiarity(normal, judged, config.evaluated_sim.control_hz)
+    familiar.write(bundle)
+    contract = contract_of(config, step, origin_of(source, adapted_from), normal, judged, strangeness)
     golden = joined(_golden(step, source, normal, golden_steps))
     export_graph(step, bundle / contract.model.file)
     with (bundle / GOLDEN).open("wb") as opened:

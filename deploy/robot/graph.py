@@ -40,7 +40,8 @@ class StudentStep(nn.Module):
 
     Outputs, float32, [1, ...]: `action` [A] in [-1, 1]; `reward` that the teacher's head expects here; `value`, where
     the source has a critic; `state` [S_dim] in physical units, read off this image alone, as it was at exposure;
-    `belief` [S_dim], the same read off the latent; `surprise`, KL(posterior | prior) in nats.
+    `belief` [S_dim], the same read off the latent; `expected` [S_dim], what it would be had there been no image;
+    `embed` [E], what the encoder makes of the image; `surprise`, KL(posterior | prior) in nats.
 
     What is carried on (recurrence, posterior, policy) is computed in float64 and rounded to float32; encoder and heads
     compute in float32. In float32 alone the recurrence amplifies a processor's last bits a thousandfold now and then,
@@ -66,7 +67,7 @@ class StudentStep(nn.Module):
     def outputs(self) -> tuple[str, ...]:
         """The outputs' names, in order."""
         value = ("value",) if self.critic is not None else ()
-        return ("action", "reward", *value, "state", "belief", "surprise", *NEXT)
+        return ("action", "reward", *value, "state", "belief", "expected", "embed", "surprise", *NEXT)
 
     def initial(self) -> tuple[Tensor, ...]:
         """What the inputs are at a first step, with a black image."""
@@ -92,6 +93,7 @@ class StudentStep(nn.Module):
         latent = Latent(deter.double(), drawn_or_expected(post, None))
         mean, _ = self.policy(latent.feat)
         seen = Latent(deter, latent.stoch.float())
+        imagined = Latent(deter, straight_through(self.rssm.prior(deter.double()), None).float())
         value = (self.critic.value(seen.feat),) if self.critic is not None else ()
         return (
             mean.clamp(-1.0, 1.0).float(),
@@ -99,6 +101,8 @@ class StudentStep(nn.Module):
             *value,
             self.teacher.denormalise(self.readout(embed)),
             self.teacher.denormalise(self.teacher.decoder(seen.feat)),
+            self.teacher.denormalise(self.teacher.decoder(imagined.feat)),
+            embed,
             categorical_kl(post.float(), self.imagined.prior(deter)),
             *seen,
             reset & False,

@@ -116,6 +116,8 @@ def _outputs(contract: Contract) -> list[dict[str, Any]]:
         "value": _tensor("value", "float32", (1,)),
         "state": _tensor("state", "float32", (1, size), element_names=_names(contract.state.names)),
         "belief": _tensor("belief", "float32", (1, size), element_names=_names(contract.state.names)),
+        "expected": _tensor("expected", "float32", (1, size), element_names=_names(contract.state.names)),
+        "embed": _tensor("embed", "float32", (1, model.embed)),
         "surprise": _tensor("surprise", "float32", (1,)),
         "deter_next": _tensor("deter_next", "float32", (1, model.deter)),
         "stoch_next": _tensor("stoch_next", "float32", (1, model.groups, model.classes)),

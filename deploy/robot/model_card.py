@@ -30,6 +30,11 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
             f"Run {origin.run_id}, seed {origin.seed}, {origin.step:,} environment steps, {origin.teacher_updates:,} "
             f"teacher and {origin.student_updates:,} student updates; twist {origin.twist}. Trained and judged in "
             "simulation alone: **no real arm has run this policy.**",
+            *(
+                [f"Its student was fitted to a recording of bundle {origin.adapted_from[:12]}."]
+                if origin.adapted_from
+                else []
+            ),
             "",
             "## What it can do",
             "",
@@ -52,7 +57,8 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
             f"- It stops where surprise is above {surprise.threshold:.2f} nats for {surprise.steps} steps in a row: "
             f"{surprise.false_stops_per_hour:g} times an hour in {surprise.episodes} normal episodes that the "
             "threshold was not chosen by; and where picture and arm disagree about the gripper for as long, "
-            f"{contract.agreement.false_stops_per_hour:g} times an hour.",
+            f"{contract.agreement.false_stops_per_hour:g} times an hour; and where pictures are unlike normal ones, "
+            f"{contract.strangeness.false_stops_per_hour:g} times an hour.",
             "",
             "    from twist_runtime import load",
             f'    policy = load("."); policy.reset(); action = policy.select_action(image)  # {contract.name}',
@@ -63,7 +69,7 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
 
 def _results(results: Sequence[EvaluationResult]) -> list[str]:
     if not results:
-        return ["Not judged: the run was not finished when this was made."]
+        return ["Not judged: there was no report of these weights when this was made."]
     rows = [
         f"| {each.policy} | {_PLACES.get(each.domain, each.domain)} | {100 * each.success:.1f} % | "
         f"{100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f} % | {each.episodes} |"

@@ -41,6 +41,7 @@ def contract_of(
     origin: terms.Origin,
     normal: Sequence[StudentEpisode],
     judged: Sequence[StudentEpisode],
+    strangeness: terms.Strangeness,
 ) -> terms.Contract:
     """The contract of a policy.
 
@@ -50,6 +51,7 @@ def contract_of(
         origin: see `origin_of`.
         normal: episodes to calibrate surprise by.
         judged: episodes to count false stops in.
+        strangeness: see `calibration.familiarity`.
     """
     worlds = config.evaluated_sim
     rate = worlds.control_hz
@@ -59,7 +61,7 @@ def contract_of(
         name=config.task,
         task=config.task,
         episode_steps=worlds.episode_steps or TASKS[config.task].episode_steps,
-        model=terms.Model(MODEL, OPSET, size.deter, size.groups, size.classes, step.outputs),
+        model=terms.Model(MODEL, OPSET, size.deter, size.groups, size.classes, size.hidden, step.outputs),
         camera=camera_of(config.task, worlds),
         action=_action(TASKS[config.task], worlds, [*normal, *judged]),
         latency=_latency(worlds),
@@ -68,13 +70,14 @@ def contract_of(
             (each.trace["surprise"] for each in normal), (each.trace["surprise"] for each in judged), rate
         ),
         agreement=agreement(normal, judged, [spec.state_names.index(name) for name in GRIPPER], rate),
+        strangeness=strangeness,
         state=terms.State(spec.state_names, spec.state_low, spec.state_high),
         origin=origin,
     )
 
 
-def origin_of(source: PolicySource) -> terms.Origin:
-    """Where the weights come from that `source` would act with now."""
+def origin_of(source: PolicySource, adapted_from: str = "") -> terms.Origin:
+    """Where the weights come from that `source` would act with now; see `terms.Origin`."""
     found = source.newest_checkpoint()
     document, learner = read_config(source.path), found.learner()
     assert document is not None
@@ -88,6 +91,7 @@ def origin_of(source: PolicySource) -> terms.Origin:
         student_updates=learner["student_updates"],
         weights_sha256=digest,
         twist=versions()["twist"],
+        adapted_from=adapted_from,
     )
 
 

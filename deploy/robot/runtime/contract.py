@@ -31,6 +31,7 @@ class Model:
         deter: D.
         groups: S.
         classes: K.
+        embed: E.
         outputs: their names, in order.
     """
 
@@ -39,6 +40,7 @@ class Model:
     deter: int
     groups: int
     classes: int
+    embed: int
     outputs: tuple[str, ...]
 
 
@@ -254,8 +256,23 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Strangeness:
+    """When a picture is too unlike those of normal episodes; see `familiar`.
+
+    Attributes:
+        threshold: of `Familiar.strangeness`.
+        steps: consecutive.
+        false_stops_per_hour: as `Surprise`'s.
+    """
+
+    threshold: float
+    steps: int
+    false_stops_per_hour: float
+
+
+@dataclass(frozen=True)
 class Origin:
-    """Where the policy comes from."""
+    """Where the policy comes from; `adapted_from` is the bundle whose student was fitted to a recording, or ""."""
 
     run_id: str
     seed: int
@@ -264,6 +281,7 @@ class Origin:
     student_updates: int
     weights_sha256: str
     twist: str
+    adapted_from: str
 
 
 @dataclass(frozen=True)
@@ -290,6 +308,7 @@ class Contract:
     arm: Arm
     surprise: Surprise
     agreement: Agreement
+    strangeness: Strangeness
     state: State
     origin: Origin
 

@@ -1,7 +1,10 @@
 """When a policy is out of its depth: by its surprise, and by what the arm knows better.
 
 The policy reads the gripper's place off the picture; the arm measures it. A camera that was moved or covered, or has
-frozen, shows in the difference where surprise alone does not: a model soon believes what it sees.
+frozen, shows in the difference where surprise alone does not: a model soon believes what it sees. And a picture may be
+unlike all that normal episodes have.
+
+Each of these has a threshold of its own, and has to be above it for some steps in a row.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .contract import Agreement, Contract
+from .familiar import Familiar
 from .kinematics import Vector, gripper_at
 from .policy import Step
 
@@ -18,15 +22,16 @@ GRIPPER = ("gripper_x_m", "gripper_y_m", "gripper_z_m")
 class Depth:
     """Counts how long either was above its threshold."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, familiar: Familiar) -> None:
         self._surprise, self._agreement = contract.surprise, contract.agreement
+        self._familiar, self._strangeness = familiar, contract.strangeness
         names = contract.state.names
         self._axes = [names.index(name) for name in GRIPPER] if set(GRIPPER) <= set(names) else []
         self.reset()
 
     def reset(self) -> None:
         """A new episode."""
-        self._ticks = self._surprised = self._apart = 0
+        self._ticks = self._surprised = self._strange = self._apart = 0
 
     def look(self, step: Step, joints: Sequence[float]) -> str | None:
         """Takes in one step; why the run has to end, if it has.
@@ -41,6 +46,13 @@ class Depth:
         self._surprised = self._surprised + 1 if counted and step.surprise > terms.threshold else 0
         if self._surprised >= terms.steps:
             return f"surprise: above {terms.threshold:.2f} nats for {terms.steps} steps, now {step.surprise:.2f}"
+        strange = float(self._familiar.strangeness(step.embed))
+        self._strange = self._strange + 1 if counted and strange > self._strangeness.threshold else 0
+        if self._strange >= self._strangeness.steps:
+            return (
+                f"strangeness: for {self._strangeness.steps} steps the picture has been unlike normal ones, now "
+                f"{strange:.1f}, allowed are {self._strangeness.threshold:.1f}"
+            )
         if not self._axes:
             return None
         read, measured = [float(step.state[axis]) for axis in self._axes], gripper_at(joints)

@@ -1,8 +1,8 @@
 """The golden trace: whole episodes as they went where the bundle was made, to be repeated on any machine.
 
 golden_trace.npz holds, N steps: image [N, H, W, 3] uint8, reset [N] bool, action [N, A], deter [N, D],
-stoch [N, S, K] (the probabilities of z's classes), surprise, reward, value where there is one [N], state, belief
-[N, S_dim], gripper [N, 3] (where the arm measured it, metres).
+stoch [N, S, K] (the probabilities of z's classes), surprise, reward, value where there is one [N], state, belief,
+expected [N, S_dim], embed [N, E], gripper [N, 3] (where the arm measured it, metres).
 Each step's latent and previous action are those of the row before.
 """
 
@@ -23,7 +23,7 @@ GOLDEN = "golden_trace.npz"
 TOLERANCE = 1e-5
 
 Trace = dict[str, NDArray[Any]]
-COMPARED = ("action", "deter", "stoch", "surprise", "reward", "value", "state", "belief")
+COMPARED = ("action", "deter", "stoch", "surprise", "reward", "value", "state", "belief", "expected", "embed")
 
 
 @dataclass(frozen=True)

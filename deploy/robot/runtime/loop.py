@@ -107,7 +107,7 @@ class Loop:
         self._person: Person = person or Nobody()
         self._recorder = recorder
         self._terms = policy.contract.action
-        self._depth = Depth(policy.contract)
+        self._depth = Depth(policy.contract, policy.familiar)
         self._episodes = 0
 
     def run_episode(self) -> EpisodeReport:

@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from .contract import Contract, read_contract
+from .familiar import Familiar
 from .frames import FrameGate
 from .manifest import Manifest, read_manifest
 from .refusals import BundleError
@@ -29,6 +30,8 @@ class Step:
         value: expected return, where the policy has a critic.
         state: [S_dim] read off this picture alone, physical units.
         belief: [S_dim] read off the latent state.
+        expected: [S_dim] the same, had there been no picture.
+        embed: [E] what the encoder makes of the picture.
         deter: [D].
         stoch: [S, K] float32, z: the probabilities of its classes.
     """
@@ -39,6 +42,8 @@ class Step:
     value: float | None
     state: NDArray[np.float32]
     belief: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    embed: NDArray[np.float32]
     deter: NDArray[np.float32]
     stoch: NDArray[np.float32]
 
@@ -46,9 +51,12 @@ class Step:
 class Policy:
     """See `load`."""
 
-    def __init__(self, contract: Contract, manifest: Manifest, session: onnxruntime.InferenceSession) -> None:
+    def __init__(
+        self, contract: Contract, manifest: Manifest, familiar: Familiar, session: onnxruntime.InferenceSession
+    ) -> None:
         self.contract = contract
         self.manifest = manifest
+        self.familiar = familiar
         self._session = session
         self._gate = FrameGate(contract)
         self.reset()
@@ -105,6 +113,8 @@ class Policy:
             value=float(out["value"][0]) if "value" in out else None,
             state=out["state"][0],
             belief=out["belief"][0],
+            expected=out["expected"][0],
+            embed=out["embed"][0],
             deter=out["deter_next"][0],
             stoch=out["stoch_next"][0],
         )
@@ -136,4 +146,4 @@ def load(bundle: str | Path) -> Policy:
     outputs = tuple(output.name for output in session.get_outputs())
     if outputs != contract.model.outputs:
         raise BundleError(f"{path / contract.model.file}: gives {outputs}; the contract says {contract.model.outputs}")
-    return Policy(contract, manifest, session)
+    return Policy(contract, manifest, Familiar.read(path), session)

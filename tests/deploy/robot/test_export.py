@@ -26,7 +26,15 @@ REALLY_TIMED = verification.timed
 
 FILES = {
     *("reach.yaml", "reach_initial_values.safetensors", "policy.onnx"),
-    *("config.json", "contract.json", "golden_trace.npz", "MODEL_CARD.md", "manifest.json", "twist_runtime"),
+    *(
+        "config.json",
+        "contract.json",
+        "familiar.npz",
+        "golden_trace.npz",
+        "MODEL_CARD.md",
+        "manifest.json",
+        "twist_runtime",
+    ),
 }
 
 
@@ -45,7 +53,8 @@ def test_the_golden_trace_is_whole_episodes_and_is_repeated(made: Path) -> None:
     found = compare(policy, trace)
     assert (found.passed, found.steps, found.episodes) == (True, 48, 3)
     assert found.largest <= TOLERANCE
-    assert {"action", "deter", "stoch", "surprise", "reward", "state", "belief"} == set(found.difference)
+    told = {"action", "deter", "stoch", "surprise", "reward", "state", "belief", "expected", "embed"}
+    assert told == set(found.difference)
 
 
 def test_a_trace_of_something_else_is_not_repeated(made: Path) -> None:

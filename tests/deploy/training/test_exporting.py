@@ -26,7 +26,7 @@ def test_a_run_ends_with_a_bundle_of_its_last_checkpoint(tmp_path: Path) -> None
     assert len(list(verify(run.path / BUNDLE))) == 4, (run.logs / "export.log").read_text()
     assert read_contract(run.path / BUNDLE).origin.step == run.newest_checkpoint().step
     assert "value" in read_contract(run.path / BUNDLE).model.outputs
-    assert "Not judged: the run was not finished" not in (run.path / BUNDLE / "MODEL_CARD.md").read_text()
+    assert "Not judged: there was no report" not in (run.path / BUNDLE / "MODEL_CARD.md").read_text()
 
 
 def test_it_is_refused_where_bundles_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
