@@ -26,6 +26,7 @@ COMMANDS = {
     "export": ("RUN BUNDLE", "a trained policy as a bundle for a robot: numpy and onnxruntime run it"),
     "verify": ("BUNDLE", "whether a bundle is whole, and runs on this machine as it should"),
     "run": ("BUNDLE", "a bundle on a robot: the simulator, a recording, or a Franka arm"),
+    "align": ("BUNDLE", "where a robot's camera is, from pictures, and whether training had it there"),
     "qualify": ("BUNDLE", "whether a robot and a bundle go together, before anything moves"),
     "dataset": ("RECORDING.. DIR", "recordings of twist run as a LeRobotDataset"),
     "curve": ("RUN", "success of a run's snapshots over time and steps"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,10 @@ class Panda:
         self.actuator.place(position, opening)
         self._engine.set_joints(self.body, self._joints, self._targets())
 
+    def set_posture(self, arm: Sequence[float], opening: float) -> None:
+        """Put all joints in place at rest: seven angles (radians), and the fingers so far apart (metres)."""
+        self._engine.set_joints(self.body, self._joints, [*arm, *_fingers_at(opening)])
+
     def follow(self, position: Vector, opening: float, period_s: float) -> None:
         """Follow a command during the next physics step, which takes `period_s` seconds (position, opening: metres)."""
         self.actuator.follow(position, opening, period_s)
@@ -83,8 +88,12 @@ class Panda:
         return GripperState(_plus(hand.position, offset), _plus(hand.velocity, turning), opening)
 
     def _targets(self) -> list[float]:
-        finger = min(max(self.actuator.opening / 2, 0.0), FINGER_TRAVEL_M)
-        return [*self.actuator.joints, finger, finger]
+        return [*self.actuator.joints, *_fingers_at(self.actuator.opening)]
+
+
+def _fingers_at(opening: float) -> list[float]:
+    """Return the positions of both fingers (metres) that are so far apart."""
+    return [min(max(opening / 2, 0.0), FINGER_TRAVEL_M)] * 2
 
 
 def _plus(a: Vector, b: Vector) -> Vector:

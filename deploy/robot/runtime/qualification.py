@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from .alignment_file import Alignment, read_alignment
 from .depth import GRIPPER
 from .kinematics import gripper_at
 from .limits import ARMS, Limiter
@@ -59,6 +60,7 @@ class Qualification:
         stopped: why episodes ended before their time.
         gripper_mean_mm: place read off the picture minus the arm's, by axis.
         gripper_usual: that, in deviations of the training worlds.
+        alignment_mm: residual of the camera's alignment, where `align` has found it.
         faults: why it is not qualified; empty if it is.
     """
 
@@ -77,6 +79,7 @@ class Qualification:
     stopped: list[str]
     gripper_mean_mm: list[float]
     gripper_usual: list[float]
+    alignment_mm: float | None
     faults: list[str]
 
     def lines(self) -> Iterator[str]:
@@ -89,7 +92,9 @@ class Qualification:
         )
         if self.gripper_mean_mm:
             away = ", ".join(f"{value:+.0f}" for value in self.gripper_mean_mm)
-            yield f"alignment: the picture shows the gripper ({away}) mm from where the arm measures it"
+            yield f"gripper: the picture shows it ({away}) mm from where the arm measures it"
+        if self.alignment_mm is not None:
+            yield f"alignment: silhouettes seen and drawn are {self.alignment_mm:.1f} mm apart"
         yield from (f"fault: {fault}" for fault in self.faults)
         yield f"{self.robot} is {'not ' if self.faults else ''}qualified for bundle {self.bundle_sha256[:12]}"
 
@@ -118,12 +123,14 @@ def qualify(bundle: Path, policy: Policy, robot: str, reserved: Path, arm: str) 
     times = timed(policy, images)
     again, stopped = _replayed(policy, recording, len(before), arm)
     found = _judged(policy, before, again)
+    aligned = read_alignment(bundle)
     step_ms = {"p50": 1e3 * times.p50_s, "p99": 1e3 * times.p99_s, "max": 1e3 * times.max_s}
     faults = [
         *([f"a step takes {step_ms['p99']:.1f} ms (p99)"] if times.p99_s > times.period_s else []),
         *([f"actions differ by {found.difference:.1e}"] if found.difference > MOST_DIFFERENCE else []),
         *([f"{100 * found.refused:.1f} % of the pictures are refused"] if found.refused > MOST_REFUSED else []),
         *stopped,
+        *(_misaligned(aligned, policy) if aligned is not None else []),
     ]
     result = Qualification(
         format=FORMAT,
@@ -143,10 +150,18 @@ def qualify(bundle: Path, policy: Policy, robot: str, reserved: Path, arm: str) 
         stopped=stopped,
         gripper_mean_mm=[round(1e3 * value, 1) for value in found.gripper],
         gripper_usual=[round(value, 2) for value in found.usual],
+        alignment_mm=aligned.residual_mm if aligned is not None else None,
         faults=faults,
     )
     (bundle / QUALIFICATION).write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def _misaligned(aligned: Alignment, policy: Policy) -> Iterator[str]:
+    if aligned.bundle_sha256 != policy.manifest.sha256:
+        yield f"the alignment is of bundle {aligned.bundle_sha256[:12]}"
+    else:
+        yield from aligned.beyond(policy.contract.camera)
 
 
 def require_qualified(bundle: Path, policy: Policy, robot: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from deploy.cli import main
 from deploy.robot.export import CALIBRATION_SEED
 from deploy.robot.runtime import load, qualification
+from deploy.robot.runtime.alignment_file import Alignment
 from deploy.robot.runtime.qualification import require_qualified
 from deploy.robot.runtime.refusals import UsageError
 from deploy.robot.runtime.verification import StepTimes
@@ -71,6 +73,35 @@ def test_a_moved_arm_is_a_fault(bundle: Path, recording: Path, tmp_path: Path) -
     assert "disagreement" in json.loads((bundle / "qualification.json").read_text())["faults"][0]
     with pytest.raises(UsageError, match="it did not pass: "):
         require_qualified(bundle, load(bundle), "bench-2")
+
+
+def test_a_camera_beyond_what_was_trained_on_is_a_fault(bundle: Path, recording: Path) -> None:
+    policy = load(bundle)
+    camera, (x, y, z) = policy.contract.camera, policy.contract.camera.eye_m
+    found = Alignment(
+        format=1,
+        bundle_sha256=policy.manifest.sha256,
+        made="2026-11-30T12:00:00Z",
+        pictures=12,
+        eye_m=(x + 0.04, y, z),
+        aim_m=camera.aim_m,
+        roll_deg=0.2,
+        field_of_view_deg=camera.field_of_view_deg,
+        overlap=0.95,
+        residual_px=0.5,
+        residual_mm=2.5,
+    )
+    found.write(bundle)
+    assert qualify(bundle, recording) == 0
+    assert json.loads((bundle / "qualification.json").read_text())["alignment_mm"] == 2.5
+    replace(found, eye_m=(x + 0.06, y, z), roll_deg=4.0).write(bundle)
+    assert qualify(bundle, recording) == 1
+    assert json.loads((bundle / "qualification.json").read_text())["faults"] == [
+        "the camera is 60 mm from where training had it; allowed are 50 mm",
+        "the roll is 4.0 degrees; allowed are 0.0 to 0.0",
+    ]
+    replace(found, bundle_sha256="0" * 64).write(bundle)
+    assert qualify(bundle, recording) == 1
 
 
 def test_a_machine_that_is_too_slow_is_a_fault(

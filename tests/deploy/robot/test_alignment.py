@@ -1,0 +1,134 @@
+"""The camera of a simulated bench is found where it is, from pictures of the robot at known joints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="scipy is not installed: pip install -e '.[align]'")
+
+from alignment_bench import AlignmentBench, drawn_view, errors, off, postures
+from PIL import Image
+
+from deploy.cli import main
+from deploy.robot.alignment import align, moved, moving_parts
+from deploy.robot.runtime.contract import read_contract
+from deploy.robot.silhouettes import RobotSilhouettes, View, level_axes, view_of
+from sim.camera import project
+from sim.engine import CameraPose
+
+MOST_M, MOST_DEG = 0.005, 0.5
+
+
+def nominal() -> View:
+    eye, aim = np.array([0.914, 0.737, 0.804]), np.array([0.493, 0.007, 0.097])
+    return View(eye, level_axes(aim - eye), 29.4)
+
+
+def test_a_view_says_where_it_looks_and_how_it_is_rolled() -> None:
+    view = nominal()
+    assert view.roll_deg == pytest.approx(0.0, abs=1e-9)
+    assert view.aim((0.493, 0.007, 0.097)) == pytest.approx([0.493, 0.007, 0.097])
+    rolled = moved(view, np.array([0, 0, 0, 0, 0, np.radians(3) / 0.01, 0]))
+    assert rolled.roll_deg == pytest.approx(3.0)
+    assert rolled.aim((0.493, 0.007, 0.097)) == pytest.approx([0.493, 0.007, 0.097])
+    ahead = moved(view, np.array([0, 0, 5, 0, 0, 0, 1]))
+    assert np.linalg.norm(ahead.eye - view.eye) == pytest.approx(0.05)
+    assert ahead.field_of_view_deg < view.field_of_view_deg
+
+
+def test_upright_things_lean_to_the_left_where_the_camera_is_rolled_clockwise() -> None:
+    """A finger's width of white in the middle column, upper half."""
+    from deploy.robot.silhouettes import turned
+
+    mask = np.zeros((61, 61), np.float32)
+    mask[:30, 29:32] = 1.0
+    rows, columns = np.nonzero(turned(mask, 10.0, 51) > 0.5)
+    assert columns[rows < 8].mean() < 25 - 2
+    assert np.abs(columns[rows > 20].mean() - 25) < 1.5
+
+
+def test_the_silhouette_lies_where_the_camera_sees_the_gripper() -> None:
+    view, rng = nominal(), np.random.default_rng(0)
+    camera = CameraPose((0.914, 0.737, 0.804), (0.493, 0.007, 0.097), 29.4)
+    from deploy.robot.runtime.kinematics import gripper_at
+
+    with RobotSilhouettes() as renderer:
+        for posture in postures(rng, 4):
+            x, y, z = gripper_at(posture.joints)
+            column, row = project(camera, (x, y, z + 0.06), 128)
+            mask = renderer.draw(posture.joints, posture.opening, view, 128)
+            assert mask[round(row) - 1 : round(row) + 2, round(column) - 1 : round(column) + 2].max() > 0.9
+
+
+def found_on_the_bench(seed: int, count: int, size: int) -> tuple[float, float, float]:
+    """Errors in metres and degrees, and the overlap, from a start 10 cm and 5 degrees off."""
+    rng = np.random.default_rng(seed)
+    truth, taken = drawn_view(rng), postures(rng, count)
+    with AlignmentBench(seed) as bench:
+        pictures = np.stack([bench.photograph(truth, each, size) for each in taken])
+    with RobotSilhouettes() as renderer:
+        fit = align(renderer, moving_parts(pictures), taken, off(truth, rng, 0.10, 5.0))
+    return (*errors(fit.view, truth), fit.overlap)
+
+
+def test_a_camera_ten_centimetres_and_five_degrees_off_is_found() -> None:
+    metres, degrees, overlap = found_on_the_bench(seed=1, count=6, size=64)
+    assert (metres < 4 * MOST_M, degrees < 2 * MOST_DEG, overlap > 0.8) == (True,) * 3, (metres, degrees, overlap)
+
+
+@pytest.mark.slow
+def test_alignment_over_twenty_draws() -> None:
+    """The figures of docs/robot.md: `pytest -m slow -s tests/deploy/robot/test_alignment.py`."""
+    found = np.array([found_on_the_bench(seed, count=12, size=128) for seed in range(100, 120)])
+    for name, values in zip(("mm", "degrees", "overlap"), (found * [1e3, 1, 1]).T, strict=True):
+        print(f"\n{name}: median {np.median(values):.2f}, from {values.min():.2f} to {values.max():.2f}", end="")
+    assert np.median(found[:, 0]) <= MOST_M
+    assert np.median(found[:, 1]) <= MOST_DEG
+
+
+def test_the_command_writes_what_it_found_beside_the_contract(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With masks, as somebody who segmented the pictures has them."""
+    camera, rng = read_contract(bundle).camera, np.random.default_rng(3)
+    truth, entries = view_of(camera), []
+    with RobotSilhouettes() as renderer:
+        for index, posture in enumerate(postures(rng, 4)):
+            mask = (255 * renderer.draw(posture.joints, posture.opening, truth, 128)).astype(np.uint8)
+            Image.fromarray(np.pad(mask, [(0, 0), (20, 20)])).save(tmp_path / f"{index}-mask.png")
+            Image.fromarray(np.pad(mask, [(0, 0), (20, 20)])).convert("RGB").save(tmp_path / f"{index}.png")
+            files = {"image": f"{index}.png", "mask": f"{index}-mask.png"}
+            entries.append({**files, "joints": posture.joints, "opening": posture.opening})
+    (tmp_path / "postures.json").write_text(json.dumps(entries))
+    x, y, z = camera.eye_m
+    given = ["align", str(bundle), "--images", str(tmp_path)]
+    assert main([*given, "--eye", str(x + 0.03), str(y), str(z - 0.02)]) == 0, capsys.readouterr()
+    found = json.loads((bundle / "alignment.json").read_text())
+    assert found["eye_m"] == pytest.approx(camera.eye_m, abs=0.005)
+    assert found["overlap"] > 0.95
+    assert (bundle / "alignment.html").read_text().count("<img") == 4
+    assert main(["verify", str(bundle)]) == 0, "what lies beside a bundle is none of its files"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "holds neither postures.json nor a recording"),
+        ("{}", "is no list; of each entry allowed is"),
+        ('[{"image": "a.png", "joints": [0, 1], "opening": 0}]', "has the entry "),
+        ('[{"image": "a.png", "joints": [0, 0, 0, -1, 0, 1, 0], "opening": 0}]', "a.png: cannot be read"),
+        ("[]", "has 0 pictures; allowed are 4 and more"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "postures.json").write_text(content)
+    assert main(["align", str(made), "--images", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
