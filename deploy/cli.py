@@ -28,6 +28,7 @@ COMMANDS = {
     "run": ("BUNDLE", "a bundle on a robot: the simulator, a recording, or a Franka arm"),
     "align": ("BUNDLE", "where a robot's camera is, from pictures, and whether training had it there"),
     "qualify": ("BUNDLE", "whether a robot and a bundle go together, before anything moves"),
+    "adapt": ("BUNDLE NEW", "how pictures are understood, fitted to a robot's recording: a new bundle"),
     "dataset": ("RECORDING.. DIR", "recordings of twist run as a LeRobotDataset"),
     "curve": ("RUN", "success of a run's snapshots over time and steps"),
     "factors": ("RUN", "where it fails: success with textures, things, light, ... held out or changed one by one"),

@@ -18,6 +18,9 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--images", metavar="DIR", type=path, required=True, help="pictures and postures.json, or a recording"
     )
+    parser.add_argument(
+        "--background", metavar="FILE", type=path, help="a picture with the arm out of sight, where there are no masks"
+    )
     place = ("X", "Y", "Z")
     parser.add_argument("--eye", metavar=place, type=float, nargs=3, help="where the camera is, about, metres")
     parser.add_argument("--aim", metavar=place, type=float, nargs=3, help="what it looks at, about, metres")
@@ -34,7 +37,7 @@ def run(arguments: list[str]) -> int:
 
     start = Start(given.eye and tuple(given.eye), given.aim and tuple(given.aim), given.field_of_view)
     try:
-        found, beyond = write_alignment(given.bundle, read_pictures(given.images), start)
+        found, beyond = write_alignment(given.bundle, read_pictures(given.images, given.background), start)
         camera = read_contract(given.bundle).camera
     except BundleError as error:
         raise RunEndedError(str(error)) from error

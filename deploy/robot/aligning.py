@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy.reporting.alignment_page import overlay, write_alignment_page
-from deploy.robot.alignment import SIZE, Fit, align, moving_parts
+from deploy.robot.alignment import SIZE, Fit, align
 from deploy.robot.alignment_pictures import Pictures
 from deploy.robot.runtime.alignment_file import FORMAT, Alignment
 from deploy.robot.runtime.contract import Camera, read_contract
@@ -53,9 +53,8 @@ def write_alignment(bundle: Path, pictures: Pictures, start: Start) -> tuple[Ali
     """
     manifest, camera = read_manifest(bundle), read_contract(bundle).camera
     begun = start.view(camera)
-    seen = pictures.masks if pictures.masks is not None else moving_parts(pictures.images)
-    with RobotSilhouettes() as renderer:
-        fit = align(renderer, seen, pictures.postures, begun, moving=pictures.masks is None)
+    with RobotSilhouettes(base=pictures.with_base) as renderer:
+        fit = align(renderer, pictures.masks, pictures.postures, begun)
         outlines = [renderer.draw(each.joints, each.opening, begun, SIZE) > 0.5 for each in pictures.postures]
     found = described(fit, camera, manifest.sha256, len(pictures.images))
     beyond = list(found.beyond(camera))

@@ -3,8 +3,7 @@
 Seven numbers are fitted: the camera's place, how it is turned, its focal length. What is compared is blurred, first
 much and then less, so that a start some centimetres and degrees off is drawn to where it belongs.
 
-What counts of a picture is what moves: where it differs from the median of all pictures. Where the robot is in half of
-them or more, that median is the robot; the same is done to the silhouettes drawn, so that both say the same of it.
+The robot is where a picture differs from one without the arm, or where somebody has painted a mask.
 
 Shapes: N pictures, S pixels along an edge of each.
 """
@@ -65,36 +64,35 @@ class Fit:
     drawn: Mask
 
 
-def moving_parts(pictures: NDArray[np.uint8]) -> Mask:
-    """What differs from the median picture, [N, S, S, 3] to [N, S, S] of 0 and 1.
+def unlike(pictures: NDArray[np.uint8], background: NDArray[np.uint8]) -> Mask:
+    """What differs from a picture without the arm, [N, S, S, 3] and [S, S, 3] to [N, S, S] of 0 and 1.
 
-    The noise is told by how much pictures differ where nothing moves. Shadows on what lies behind are darker by the
-    same factor in all channels, and are left out as far as that holds.
+    A camera that opens by itself makes a picture brighter as a whole: it is matched first. The noise is told by how
+    much most pixels differ.
     """
-    values = pictures.astype(np.float32)
-    median = np.median(values, axis=0)
-    apart = np.abs(values - median).max(-1)
-    noise = 1.4826 * float(np.median(apart))
-    seen = apart > max(_LEAST_LEVELS, _NOISE_FACTOR * noise)
-    cleaned = [ndimage.binary_closing(ndimage.binary_opening(each)) for each in seen]
-    return np.stack(cleaned).astype(np.float32)
+    behind = background.astype(np.float32)
+    seen = []
+    for picture in pictures.astype(np.float32):
+        gain = np.median((picture + 1.0) / (behind + 1.0), axis=(0, 1))
+        apart = np.abs(picture - gain * behind).max(-1)
+        noise = 1.4826 * float(np.median(apart))
+        differs = apart > max(_LEAST_LEVELS, _NOISE_FACTOR * noise)
+        seen.append(ndimage.binary_closing(ndimage.binary_opening(differs)))
+    return np.stack(seen).astype(np.float32)
 
 
-def align(
-    renderer: RobotSilhouettes, seen: Mask, postures: Sequence[Posture], start: View, *, moving: bool = True
-) -> Fit:
+def align(renderer: RobotSilhouettes, seen: Mask, postures: Sequence[Posture], start: View) -> Fit:
     """The view whose silhouettes lie best over those that were seen.
 
     Args:
         renderer: draws silhouettes.
-        seen: [N, S, S], the robot's silhouettes, or those of what moved.
+        seen: [N, S, S], the robot's silhouettes.
         postures: N.
         start: some centimetres and degrees off.
-        moving: whether `seen` is of `moving_parts`; else the robot is seen everywhere.
     """
     view = start
     for blur in _BLURS_PX:
-        compared = _Comparison(renderer, seen, postures, view, blur, moving)
+        compared = _Comparison(renderer, seen, postures, view, blur)
         found = optimize.least_squares(
             compared.residual,
             np.zeros(len(_STEPS)),
@@ -105,7 +103,7 @@ def align(
             xtol=1e-3,
         )
         view = moved(view, found.x)
-    return _judged(renderer, seen, postures, view, moving)
+    return _judged(renderer, seen, postures, view)
 
 
 class _Comparison:
@@ -118,19 +116,17 @@ class _Comparison:
         postures: Sequence[Posture],
         about: View,
         blur: float,
-        moving: bool,
     ) -> None:
         self._renderer, self._postures, self._about = renderer, postures, about
         self._size = seen.shape[-1]
         self._sigma = blur * self._size / SIZE
         self._stride = max(1, int(self._sigma / 2))
-        self._moving = moving
         self._wanted = _blurred(seen, self._sigma)
 
     def residual(self, fitted: Matrix) -> Matrix:
         """Of the view that is `moved` by `fitted` [7]; a number for some pixels of each picture."""
         drawn = _drawn(self._renderer, self._postures, moved(self._about, fitted), self._size)
-        apart = _blurred(_compared(drawn, self._moving), self._sigma) - self._wanted
+        apart = _blurred(drawn, self._sigma) - self._wanted
         numbers: Matrix = apart[:, :: self._stride, :: self._stride].astype(np.float64).ravel()
         return numbers
 
@@ -155,21 +151,15 @@ def _drawn(renderer: RobotSilhouettes, postures: Sequence[Posture], view: View, 
     return np.stack([renderer.draw(each.joints, each.opening, view, size) for each in postures])
 
 
-def _compared(drawn: Mask, moving: bool) -> Mask:
-    """[N, S, S] silhouettes as they are, or where each differs from their median."""
-    differs: Mask = np.abs(drawn - np.median(drawn, axis=0)) if moving else drawn
-    return differs
-
-
 def _blurred(masks: Mask, sigma: float) -> Mask:
     blurred: Mask = ndimage.gaussian_filter(masks, (0.0, sigma, sigma))
     return blurred
 
 
-def _judged(renderer: RobotSilhouettes, seen: Mask, postures: Sequence[Posture], view: View, moving: bool) -> Fit:
+def _judged(renderer: RobotSilhouettes, seen: Mask, postures: Sequence[Posture], view: View) -> Fit:
     drawn = _drawn(renderer, postures, view, seen.shape[-1])
     overlaps, apart = [], []
-    for one, other in zip(seen > 0.5, _compared(drawn, moving) > 0.5, strict=True):
+    for one, other in zip(seen > 0.5, drawn > 0.5, strict=True):
         overlaps.append((one & other).sum() / max(1, (one | other).sum()))
         apart.append(_contour_distances(one, other))
     pixels = float(np.median(np.concatenate(apart))) * SIZE / seen.shape[-1]

@@ -4,8 +4,8 @@ postures.json is a list, an entry for each picture:
 
     {"image": "01.png", "joints": [7 angles, radians], "opening": metres between the fingers, "mask": "01-mask.png"}
 
-`mask`, which may be left out, is white where the robot is; with one for each picture nothing has to be told from what
-moves. Pictures are cut to the square in their middle, as the camera of `twist run` cuts them.
+`mask` is white where the robot is. Without masks there is one more picture, with the arm out of sight: the robot is
+where another differs from it. Pictures are cut to the square in their middle, as the camera of `twist run` cuts them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deploy.errors import UserError
-from deploy.robot.alignment import SIZE, Posture
+from deploy.robot.alignment import SIZE, Posture, unlike
 from deploy.robot.runtime.recording import read_recording
 
 POSTURES = "postures.json"
@@ -39,17 +39,30 @@ class Pictures:
 
     Attributes:
         images: [N, S, S, 3] uint8.
-        masks: [N, S, S] 0 and 1, the robot; None: it is told from what moves.
+        masks: [N, S, S] 0 and 1, the robot.
+        with_base: whether these have the link that stands on the table, which a picture without the arm has too.
         postures: N.
     """
 
+    images: NDArray[np.uint8]
+    masks: NDArray[np.float32]
+    with_base: bool
+    postures: tuple[Posture, ...]
+
+
+@dataclass(frozen=True)
+class _Read:
     images: NDArray[np.uint8]
     masks: NDArray[np.float32] | None
     postures: tuple[Posture, ...]
 
 
-def read_pictures(path: Path) -> Pictures:
+def read_pictures(path: Path, background: Path | None) -> Pictures:
     """Reads pictures and joints.
+
+    Args:
+        path: a directory.
+        background: a picture with the arm out of sight.
 
     Raises:
         UserError: naming what is wrong.
@@ -58,17 +71,21 @@ def read_pictures(path: Path) -> Pictures:
     found = _of_recording(path) if (path / _RECORDING).is_file() else _of_files(path)
     if len(found.postures) < LEAST:
         raise UserError(f"{path}: has {len(found.postures)} pictures; allowed are {LEAST} and more")
-    if found.masks is None and len(set(found.postures)) < LEAST:
+    if len(set(found.postures)) < LEAST:
         raise UserError(f"{path}: the robot is in {len(set(found.postures))} postures; allowed are {LEAST} and more")
-    return found
+    if found.masks is not None:
+        return Pictures(found.images, found.masks, True, found.postures)
+    if background is None:
+        raise UserError(f"{path}: its pictures have no masks; allowed are these, or --background FILE, without the arm")
+    return Pictures(found.images, unlike(found.images, _read(background, "RGB")), False, found.postures)
 
 
-def _of_recording(path: Path) -> Pictures:
+def _of_recording(path: Path) -> _Read:
     episodes = list(read_recording(path).episodes())
     ticks = [tick for each in episodes for tick in each.ticks]
     images = [image for each in episodes for image in each.images]
     chosen = np.unique(np.linspace(0, len(ticks) - 1, MOST).astype(int)) if ticks else np.zeros(0, int)
-    return Pictures(
+    return _Read(
         np.stack([_square(Image.fromarray(images[index])) for index in chosen])
         if len(chosen)
         else np.zeros((0, SIZE, SIZE, 3), np.uint8),
@@ -77,7 +94,7 @@ def _of_recording(path: Path) -> Pictures:
     )
 
 
-def _of_files(path: Path) -> Pictures:
+def _of_files(path: Path) -> _Read:
     file = path / POSTURES
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
@@ -93,7 +110,7 @@ def _of_files(path: Path) -> Pictures:
     if any(masked) and not all(masked):
         raise UserError(f"{file}: {sum(masked)} of {len(masked)} pictures have a mask; allowed are none and all")
     masks = [_read(path / entry["mask"], "L") > 127 for entry in entries] if any(masked) else None
-    return Pictures(
+    return _Read(
         np.stack(images) if images else np.zeros((0, SIZE, SIZE, 3), np.uint8),
         np.stack(masks).astype(np.float32) if masks is not None else None,
         postures,

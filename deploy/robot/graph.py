@@ -93,7 +93,7 @@ class StudentStep(nn.Module):
         latent = Latent(deter.double(), drawn_or_expected(post, None))
         mean, _ = self.policy(latent.feat)
         seen = Latent(deter, latent.stoch.float())
-        imagined = Latent(deter, straight_through(self.rssm.prior(deter.double()), None).float())
+        imagined = Latent(deter, drawn_or_expected(self.rssm.prior(deter.double()), None).float())
         value = (self.critic.value(seen.feat),) if self.critic is not None else ()
         return (
             mean.clamp(-1.0, 1.0).float(),

@@ -1,7 +1,4 @@
-"""The robot's silhouette for joints and a camera, drawn by the simulator's renderer: what an alignment compares with.
-
-`RobotSilhouettes` is all that knows of the renderer; whatever draws masks for a pose without roll can take its place.
-"""
+"""The robot's silhouette for joints and a camera, drawn by the simulator's renderer: what an alignment compares."""
 
 from __future__ import annotations
 
@@ -11,19 +8,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deploy.robot.runtime.contract import Camera
 from sim.assets import assets_directory
 from sim.bullet_engine import BulletEngine
-from sim.engine import CameraPose
+from sim.panda_parts import panda_items
+from sim.raster.renderer import RasterRenderer
+from sim.renderer import NOTHING
 from sim.robot import Panda
+from sim.scenery import Camera as Pinhole
+from sim.scenery import CameraPose, Light, Look, Material, Scenery
 
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.float32]
 
-_MARGIN = 1.2
-"""The renderer knows no roll: its picture is so much wider than what is cut out of it, turned."""
+_SAMPLES = 2
+"""Along each edge of a pixel."""
+
+_PHYSICS_HZ = 240
+_BASE = "panda_link0"
+_LIGHT = Light((0.0, 0.0, 1.0), (1.0, 1.0, 1.0), ambient=1.0, diffuse=0.0, specular=0.0, shadows=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,12 @@ class View:
         level = level_axes(self.forward)
         return math.degrees(math.atan2(-self.axes[0] @ level[1], self.axes[0] @ level[0]))
 
+    @property
+    def pose(self) -> CameraPose:
+        """The same in the simulator's words."""
+        eye, aim = self.eye.tolist(), (self.eye + self.forward).tolist()
+        return CameraPose((eye[0], eye[1], eye[2]), (aim[0], aim[1], aim[2]), self.field_of_view_deg, self.roll_deg)
+
     def aim(self, near: Sequence[float]) -> Matrix:
         """The point of the optical axis that is nearest to a point [3]."""
         along: Matrix = (np.asarray(near) - self.eye) @ self.forward
@@ -73,11 +83,23 @@ def view_of(camera: Camera) -> View:
 
 
 class RobotSilhouettes:
-    """Draws the robot alone. A context manager, which frees the renderer."""
+    """Draws the robot alone. A context manager, which frees engine and renderer."""
 
-    def __init__(self) -> None:
-        self._engine = BulletEngine(240)
-        self._robot = Panda(self._engine, assets_directory() / "panda.urdf")
+    def __init__(self, *, base: bool = True) -> None:
+        """Builds a world that holds the robot and nothing else.
+
+        Args:
+            base: whether the link that stands on the table is drawn, which no posture moves.
+        """
+        assets = assets_directory()
+        self._engine = BulletEngine(_PHYSICS_HZ)
+        self._robot = Panda(self._engine, assets / "panda.urdf")
+        links = self._engine.links(self._robot.body)
+        items = [item for item in panda_items(assets) if base or item.name != _BASE]
+        self._frames = tuple((self._robot.body, links[item.name]) for item in items)
+        scenery = Scenery(tuple(items), tuple(item.name for item in items))
+        self._renderer = RasterRenderer(scenery)
+        self._look = Look({slot: Material((1.0, 1.0, 1.0)) for slot in scenery.slots}, _LIGHT)
 
     def draw(self, joints: Sequence[float], opening: float, view: View, size: int) -> Mask:
         """The share of each pixel that the robot covers, [size, size], 0 to 1.
@@ -89,25 +111,15 @@ class RobotSilhouettes:
             size: pixels along an edge.
         """
         self._robot.set_posture(joints, opening)
-        drawn = math.ceil(_MARGIN * size)
-        focal = size / 2 / math.tan(math.radians(view.field_of_view_deg) / 2)
-        wide = 2 * math.degrees(math.atan(drawn / 2 / focal))
-        eye, aim = view.eye.tolist(), (view.eye + view.forward).tolist()
-        pose = CameraPose((eye[0], eye[1], eye[2]), (aim[0], aim[1], aim[2]), wide)
-        mask = (self._engine.segment(pose, drawn) == self._robot.body).astype(np.float32)
-        return turned(mask, view.roll_deg, size)
+        self._renderer.place(self._engine.poses(self._frames))
+        fine = size * _SAMPLES
+        shown = self._renderer.segment(self._look, Pinhole(view.pose, fine, fine)) != NOTHING
+        share: Mask = shown.reshape(size, _SAMPLES, size, _SAMPLES).mean(axis=(1, 3), dtype=np.float32)
+        return share
 
     def __enter__(self) -> RobotSilhouettes:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._renderer.close()
         self._engine.close()
-
-
-def turned(mask: Mask, roll_deg: float, size: int) -> Mask:
-    """What a camera that is rolled sees of a picture of one that is not, [S, S] to [size, size], about its middle."""
-    turn = math.radians(roll_deg)
-    matrix = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    offset = (len(mask) - 1) / 2 - matrix @ np.full(2, (size - 1) / 2)
-    cut: Mask = ndimage.affine_transform(mask, matrix, offset, (size, size), np.float32, order=1)
-    return cut

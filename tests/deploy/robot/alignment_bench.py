@@ -9,9 +9,9 @@ import numpy as np
 import sim
 from deploy.robot.alignment import Posture, moved
 from deploy.robot.runtime.kinematics import joints_at
-from deploy.robot.silhouettes import View, level_axes, turned
-from sim.engine import CameraPose
-from sim.randomisation import draw_visual
+from deploy.robot.silhouettes import View, level_axes
+from sim.scenery import Camera
+from sim.sensor import make_exposure
 from sim.tasks import TASKS
 
 UNITS_M = UNITS_RAD = 0.01
@@ -57,26 +57,25 @@ def postures(rng: np.random.Generator, count: int) -> list[Posture]:
     return found
 
 
+AWAY = Posture((2.4, -1.2, 0.0, -2.6, 0.0, 1.6, 0.8), 0.0)
+"""Behind the base, out of every camera's sight."""
+
+
 class AlignmentBench:
     """A room in a drawn look, photographed by any camera; a context manager."""
 
     def __init__(self, seed: int, task: str = "reach") -> None:
         self._world: Any = sim.make_env(task, sim.SimConfig()).unwrapped
         self._world.reset(seed=seed)
-        self._visual = draw_visual(self._world.config.randomisation.visual, "train", seed, 0)
         self._rng = np.random.default_rng(seed)
 
     def photograph(self, view: View, posture: Posture, size: int) -> np.ndarray:
         """[size, size, 3] uint8."""
-        drawn, visual = int(1.2 * size), self._visual
-        focal = size / 2 / np.tan(np.radians(view.field_of_view_deg) / 2)
-        wide = float(2 * np.degrees(np.arctan(drawn / 2 / focal)))
-        eye, aim = view.eye.tolist(), (view.eye + view.forward).tolist()
-        self._world.scene.robot.set_posture(posture.joints, posture.opening)
-        self._world.scene.paint(visual.surfaces)
-        picture = self._world.engine.render(CameraPose(tuple(eye), tuple(aim), wide), visual.light, drawn)
-        channels = [turned(picture[..., k].astype(np.float32), view.roll_deg, size) for k in range(3)]
-        return visual.sensor.expose(np.stack(channels, -1).astype(np.uint8), self._rng)
+        world = self._world
+        world.scene.robot.set_posture(posture.joints, posture.opening)
+        world.renderer.place(world.scene.poses())
+        picture = world.renderer.render(world.looks[0], Camera(view.pose, size, size))
+        return make_exposure(size, quiet=True).expose(picture, world.draw.visual[0].sensor, self._rng)
 
     def __enter__(self) -> AlignmentBench:
         return self
