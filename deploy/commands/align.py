@@ -19,7 +19,13 @@ def run(arguments: list[str]) -> int:
         "--images", metavar="DIR", type=path, required=True, help="pictures and postures.json, or a recording"
     )
     parser.add_argument(
-        "--background", metavar="FILE", type=path, help="a picture with the arm out of sight, where there are no masks"
+        "--background",
+        metavar="FILE",
+        type=path,
+        nargs="+",
+        default=[],
+        help="where there are no masks: pictures with the arm out of sight, best with it on either side, so that its "
+        "shadow is not in all of them",
     )
     place = ("X", "Y", "Z")
     parser.add_argument("--eye", metavar=place, type=float, nargs=3, help="where the camera is, about, metres")

@@ -54,7 +54,7 @@ def write_alignment(bundle: Path, pictures: Pictures, start: Start) -> tuple[Ali
     manifest, camera = read_manifest(bundle), read_contract(bundle).camera
     begun = start.view(camera)
     with RobotSilhouettes(base=pictures.with_base) as renderer:
-        fit = align(renderer, pictures.masks, pictures.postures, begun)
+        fit = align(renderer, pictures.seen, pictures.postures, begun)
         outlines = [renderer.draw(each.joints, each.opening, begun, SIZE) > 0.5 for each in pictures.postures]
     found = described(fit, camera, manifest.sha256, len(pictures.images))
     beyond = list(found.beyond(camera))

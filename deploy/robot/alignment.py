@@ -20,12 +20,18 @@ from scipy.spatial.transform import Rotation
 
 from deploy.robot.silhouettes import Mask, Matrix, RobotSilhouettes, View
 
-SIZE = 128
-"""Pixels along an edge in which silhouettes are compared."""
+SIZE = 256
+"""Pixels along an edge of pictures, and in which silhouettes are compared at last."""
 
-_BLURS_PX = (16.0, 8.0, 4.0, 2.0, 1.0)
-_ROBUST_BELOW_PX = 6.0
-"""Once silhouettes nearly lie on each other, what still differs much is no matter of the camera."""
+_LEVELS = (
+    (32, 4.0, "linear"),
+    (64, 4.0, "linear"),
+    (128, 4.0, "soft_l1"),
+    (256, 4.0, "soft_l1"),
+    (256, 2.0, "soft_l1"),
+)
+"""One after another: pixels along an edge, blur in these pixels, and how much large differences count. Once silhouettes
+nearly lie on each other, what still differs much is no matter of the camera."""
 
 _STEPS = np.array([0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01])
 """Metres along and radians about the camera's axes, and of the focal length's logarithm: one unit of what is fitted."""
@@ -35,8 +41,12 @@ _DIFFERENCE = 0.3
 
 _EVALUATIONS = 15
 
-_LEAST_LEVELS = 10.0
-_NOISE_FACTOR = 5.0
+# Of 255 levels: what differs by less is like the background, whatever the noise; what is darker has no colour.
+_LEAST_LEVELS = 8.0
+_DARK = 8.0
+_NOISE_FACTOR = 4.0
+# Most that a shadow's factors of the channels differ.
+_EVEN = 0.12
 
 
 @dataclass(frozen=True)
@@ -64,40 +74,81 @@ class Fit:
     drawn: Mask
 
 
-def unlike(pictures: NDArray[np.uint8], background: NDArray[np.uint8]) -> Mask:
-    """What differs from a picture without the arm, [N, S, S, 3] and [S, S, 3] to [N, S, S] of 0 and 1.
+@dataclass(frozen=True)
+class Seen:
+    """Where the robot is in pictures.
+
+    Attributes:
+        robot: [N, S, S] 0 to 1.
+        counts: [N, S, S] 0 or 1; 0 where nobody can tell.
+    """
+
+    robot: Mask
+    counts: Mask
+
+    def smaller(self, size: int) -> Seen:
+        """The same in pictures of at most `size` pixels along an edge, whole ones of which make one."""
+        block = max(1, self.robot.shape[-1] // size)
+        if block == 1:
+            return self
+        robot, counts = (x.reshape(len(x), size, block, size, block) for x in (self.robot, self.counts))
+        return Seen(robot.mean(axis=(2, 4), dtype=np.float32), counts.min(axis=(2, 4)))
+
+    @classmethod
+    def everywhere(cls, robot: Mask) -> Seen:
+        """What somebody has painted, who could tell it of every pixel."""
+        return cls(robot, np.ones_like(robot))
+
+
+def unlike(pictures: NDArray[np.uint8], backgrounds: NDArray[np.uint8]) -> Seen:
+    """What differs from pictures without the arm; [N, S, S, 3] and [M, S, S, 3].
+
+    Of these the brightest counts at each pixel: where the arm is out of sight its shadow may still be seen.
 
     A camera that opens by itself makes a picture brighter as a whole: it is matched first. The noise is told by how
-    much most pixels differ.
+    much most pixels differ. What is darker by the same factor in all channels may be the arm's shadow or a grey part of
+    it: that does not count.
     """
-    behind = background.astype(np.float32)
-    seen = []
-    for picture in pictures.astype(np.float32):
-        gain = np.median((picture + 1.0) / (behind + 1.0), axis=(0, 1))
-        apart = np.abs(picture - gain * behind).max(-1)
+    behind = _smooth(backgrounds.max(axis=0))
+    robot, counts = [], []
+    for picture in map(_smooth, pictures):
+        gain = np.median((picture + _DARK) / (behind + _DARK), axis=(0, 1))
+        expected = gain * behind
+        apart = np.abs(picture - expected).max(-1)
         noise = 1.4826 * float(np.median(apart))
         differs = apart > max(_LEAST_LEVELS, _NOISE_FACTOR * noise)
-        seen.append(ndimage.binary_closing(ndimage.binary_opening(differs)))
-    return np.stack(seen).astype(np.float32)
+        share = (picture + _DARK) / (expected + _DARK)
+        even = np.ptp(share, axis=-1) < _EVEN + 2.0 * noise / (expected.min(-1) + _DARK)
+        shade = differs & even & (share.mean(-1) < 1.0)
+        # Blur carries a contour outwards: it is where half of the step next to it is.
+        step = apart > 0.5 * ndimage.maximum_filter(apart, 5)
+        robot.append(ndimage.binary_opening(differs & ~shade & (step | ndimage.binary_erosion(differs, iterations=2))))
+        counts.append(~ndimage.binary_dilation(shade))
+    return Seen(np.stack(robot).astype(np.float32), np.stack(counts).astype(np.float32))
 
 
-def align(renderer: RobotSilhouettes, seen: Mask, postures: Sequence[Posture], start: View) -> Fit:
+def _smooth(picture: NDArray[np.uint8]) -> Mask:
+    smoothed: Mask = ndimage.gaussian_filter(picture.astype(np.float32), (0.7, 0.7, 0.0))
+    return smoothed
+
+
+def align(renderer: RobotSilhouettes, seen: Seen, postures: Sequence[Posture], start: View) -> Fit:
     """The view whose silhouettes lie best over those that were seen.
 
     Args:
         renderer: draws silhouettes.
-        seen: [N, S, S], the robot's silhouettes.
+        seen: the robot's silhouettes.
         postures: N.
         start: some centimetres and degrees off.
     """
     view = start
-    for blur in _BLURS_PX:
-        compared = _Comparison(renderer, seen, postures, view, blur)
+    for size, blur, loss in _LEVELS:
+        compared = _Comparison(renderer, seen.smaller(size), postures, view, blur)
         found = optimize.least_squares(
             compared.residual,
             np.zeros(len(_STEPS)),
             compared.slopes,
-            loss="soft_l1" if blur < _ROBUST_BELOW_PX else "linear",
+            loss=loss,
             f_scale=0.1,
             max_nfev=_EVALUATIONS,
             xtol=1e-3,
@@ -112,21 +163,19 @@ class _Comparison:
     def __init__(
         self,
         renderer: RobotSilhouettes,
-        seen: Mask,
+        seen: Seen,
         postures: Sequence[Posture],
         about: View,
         blur: float,
     ) -> None:
         self._renderer, self._postures, self._about = renderer, postures, about
-        self._size = seen.shape[-1]
-        self._sigma = blur * self._size / SIZE
+        self._seen, self._size, self._sigma = seen, seen.robot.shape[-1], blur
         self._stride = max(1, int(self._sigma / 2))
-        self._wanted = _blurred(seen, self._sigma)
 
     def residual(self, fitted: Matrix) -> Matrix:
         """Of the view that is `moved` by `fitted` [7]; a number for some pixels of each picture."""
         drawn = _drawn(self._renderer, self._postures, moved(self._about, fitted), self._size)
-        apart = _blurred(drawn, self._sigma) - self._wanted
+        apart = _blurred((drawn - self._seen.robot) * self._seen.counts, self._sigma)
         numbers: Matrix = apart[:, :: self._stride, :: self._stride].astype(np.float64).ravel()
         return numbers
 
@@ -156,13 +205,14 @@ def _blurred(masks: Mask, sigma: float) -> Mask:
     return blurred
 
 
-def _judged(renderer: RobotSilhouettes, seen: Mask, postures: Sequence[Posture], view: View) -> Fit:
-    drawn = _drawn(renderer, postures, view, seen.shape[-1])
+def _judged(renderer: RobotSilhouettes, seen: Seen, postures: Sequence[Posture], view: View) -> Fit:
+    size = seen.robot.shape[-1]
+    drawn = _drawn(renderer, postures, view, size)
     overlaps, apart = [], []
-    for one, other in zip(seen > 0.5, drawn > 0.5, strict=True):
-        overlaps.append((one & other).sum() / max(1, (one | other).sum()))
+    for one, other, counts in zip(seen.robot > 0.5, drawn > 0.5, seen.counts > 0.5, strict=True):
+        overlaps.append((one & other & counts).sum() / max(1, ((one | other) & counts).sum()))
         apart.append(_contour_distances(one, other))
-    pixels = float(np.median(np.concatenate(apart))) * SIZE / seen.shape[-1]
+    pixels = float(np.median(np.concatenate(apart))) * SIZE / size
     return Fit(view, float(np.mean(overlaps)), pixels, drawn)
 
 

@@ -4,14 +4,14 @@ postures.json is a list, an entry for each picture:
 
     {"image": "01.png", "joints": [7 angles, radians], "opening": metres between the fingers, "mask": "01-mask.png"}
 
-`mask` is white where the robot is. Without masks there is one more picture, with the arm out of sight: the robot is
-where another differs from it. Pictures are cut to the square in their middle, as the camera of `twist run` cuts them.
+`mask` is white where the robot is. Without masks there are pictures with the arm out of sight: the robot is
+where others differ from these. Pictures are cut to the square in their middle, as the camera of `twist run` cuts them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deploy.errors import UserError
-from deploy.robot.alignment import SIZE, Posture, unlike
+from deploy.robot.alignment import SIZE, Posture, Seen, unlike
 from deploy.robot.runtime.recording import read_recording
 
 POSTURES = "postures.json"
@@ -39,13 +39,13 @@ class Pictures:
 
     Attributes:
         images: [N, S, S, 3] uint8.
-        masks: [N, S, S] 0 and 1, the robot.
+        seen: where the robot is in them.
         with_base: whether these have the link that stands on the table, which a picture without the arm has too.
         postures: N.
     """
 
     images: NDArray[np.uint8]
-    masks: NDArray[np.float32]
+    seen: Seen
     with_base: bool
     postures: tuple[Posture, ...]
 
@@ -57,12 +57,12 @@ class _Read:
     postures: tuple[Posture, ...]
 
 
-def read_pictures(path: Path, background: Path | None) -> Pictures:
+def read_pictures(path: Path, backgrounds: Sequence[Path]) -> Pictures:
     """Reads pictures and joints.
 
     Args:
         path: a directory.
-        background: a picture with the arm out of sight.
+        backgrounds: pictures with the arm out of sight.
 
     Raises:
         UserError: naming what is wrong.
@@ -74,10 +74,11 @@ def read_pictures(path: Path, background: Path | None) -> Pictures:
     if len(set(found.postures)) < LEAST:
         raise UserError(f"{path}: the robot is in {len(set(found.postures))} postures; allowed are {LEAST} and more")
     if found.masks is not None:
-        return Pictures(found.images, found.masks, True, found.postures)
-    if background is None:
+        return Pictures(found.images, Seen.everywhere(found.masks), True, found.postures)
+    if not backgrounds:
         raise UserError(f"{path}: its pictures have no masks; allowed are these, or --background FILE, without the arm")
-    return Pictures(found.images, unlike(found.images, _read(background, "RGB")), False, found.postures)
+    behind = np.stack([_read(file, "RGB") for file in backgrounds])
+    return Pictures(found.images, unlike(found.images, behind), False, found.postures)
 
 
 def _of_recording(path: Path) -> _Read:

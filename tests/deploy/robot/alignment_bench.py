@@ -10,8 +10,8 @@ import sim
 from deploy.robot.alignment import Posture, moved
 from deploy.robot.runtime.kinematics import joints_at
 from deploy.robot.silhouettes import View, level_axes
+from sim.backends import make_exposure
 from sim.scenery import Camera
-from sim.sensor import make_exposure
 from sim.tasks import TASKS
 
 UNITS_M = UNITS_RAD = 0.01
@@ -57,8 +57,8 @@ def postures(rng: np.random.Generator, count: int) -> list[Posture]:
     return found
 
 
-AWAY = Posture((2.4, -1.2, 0.0, -2.6, 0.0, 1.6, 0.8), 0.0)
-"""Behind the base, out of every camera's sight."""
+AWAY = (Posture((2.4, -1.2, 0.0, -2.6, 0.0, 1.6, 0.8), 0.0), Posture((-2.4, -1.2, 0.0, -2.6, 0.0, 1.6, 0.8), 0.0))
+"""Behind the base, to its left and to its right: out of every camera's sight."""
 
 
 class AlignmentBench:

@@ -59,9 +59,9 @@ def found_on_the_bench(seed: int, count: int, size: int) -> tuple[float, float, 
     truth, taken = drawn_view(rng), postures(rng, count)
     with AlignmentBench(seed) as bench:
         pictures = np.stack([bench.photograph(truth, each, size) for each in taken])
-        background = bench.photograph(truth, AWAY, size)
+        backgrounds = np.stack([bench.photograph(truth, each, size) for each in AWAY])
     with RobotSilhouettes(base=False) as renderer:
-        fit = align(renderer, unlike(pictures, background), taken, off(truth, rng, 0.10, 5.0))
+        fit = align(renderer, unlike(pictures, backgrounds), taken, off(truth, rng, 0.10, 5.0))
     return (*errors(fit.view, truth), fit.overlap)
 
 
