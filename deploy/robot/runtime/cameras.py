@@ -21,6 +21,9 @@ Picture = tuple[NDArray[np.uint8], float]
 """[H, W, 3] RGB, and when it was exposed on the machine's monotonic clock (`arm.SystemClock`)."""
 
 
+_FAILED_S = 0.02
+
+
 class Camera(Protocol):
     """A camera that is on."""
 
@@ -31,8 +34,13 @@ class Camera(Protocol):
         """Turns it off."""
 
 
-def open_camera(name: str, terms: CameraTerms) -> Camera:
+def open_camera(name: str, terms: CameraTerms, latency_s: float | None = None) -> Camera:
     """The camera of that name.
+
+    Args:
+        name: see the module's docstring.
+        terms: of the contract.
+        latency_s: from a picture's exposure to its arrival, of `opencv:`; a camera of yours says itself when.
 
     Raises:
         UsageError: there is none.
@@ -41,7 +49,9 @@ def open_camera(name: str, terms: CameraTerms) -> Camera:
     if not colon or not rest:
         raise UsageError(f"--camera is {name!r}; allowed are opencv:NUMBER and MODULE:FUNCTION")
     if kind == "opencv":
-        return OpenCVCamera(rest, terms)
+        return OpenCVCamera(rest, terms, latency_s or 0.0)
+    if latency_s is not None:
+        raise UsageError(f"--camera-latency is {latency_s}; allowed it is with opencv:NUMBER alone: {name} says when")
     try:
         make = getattr(importlib.import_module(kind), rest)
     except (ImportError, AttributeError) as error:
@@ -51,9 +61,12 @@ def open_camera(name: str, terms: CameraTerms) -> Camera:
 
 
 class OpenCVCamera:
-    """A camera that OpenCV reads, in a thread of its own, cut to the square in its middle and made smaller."""
+    """A camera that OpenCV reads, in a thread of its own, cut to the square in its middle and made smaller.
 
-    def __init__(self, source: str, terms: CameraTerms) -> None:
+    OpenCV says when a picture has arrived: exposed it was `latency_s` earlier, which somebody has to have measured.
+    """
+
+    def __init__(self, source: str, terms: CameraTerms, latency_s: float) -> None:
         """Opens it and waits for its first picture.
 
         Raises:
@@ -67,10 +80,12 @@ class OpenCVCamera:
         self._device = cv2.VideoCapture(int(source) if source.isdigit() else source)
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._size = (terms.width, terms.height)
+        self._latency_s = latency_s
         self._picture: Picture | None = None
         self._closed = False
         first = self._read()
         if first is None:
+            self._device.release()
             raise UsageError(f"--camera opencv:{source}: gives no picture")
         self._picture = first
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -92,10 +107,13 @@ class OpenCVCamera:
             picture = self._read()
             if picture is not None:
                 self._picture = picture
+            else:
+                # One that is unplugged fails at once, again and again.
+                time.sleep(_FAILED_S)
 
     def _read(self) -> Picture | None:
         given, frame = self._device.read()
-        stamp = time.monotonic()
+        stamp = time.monotonic() - self._latency_s
         if not given:
             return None
         side = min(frame.shape[:2])
