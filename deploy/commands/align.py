@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.commands.arguments import Parser, path
-from deploy.errors import RunEndedError, UserError
+from deploy.errors import UserError
 from deploy.process.extras import require_extra
 
 
@@ -39,14 +39,12 @@ def run(arguments: list[str]) -> int:
     from deploy.robot.aligning import PAGE, Start, facts, write_alignment
     from deploy.robot.alignment_pictures import read_pictures
     from deploy.robot.runtime.contract import read_contract
-    from deploy.robot.runtime.refusals import BundleError
+    from deploy.robot.said import runtime_errors
 
     start = Start(given.eye and tuple(given.eye), given.aim and tuple(given.aim), given.field_of_view)
-    try:
+    with runtime_errors():
         found, beyond = write_alignment(given.bundle, read_pictures(given.images, given.background), start)
         camera = read_contract(given.bundle).camera
-    except BundleError as error:
-        raise RunEndedError(str(error)) from error
     for name, value in facts(found, camera):
         print(f"{name}: {value}")
     for line in beyond:

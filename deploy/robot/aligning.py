@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy.errors import UserError
 from deploy.reporting.alignment_page import overlay, write_alignment_page
 from deploy.robot.alignment import SIZE, Fit, align
 from deploy.robot.alignment_pictures import Pictures
-from deploy.robot.runtime.alignment_file import FORMAT, Alignment
+from deploy.robot.runtime.alignment_file import FORMAT, PAGE, Alignment
 from deploy.robot.runtime.contract import Camera, read_contract
 from deploy.robot.runtime.manifest import read_manifest
 from deploy.robot.silhouettes import RobotSilhouettes, View, level_axes, view_of
 
-PAGE = "alignment.html"
+
+LEAST_SLANT_DEG = 1.0
+"""Between where the camera looks and the vertical: there the picture's upper edge is on no side."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,24 @@ class Start:
     field_of_view_deg: float | None = None
 
     def view(self, camera: Camera) -> View:
-        """As a view."""
+        """As a view.
+
+        Raises:
+            UserError: a number is not finite, or the camera would look at itself, or straight up or down.
+        """
         nominal = view_of(camera)
-        eye = np.array(self.eye or camera.eye_m)
-        axes = level_axes(np.array(self.aim or camera.aim_m) - eye)
-        return View(eye, axes, self.field_of_view_deg or nominal.field_of_view_deg)
+        eye, aim = np.array(self.eye or camera.eye_m), np.array(self.aim or camera.aim_m)
+        along = aim - eye
+        said = f"--eye is {eye.tolist()}, --aim is {aim.tolist()}"
+        if not np.isfinite(along).all():
+            raise UserError(f"{said}; allowed are finite numbers")
+        level, length = math.hypot(along[0], along[1]), float(np.linalg.norm(along))
+        if not level > math.sin(math.radians(LEAST_SLANT_DEG)) * length:
+            raise UserError(
+                f"{said}: the camera looks straight up or down, or at itself; allowed is {LEAST_SLANT_DEG:g} degree off"
+                " the vertical and more: move the aim by some centimetres"
+            )
+        return View(eye, level_axes(along), self.field_of_view_deg or nominal.field_of_view_deg)
 
 
 def write_alignment(bundle: Path, pictures: Pictures, start: Start) -> tuple[Alignment, list[str]]:
@@ -50,6 +66,7 @@ def write_alignment(bundle: Path, pictures: Pictures, start: Start) -> tuple[Ali
 
     Raises:
         BundleError: the bundle is damaged.
+        UserError: the search cannot begin there.
     """
     manifest, camera = read_manifest(bundle), read_contract(bundle).camera
     begun = start.view(camera)

@@ -29,6 +29,9 @@ _RECORDING = "recording.json"
 _ALLOWED = 'allowed is {"image": FILE, "joints": [7 radians], "opening": metres}, and "mask": FILE or not'
 
 LEAST = 4
+APART_DEG = 3.0
+"""In one joint at least: what stands still differs by its encoders' noise."""
+
 MOST = 24
 """Of a recording's pictures so many are taken, evenly spread."""
 
@@ -71,14 +74,28 @@ def read_pictures(path: Path, backgrounds: Sequence[Path]) -> Pictures:
     found = _of_recording(path) if (path / _RECORDING).is_file() else _of_files(path)
     if len(found.postures) < LEAST:
         raise UserError(f"{path}: has {len(found.postures)} pictures; allowed are {LEAST} and more")
-    if len(set(found.postures)) < LEAST:
-        raise UserError(f"{path}: the robot is in {len(set(found.postures))} postures; allowed are {LEAST} and more")
+    count = apart(found.postures)
+    if count < LEAST:
+        raise UserError(
+            f"{path}: the robot is in {count} postures that are {APART_DEG:g} degrees apart in some joint; allowed are "
+            f"{LEAST} and more"
+        )
     if found.masks is not None:
         return Pictures(found.images, Seen.everywhere(found.masks), True, found.postures)
     if not backgrounds:
         raise UserError(f"{path}: its pictures have no masks; allowed are these, or --background FILE, without the arm")
     behind = np.stack([_read(file, "RGB") for file in backgrounds])
     return Pictures(found.images, unlike(found.images, behind), False, found.postures)
+
+
+def apart(postures: Sequence[Posture]) -> int:
+    """So many of them differ from each other by `APART_DEG` in some joint."""
+    kept: list[NDArray[np.float64]] = []
+    for posture in postures:
+        joints = np.degrees(posture.joints)
+        if all(np.abs(joints - other).max() >= APART_DEG for other in kept):
+            kept.append(joints)
+    return len(kept)
 
 
 def _of_recording(path: Path) -> _Read:
