@@ -12,6 +12,7 @@ manifest.json                                hashes of all of these
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -30,10 +31,12 @@ from deploy.robot.episodes import StudentEpisode, joined, student_episodes
 from deploy.robot.graph import StudentStep, export_graph
 from deploy.robot.leapp_description import write_description
 from deploy.robot.model_card import model_card
-from deploy.robot.runtime.contract import Contract, write_contract
+from deploy.robot.runtime.alignment_file import ALIGNMENT, PAGE
+from deploy.robot.runtime.contract import CONTRACT, Contract, write_contract
 from deploy.robot.runtime.golden import GOLDEN, TOLERANCE, compare
 from deploy.robot.runtime.manifest import MANIFEST, Manifest, write_manifest
 from deploy.robot.runtime.policy import load
+from deploy.robot.runtime.qualification import QUALIFICATION
 from deploy.robot.terms import contract_of, origin_of
 from deploy.runs.acting import load_critic, load_policy
 from deploy.runs.atomic import replace_directory
@@ -44,6 +47,9 @@ from learner.methods.twist import TwistPolicy
 
 RUNTIME = "twist_runtime"
 CARD = "MODEL_CARD.md"
+
+_BESIDE = (MANIFEST, QUALIFICATION, ALIGNMENT, PAGE)
+"""What is replaced with a bundle, as it holds for that one alone."""
 
 GOLDEN_STEPS = 1_000
 """At least; whole episodes."""
@@ -74,7 +80,7 @@ def export(
 
     Args:
         source: a run or a packed policy.
-        target: a new or an empty directory, or a bundle, which is replaced.
+        target: a new or an empty directory, or a bundle, which is replaced with its qualification and alignment.
         episodes: normal ones to calibrate surprise by, and as many to count false stops in.
         golden_steps: least length of the golden trace.
         report: of the run; None: as it lies beside the weights.
@@ -84,7 +90,7 @@ def export(
         UserError: the policy cannot be read, the target holds something else, or onnxruntime does not compute what
             PyTorch does; the target is as it was then.
     """
-    _require_replaceable(target)
+    require_replaceable(target)
     networks = load_policy(source)
     if not isinstance(networks, TwistPolicy):
         raise UserError(f"{source.path}: is of method {networks.method.name}; bundles are of twist and twist_paper")
@@ -167,8 +173,30 @@ def _of_these_weights(factors: FactorsReport | None, contract: Contract) -> Fact
     return factors if factors is not None and factors.env_steps == contract.origin.step else None
 
 
-def _require_replaceable(target: Path) -> None:
+def require_replaceable(target: Path) -> None:
+    """Refuses a place where something lies that is neither a bundle's nor of `qualify` or `align`.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
     if target.exists() and not target.is_dir():
         raise UserError(f"{target}: is a file, a directory is wanted")
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    listed = _listed(target / MANIFEST)
+    if listed is None:
         raise UserError(f"{target}: holds {min(os.listdir(target))} and is no bundle; give another directory")
+    for path in sorted(target.rglob("*")):
+        name = path.relative_to(target).as_posix()
+        if path.is_file() and "__pycache__" not in path.parts and name not in {*listed, *_BESIDE}:
+            raise UserError(f"{target}: holds {name} besides its bundle, which would be lost; give another directory")
+
+
+def _listed(manifest: Path) -> set[str] | None:
+    """The files that a bundle's manifest names; None if it is none."""
+    try:
+        document = json.loads(manifest.read_bytes())
+        files = {str(name): entry["sha256"] for name, entry in document["files"].items() if "bytes" in entry}
+        return set(files) if CONTRACT in files and isinstance(document["format"], int) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

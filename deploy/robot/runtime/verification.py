@@ -12,7 +12,7 @@ import numpy as np
 
 from .golden import TOLERANCE, compare, read_trace
 from .policy import Policy, load
-from .refusals import BundleError, UsageError
+from .refusals import BundleError, FrameError, UsageError
 from .soak import soak
 
 _TIMED_STEPS = 1_000
@@ -101,15 +101,25 @@ def verify(bundle: str | Path) -> Iterator[str]:
 
 
 def timed(policy: Policy, images: np.ndarray) -> StepTimes:
-    """Times steps with the gate, as the loop takes them, over the pictures of a trace."""
+    """Times steps with the gate, as the loop takes them, over pictures [N, H, W, 3]; what it refuses is no step.
+
+    Raises:
+        UsageError: it refuses all of them.
+    """
     policy.reset()
-    taken = []
+    taken, refused = list[float](), ""
     for index in range(_TIMED_STEPS):
         image = images[index % len(images)]
         begun = time.perf_counter()
-        policy.step(image)
-        taken.append(time.perf_counter() - begun)
+        try:
+            policy.step(image)
+        except FrameError as error:
+            refused = str(error)
+        else:
+            taken.append(time.perf_counter() - begun)
         if index % 50 == 49:
             policy.reset()
     policy.reset()
+    if not taken:
+        raise UsageError(f"none of the pictures can be acted on: {refused}")
     return StepTimes(tuple(taken), policy.contract.action.period_s)

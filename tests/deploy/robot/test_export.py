@@ -13,11 +13,12 @@ import yaml
 
 from deploy.cli import main
 from deploy.errors import UserError
-from deploy.robot.export import export
+from deploy.robot.export import export, require_replaceable
 from deploy.robot.runtime import load, verification
 from deploy.robot.runtime.contract import read_contract
 from deploy.robot.runtime.golden import TOLERANCE, compare, read_trace
 from deploy.robot.runtime.limits import PANDA
+from deploy.robot.runtime.refusals import UsageError
 from deploy.runs.policy_source import find_policy
 from sim.actuator import JOINT_SPEEDS
 from sim.tasks import TASKS
@@ -124,6 +125,24 @@ def test_what_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"photos"}
 
 
+def test_nothing_but_a_bundle_is_replaced(bundle: Path, tmp_path: Path) -> None:
+    """A web page has a manifest.json, too; and what somebody laid beside a bundle is not ours to throw away."""
+    require_replaceable(bundle)
+    for name in ("qualification.json", "alignment.json", "alignment.html"):
+        (bundle / name).write_text("{}")
+    require_replaceable(bundle)
+    (bundle / "recordings").mkdir()
+    (bundle / "recordings" / "images.u8").write_bytes(b"0")
+    with pytest.raises(UserError, match=r"holds recordings/images\.u8 besides its bundle, which would be lost"):
+        require_replaceable(bundle)
+    page = tmp_path / "page"
+    page.mkdir()
+    for text in ('{"name": "my page", "manifest_version": 3}', '{"format": 1, "files": {}}', "[]"):
+        (page / "manifest.json").write_text(text)
+        with pytest.raises(UserError, match=r"holds manifest\.json and is no bundle; give another directory"):
+            require_replaceable(page)
+
+
 def test_verify_says_what_holds_a_line_each(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(made)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -137,6 +156,15 @@ def test_steps_are_timed_as_the_loop_takes_them(made: Path, monkeypatch: pytest.
     assert len(taken.taken_s) == 20
     assert 0 < taken.p50_s <= taken.p99_s <= taken.max_s
     assert taken.period_s == policy.contract.action.period_s
+
+
+def test_what_the_gate_refuses_is_no_step_to_be_timed(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "_TIMED_STEPS", 20)
+    policy, images = load(made), read_trace(made)["image"][:10].copy()
+    images[3] = 0
+    assert len(REALLY_TIMED(policy, images).taken_s) == 18
+    with pytest.raises(UsageError, match="none of the pictures can be acted on: image has no value above 0"):
+        REALLY_TIMED(policy, np.zeros_like(images))
 
 
 def test_the_loop_may_be_run_in_real_time(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
