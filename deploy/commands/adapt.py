@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from deploy.commands.arguments import Parser, path, whole
-from deploy.errors import RunEndedError, user_errors
+from deploy.errors import RunEndedError, UserError
 from deploy.process.extras import EXPORTER, require_extra
 from deploy.process.places import require_directory
 
@@ -29,24 +29,26 @@ def run(arguments: list[str]) -> int:
 
     require_extra("twist adapt", *EXPORTER)
     require_directory(given.target)
+    if given.target.resolve() == given.bundle.resolve():
+        raise UserError(f"{given.target}: is BUNDLE, which stays; NEW is another directory")
     from deploy.remote.run import local_run
     from deploy.robot import adapting
-    from deploy.robot.export import export
+    from deploy.robot.export import export, require_replaceable
     from deploy.robot.runtime.policy import load
     from deploy.robot.runtime.recording import read_recording
-    from deploy.robot.runtime.refusals import BundleError
+    from deploy.robot.said import runtime_errors
     from deploy.runs.policy_source import find_policy
     from learner.adaptation import AdaptationConfig
 
+    require_replaceable(given.target)
     with local_run(given.policy) as found, tempfile.TemporaryDirectory() as scratch:
         source = find_policy(found)
-        try:
+        with runtime_errors():
             bundle, recording = load(given.bundle), read_recording(given.recording)
-        except BundleError as error:
-            raise RunEndedError(str(error)) from error
         adapting.require_same_policy(bundle.contract, source)
-        with user_errors():
-            recorded = [adapting.robot_episode(bundle.contract, each) for each in recording.episodes()]
+        adapting.require_same_bundle(bundle.contract, bundle.manifest.sha256, recording)
+        found_in = map(adapting.robot_episode, recording.episodes())
+        recorded = [episode for episode in found_in if episode is not None]
         learned, reserved = adapting.split(recorded, given.recording)
         networks = adapting.distilled(source)
         before = adapting.judge(networks, reserved)

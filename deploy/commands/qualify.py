@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from deploy.commands.arguments import Parser, path
-from deploy.errors import RunEndedError, UserError
 from deploy.process.extras import require_extra
 
 
@@ -11,17 +10,15 @@ def run(arguments: list[str]) -> int:
     """Runs `twist qualify` and gives its exit code: 0 qualified, 1 not."""
     require_extra("twist qualify", "robot", "onnxruntime")
     from deploy.robot.runtime import running
-    from deploy.robot.runtime.refusals import BundleError, UsageError
+    from deploy.robot.said import runtime_errors
 
-    parser = Parser("qualify", "Replays a robot's recording through a bundle, without motion, and times a step here.")
+    parser = Parser(
+        "qualify", "Looks at a robot's recording again with a bundle, without motion, and times a step here."
+    )
     running.add_qualify_arguments(parser, path)
     given = parser.parse_intermixed_args(arguments)
-    try:
+    with runtime_errors():
         found = running.qualified(given)
-    except UsageError as error:
-        raise UserError(str(error)) from error
-    except BundleError as error:
-        raise RunEndedError(str(error)) from error
     for line in found.lines():
         print(line)
     return 1 if found.faults else 0

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from sim.config import World
 
 
+_SIMULATED = ("sim", "mujoco")
+
+
 def run(arguments: list[str]) -> int:
-    """Runs `twist run` and gives its exit code."""
+    """Runs `twist run` and gives its exit code: 0 done, 1 the robot could not go on, or a real one was stopped."""
     require_extra("twist run", "robot", "onnxruntime")
     from deploy.robot.runtime import running
-    from deploy.robot.runtime.arm import ArmError
-    from deploy.robot.runtime.refusals import BundleError, UsageError
+    from deploy.robot.said import runtime_errors
     from deploy.runs.intervals import wilson
 
     drivers: running.Drivers = {
@@ -39,12 +41,11 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--dataset", metavar="DIR", type=path, help="what --record wrote also as a LeRobotDataset")
     given = parser.parse_intermixed_args(arguments)
     _check_dataset(given)
-    try:
+    for name in ("domain", "seed"):
+        if given.robot not in _SIMULATED and getattr(given, name) != parser.get_default(name):
+            raise UserError(f"--{name} is of --robot {', '.join(_SIMULATED)}; given is {given.robot}")
+    with runtime_errors():
         report = running.run(given, drivers)
-    except UsageError as error:
-        raise UserError(str(error)) from error
-    except (BundleError, ArmError) as error:
-        raise RunEndedError(str(error)) from error
     if given.dataset is not None:
         _write_dataset(given)
     found = report.as_json()
@@ -52,13 +53,13 @@ def run(arguments: list[str]) -> int:
         found["interval"] = wilson(found["successes"], found["episodes"])
     if given.json:
         print(json.dumps(found))
-        return 0
+        return int(report.failed)
     for line in report.lines():
         print(line)
     if "interval" in found:
         low, high = found["interval"]
         print(f"95 % interval of success {100 * low:.1f} to {100 * high:.1f} %")
-    return 0
+    return int(report.failed)
 
 
 def _check_dataset(given: argparse.Namespace) -> None:

@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 import sim
 from deploy.errors import UserError
 from deploy.robot.graph import StudentStep
-from deploy.robot.runtime.arm import Target
 from deploy.robot.runtime.contract import Contract
 from deploy.robot.runtime.depth import GRIPPER
 from deploy.robot.runtime.kinematics import gripper_at
-from deploy.robot.runtime.meaning import action_between
-from deploy.robot.runtime.recording import RecordedEpisode
+from deploy.robot.runtime.recording import RecordedEpisode, Recording
 from deploy.robot.terms import origin_of
 from deploy.runs.acting import load_policy
 from deploy.runs.checkpoints import seal
@@ -68,11 +66,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class RobotEpisode:
-    """T steps of a robot.
+    """T steps of a policy on a robot: pictures that it could act on.
 
     Attributes:
         images: [T, H, W, 3] uint8.
-        actions: [T, A], that led to each; the first is zero.
+        actions: [T, A], what the policy was told to have led to each; the first is zero.
         gripper_m: [T, 3], as measured.
         gripper_at_exposure_m: [T, 3], when each picture was taken.
     """
@@ -83,21 +81,41 @@ class RobotEpisode:
     gripper_at_exposure_m: NDArray[np.float64]
 
 
-def robot_episode(contract: Contract, recorded: RecordedEpisode) -> RobotEpisode:
-    """What is to be learned from of a recorded episode."""
-    ticks, terms = recorded.ticks, contract.action
+def robot_episode(recorded: RecordedEpisode) -> RobotEpisode | None:
+    """What is to be learned from of a recorded episode; None where there is no step of the policy."""
+    ticks = recorded.ticks
+    seen = [index for index, tick in enumerate(ticks) if "policy" in tick]
+    if not seen:
+        return None
+    steps = [ticks[index] for index in seen]
+    done = [step["policy"] if step["executed"] is None else step["executed"] for step in steps]
     places = np.array([gripper_at(tick["joints"]) for tick in ticks])
-    targets = [Target((t["target"][0], t["target"][1], t["target"][2]), t["target"][3]) for t in ticks]
-    first = Target((places[0][0], places[0][1], places[0][2]), ticks[0]["opening"])
-    done = [action_between(terms, a, b) for a, b in zip([first, *targets], targets[:-1], strict=False)]
-    times = np.arange(len(ticks)) * terms.period_s
-    exposed = times - np.array([max(0.0, tick["age_s"]) for tick in ticks])
+    measured = np.array([tick["time_s"] - tick["joints_age_s"] for tick in ticks])
+    exposed = np.array([step["time_s"] - max(0.0, step["age_s"]) for step in steps])
     return RobotEpisode(
-        np.array(recorded.images),
-        np.stack([np.zeros(len(terms.entries), np.float32), *done]),
-        places,
-        np.stack([np.interp(exposed, times, places[:, axis]) for axis in range(3)], axis=1),
+        np.array(recorded.images[seen]),
+        np.array([[0.0] * len(done[0]), *done[:-1]], np.float32),
+        places[seen],
+        np.stack([np.interp(exposed, measured, places[:, axis]) for axis in range(3)], axis=1),
     )
+
+
+def require_same_bundle(contract: Contract, bundle_sha256: str, recording: Recording) -> None:
+    """Refuses a recording that another bundle has made.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    head, where = recording.head, recording.path
+    for name, wanted in (
+        ("task", contract.task),
+        ("rate_hz", contract.action.rate_hz),
+        ("image_shape", list(contract.camera.shape)),
+        ("action_names", [entry.name for entry in contract.action.entries]),
+        ("bundle_sha256", bundle_sha256),
+    ):
+        if head[name] != wanted:
+            raise UserError(f"{where}: has {name} {head[name]}; allowed is the bundle's, {wanted}")
 
 
 def split(episodes: Sequence[RobotEpisode], where: Path) -> tuple[list[RobotEpisode], list[RobotEpisode]]:

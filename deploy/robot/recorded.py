@@ -1,7 +1,8 @@
 """Recordings of `twist run` as a dataset.
 
 Rows are ticks: `observation.*` is what was there, `action` what was chosen then, in -1 to 1 as the contract says,
-`action.target` the target in metres that was commanded, and `next.*` what it led to. Steps of a person are marked.
+`action.target` the target in metres that was commanded, and `next.*` what it led to. Steps of a person are marked. Of a
+dry run, which says so of each episode, the target is what would have been commanded.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ def write_recordings(recordings: Sequence[Recording], target: Path) -> int:
 
 def _episodes(recordings: Sequence[Recording]) -> Iterator[DatasetEpisode]:
     for recording in recordings:
-        yield from map(_episode, recording.episodes())
+        for recorded in recording.episodes():
+            yield _episode(recorded, recording.head["dry"])
 
 
-def _episode(recorded: RecordedEpisode) -> DatasetEpisode:
+def _episode(recorded: RecordedEpisode, dry: bool) -> DatasetEpisode:
     ticks, count = recorded.ticks, len(recorded.ticks)
     after = [*(tick["facts"] for tick in ticks[1:]), recorded.end.get("facts", {})]
     columns: Columns = {
@@ -71,5 +73,5 @@ def _episode(recorded: RecordedEpisode) -> DatasetEpisode:
         "next.success": np.array([bool(facts.get("success", False)) for facts in after]),
         "complementary_info.is_intervention": np.array([tick["driver"] == "person" for tick in ticks]),
     }
-    about = {**recorded.about, "stopped": recorded.end.get("stopped"), "complete": bool(recorded.end)}
+    about = {**recorded.about, "dry": dry, "stopped": recorded.end.get("stopped"), "complete": bool(recorded.end)}
     return DatasetEpisode(columns, {camera_key(): recorded.images}, about)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class SimArm:
         self._now = 0.0
         self._about: Mapping[str, Any] = {}
         self.clock = self
+        self.real = False
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -65,7 +66,7 @@ class SimArm:
             self._advance()
             self._now += self._terms.period_s
 
-    def connect(self) -> None:
+    def connect(self, go_on: Callable[[], bool]) -> None:
         """See `Robot.connect`: the next episode."""
         seed = evaluation_seed(self._seed, self._episode)
         self._episode += 1

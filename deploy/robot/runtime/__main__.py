@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
             found = qualified(given)
             lines, passed = found.lines(), not found.faults
         else:
-            lines = run(given, drivers).lines()
+            report = run(given, drivers)
+            lines, passed = report.lines(), not report.failed
         for line in lines:
             print(line, flush=True)
     except (BundleError, UsageError, ArmError) as error:

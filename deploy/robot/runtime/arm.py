@@ -6,7 +6,7 @@ A driver may be the simulator, a recording or an arm; the loop is the same. Time
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,7 +37,7 @@ class Observation:
         image_stamp: when it was exposed.
         joints: [7] radians.
         joints_stamp: when they were measured.
-        opening: of the fingers, metres.
+        opening: of the fingers, metres; where there are none to measure, what is commanded.
         facts: what a simulator knows besides, such as `success`.
     """
 
@@ -70,8 +70,18 @@ class Robot(Protocol):
     def about(self) -> Mapping[str, Any]:
         """What is recorded of this episode: of a simulator its seed and what was drawn."""
 
-    def connect(self) -> None:
+    @property
+    def real(self) -> bool:
+        """Whether something moves where people are.
+
+        Whoever watches it is asked before it goes to its start, and whatever stops an episode ends the run.
+        """
+
+    def connect(self, go_on: Callable[[], bool]) -> None:
         """Begins an episode: the robot is at a start, at rest, and has a picture. Again for the next one.
+
+        Args:
+            go_on: asked while it moves there; where it says no the robot holds.
 
         Raises:
             ArmError: it cannot be reached, or does not get there.

@@ -20,13 +20,13 @@ GRIPPER = ("gripper_x_m", "gripper_y_m", "gripper_z_m")
 
 
 class Depth:
-    """Counts how long either was above its threshold."""
+    """Counts how long each was above its threshold; what is not a number is above it."""
 
     def __init__(self, contract: Contract, familiar: Familiar) -> None:
         self._surprise, self._agreement = contract.surprise, contract.agreement
         self._familiar, self._strangeness = familiar, contract.strangeness
         names = contract.state.names
-        self._axes = [names.index(name) for name in GRIPPER] if set(GRIPPER) <= set(names) else []
+        self._axes = [names.index(name) for name in GRIPPER]
         self.reset()
 
     def reset(self) -> None:
@@ -43,21 +43,19 @@ class Depth:
         counted = self._ticks >= self._surprise.ignored
         self._ticks += 1
         terms = self._surprise
-        self._surprised = self._surprised + 1 if counted and step.surprise > terms.threshold else 0
+        self._surprised = self._surprised + 1 if counted and not step.surprise <= terms.threshold else 0
         if self._surprised >= terms.steps:
             return f"surprise: above {terms.threshold:.2f} nats for {terms.steps} steps, now {step.surprise:.2f}"
         strange = float(self._familiar.strangeness(step.embed))
-        self._strange = self._strange + 1 if counted and strange > self._strangeness.threshold else 0
+        self._strange = self._strange + 1 if counted and not strange <= self._strangeness.threshold else 0
         if self._strange >= self._strangeness.steps:
             return (
                 f"strangeness: for {self._strangeness.steps} steps the picture has been unlike normal ones, now "
                 f"{strange:.1f}, allowed are {self._strangeness.threshold:.1f}"
             )
-        if not self._axes:
-            return None
         read, measured = [float(step.state[axis]) for axis in self._axes], gripper_at(joints)
         apart = disagreement(self._agreement, (read[0], read[1], read[2]), measured)
-        self._apart = self._apart + 1 if counted and apart > self._agreement.threshold else 0
+        self._apart = self._apart + 1 if counted and not apart <= self._agreement.threshold else 0
         if self._apart >= self._agreement.steps:
             away = 1e3 * sum((a - b) ** 2 for a, b in zip(read, measured, strict=True)) ** 0.5
             return (

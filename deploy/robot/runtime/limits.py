@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .arm import Target, Vector
+from .contract import Contract
 from .kinematics import joints_at
 
 
@@ -69,6 +70,25 @@ class Limiter:
         self._period = period_s
         self._moved: Vector = (0.0, 0.0, 0.0)
 
+    @classmethod
+    def of(cls, contract: Contract, arm: str, share: float = 1.0) -> Limiter:
+        """The limits of an arm in a policy's workspace.
+
+        Args:
+            contract: of the policy.
+            arm: a key of `ARMS`.
+            share: of the data sheet's speeds and accelerations with which the arm moves. Targets that were faster would
+                run ahead of it, and it would go on after them where it should hold.
+        """
+        terms, full = contract.action, ARMS[arm]
+        limits = replace(
+            full,
+            joint_speed=tuple(share * speed for speed in full.joint_speed),
+            speed=share * full.speed,
+            acceleration=share * full.acceleration,
+        )
+        return cls(limits, terms.workspace_low_m, terms.workspace_high_m, terms.period_s)
+
     def reset(self) -> None:
         """The arm stands."""
         self._moved = (0.0, 0.0, 0.0)
@@ -83,6 +103,9 @@ class Limiter:
         Returns:
             It, and a reason for each limit that changed it.
         """
+        if not all(map(math.isfinite, (*wanted.position, wanted.opening))):
+            self.reset()
+            return before, [f"target: {wanted} is not finite"]
         reasons: list[str] = []
         moved = _minus(self._clamped(wanted.position, reasons), before.position)
         speed = math.hypot(*moved) / self._period

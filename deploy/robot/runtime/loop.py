@@ -3,13 +3,18 @@
     each control period
       robot.observe()   a picture, stamps, joints
       the gate          what may not be acted on: the robot holds
-      the policy        an action, and its surprise: too much for too long ends the run
-      the person        may hold, take over, stop
+      the policy        an action, and its surprise: too much for too long ends the run, and so does what is no number
+      the person        may hold (at once, not at the last target), take over, stop
       blend, limits     the target is changed as little as it must be
       robot.command()   with a deadline: without another command until then the robot holds by itself
       the recorder      everything of this tick, and the reason of every intervention
 
-A period in which the loop comes late is missed, not made up for. Whatever ends a run, the robot holds first.
+A period in which the loop comes late is missed, not made up for; what was decided so late that its deadline has passed
+is not commanded. Whatever ends a run, the robot holds first.
+
+What is recorded of a tick: `time_s` since the episode's begin, when the gate saw the picture; `age_s` and
+`joints_age_s`, of picture and joints then; `driver` and its `action`; the `policy`'s own action; `executed`, what the
+policy was told was done instead, or null where nothing had to be said; `target`, [x, y, z, opening] in metres.
 """
 
 from __future__ import annotations
@@ -36,6 +41,10 @@ from .refusals import FrameError
 DEADLINE_PERIODS = 1.5
 """A command is good for so many control periods: one that is half a period late does not make the arm stutter."""
 
+SINGLE_S = 2.0
+"""Where each step waits for a key, a command is good for so long: for the longest step at a twentieth of the arm's
+limits."""
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -45,8 +54,9 @@ class LoopSettings:
         steps: after which it ends; 0: as many as in training.
         dry: nothing is commanded.
         single: each step waits for a key.
-        blend_s: seconds in which the commands grow from none to the policy's.
-        surprise_stop: whether surprise, or disagreement of picture and arm, ends the run.
+        blend_s: seconds of the policy's driving in which its commands grow from none to full, again after each hold
+            or hand-back.
+        surprise_stop: whether surprise, strangeness, or disagreement of picture and arm ends the run.
         most_refused_s: so long may the gate refuse every picture before the run ends.
     """
 
@@ -87,6 +97,8 @@ class _Tick:
     driver: str
     target: Target
     step: Step | None
+    executed: NDArray[np.float32] | None
+    held: bool
     interventions: list[str]
 
 
@@ -111,11 +123,7 @@ class Loop:
         self._episodes = 0
 
     def run_episode(self) -> EpisodeReport:
-        """One episode, from a connected robot that stands to one that stands.
-
-        Raises:
-            ArmError: the robot could not be brought to its start.
-        """
+        """One episode, from a robot that stands to one that stands. What the robot cannot do is in the report."""
         report = EpisodeReport()
         steps = self._settings.steps or self._policy.contract.episode_steps
         self._policy.reset()
@@ -123,13 +131,15 @@ class Loop:
         self._depth.reset()
         self._refused = 0
         self._moved_m = 0.0
+        self._driven = 0
         self._facts: Mapping[str, Any] = {}
-        self._robot.connect()
+        if not self._at_start(report):
+            return report
         if self._recorder is not None:
             self._recorder.begin(self._episodes, self._robot.about)
         self._episodes += 1
         try:
-            due = self._robot.clock.now()
+            self._begun = due = self._robot.clock.now()
             self._target = self._begin()
             while report.steps < steps and report.stopped is None:
                 self._robot.clock.wait_until(due)
@@ -146,9 +156,54 @@ class Loop:
             self._recorder.end({**words, "facts": self._facts})
         return report
 
+    def _at_start(self, report: EpisodeReport) -> bool:
+        """Brings the robot to its start, if whoever watches it lets it go there; says in the report if not."""
+        asked = self._robot.real and self._person.watches and not self._settings.dry
+        if asked and not self._allowed():
+            report.stopped = "person: did not let it go to its start"
+            return False
+        refused = False
+
+        def go_on() -> bool:
+            nonlocal refused
+            wishes = self._person.wishes()
+            refused = refused or wishes.stop or wishes.hold
+            return not refused
+
+        try:
+            self._robot.connect(go_on)
+        except ArmError as error:
+            report.stopped = "person: stopped it on the way to its start" if refused else f"robot: {error}"
+        except BaseException:
+            self._robot.hold()
+            raise
+        if report.stopped is not None:
+            self._robot.hold()
+        return report.stopped is None
+
+    def _allowed(self) -> bool:
+        self._person.told("enter: it goes to its start, space or q on the way: it holds   q: it stays where it is")
+        clock = self._robot.clock
+        while True:
+            wishes = self._person.wishes()
+            if wishes.stop or (wishes.step and not wishes.hold):
+                return not wishes.stop
+            clock.wait_until(clock.now() + 0.02)
+
+    def _observed(self) -> Observation:
+        """What the robot sees and measures.
+
+        Raises:
+            ArmError: it has stopped, or measures what is no number.
+        """
+        observation = self._robot.observe()
+        if not np.isfinite([*observation.joints, observation.opening]).all():
+            raise ArmError(f"measures joints {observation.joints} and opening {observation.opening}: not finite")
+        return observation
+
     def _begin(self) -> Target:
         """Where the arm stands, as the workspace has it: a start may be off by a hair."""
-        observation = self._robot.observe()
+        observation = self._observed()
         low, high = self._terms.workspace_low_m, self._terms.workspace_high_m
         place = zip(gripper_at(observation.joints), low, high, strict=True)
         x, y, z = (min(max(value, least), most) for value, least, most in place)
@@ -161,12 +216,10 @@ class Loop:
         if self._settings.single:
             due = clock.now()
         late = clock.now() - due
-        observation = self._robot.observe()
-        tick = self._decided(report, observation, wishes)
-        if report.stopped is not None:
-            self._robot.hold()
-        elif not self._settings.dry:
-            self._robot.command(tick.target, due + DEADLINE_PERIODS * period)
+        observation = self._observed()
+        seen = clock.now()
+        tick = self._decided(report, observation, wishes, seen)
+        self._act(report, tick, due + (SINGLE_S if self._settings.single else DEADLINE_PERIODS * period))
         following = due + period
         missed = 0
         while clock.now() > following and not self._settings.single:
@@ -178,42 +231,73 @@ class Loop:
         report.late_s.append(late)
         report.steps += 1
         report.interventions.update(reason.partition(":")[0] for reason in tick.interventions)
-        self._record(report, observation, tick, late)
+        self._record(report, observation, tick, seen, late)
         if not self._settings.dry:
             self._target = tick.target
         return following
 
-    def _decided(self, report: EpisodeReport, observation: Observation, wishes: Wishes) -> _Tick:
+    def _act(self, report: EpisodeReport, tick: _Tick, deadline: float) -> None:
+        """Commands what was decided, unless somebody holds the robot or it is too late for that."""
+        if self._settings.dry and report.stopped is None:
+            return
+        if report.stopped is not None or tick.held:
+            self._robot.hold()
+        elif self._robot.clock.now() > deadline:
+            self._robot.hold()
+            tick.interventions.append("late: the command's deadline had passed before it was sent")
+            self._stand(tick)
+        else:
+            self._robot.command(tick.target, deadline)
+
+    def _stand(self, tick: _Tick) -> None:
+        """Makes of a tick one in which nothing is done."""
+        tick.driver, tick.action, tick.target = "hold", self._still(), self._target
+        self._limiter.reset()
+        self._moved_m = 0.0
+        if tick.step is not None:
+            tick.executed = tick.action
+            self._policy.executed(tick.action)
+
+    def _still(self) -> NDArray[np.float32]:
+        return action_between(self._terms, self._target, self._target)
+
+    def _decided(self, report: EpisodeReport, observation: Observation, wishes: Wishes, seen: float) -> _Tick:
         interventions: list[str] = []
-        step = self._looked(report, observation, interventions)
-        still = action_between(self._terms, self._target, self._target)
+        step = self._looked(report, observation, seen, wishes.action is not None, interventions)
         if wishes.stop:
             report.stopped = "person: asked for it"
-        if wishes.action is not None:
-            action, driver = wishes.action, "person"
-            interventions.append("person: drives")
-        elif step is None or wishes.hold or report.stopped is not None:
-            if wishes.hold:
-                interventions.append("person: holds")
-            action, driver = still, "hold"
+        if wishes.hold:
+            interventions.append("person: holds")
+        if report.stopped is not None or wishes.hold or (step is None and wishes.action is None):
+            action, driver = self._still(), "hold"
             # Where to is said already: to brake by this loop's limits would be to go on; the arm has limits of its own.
             self._limiter.reset()
+        elif wishes.action is not None:
+            action, driver = np.where(np.isnan(wishes.action), self._still(), wishes.action), "person"
+            interventions.append("person: drives")
         else:
+            assert step is not None
             action, driver = step.action, "policy"
-        wanted = self._blended(report, target_after(self._terms, self._target, action), driver)
+        wanted = self._blended(target_after(self._terms, self._target, action), driver)
+        if driver == "policy":
+            self._driven += 1
+        elif wishes.hold or driver == "person":
+            self._driven = 0
         target, reasons = self._limiter.limit(self._target, wanted)
         interventions += reasons
+        executed: NDArray[np.float32] | None = None
         if step is not None and (self._settings.dry or target != target_after(self._terms, self._target, step.action)):
-            done = self._target if self._settings.dry else target
-            self._policy.executed(action_between(self._terms, self._target, done))
+            executed = action_between(self._terms, self._target, self._target if self._settings.dry else target)
+            self._policy.executed(executed)
         self._moved_m = 0.0 if self._settings.dry else math.dist(target.position, self._target.position)
-        return _Tick(action, driver, target, step, interventions)
+        return _Tick(action, driver, target, step, executed, wishes.hold, interventions)
 
-    def _looked(self, report: EpisodeReport, observation: Observation, interventions: list[str]) -> Step | None:
+    def _looked(
+        self, report: EpisodeReport, observation: Observation, seen: float, person: bool, interventions: list[str]
+    ) -> Step | None:
         """What the policy makes of the picture; None if it may not act on it."""
-        now = self._robot.clock.now()
         try:
-            step = self._policy.step(observation.image, observation.image_stamp, now, self._moved_m)
+            step = self._policy.step(observation.image, observation.image_stamp, seen, self._moved_m)
         except FrameError as error:
             interventions.append(f"frame: {error}")
             self._refused += 1
@@ -221,23 +305,28 @@ class Loop:
                 report.stopped = f"frames: none could be acted on for {self._settings.most_refused_s:g} s: {error}"
             return None
         self._refused = 0
+        if not (np.isfinite(step.action).all() and math.isfinite(step.surprise)):
+            report.stopped = f"policy: its action is {step.action.tolist()}, its surprise {step.surprise}: not finite"
+            interventions.append(report.stopped)
+            return None
+        if person:
+            # Corrections are given where the policy is out of its depth; it is judged afresh when it drives again.
+            self._depth.reset()
+            return step
         reason = self._depth.look(step, observation.joints)
         if reason is not None and self._settings.surprise_stop:
             report.stopped = reason
             interventions.append(reason)
         return step
 
-    def _blend(self, report: EpisodeReport) -> float:
+    def _blended(self, wanted: Target, driver: str) -> Target:
         seconds = self._settings.blend_s
-        return min(1.0, (report.steps + 1) * self._terms.period_s / seconds) if seconds > 0 else 1.0
-
-    def _blended(self, report: EpisodeReport, wanted: Target, driver: str) -> Target:
-        share = self._blend(report)
+        share = min(1.0, (self._driven + 1) * self._terms.period_s / seconds) if seconds > 0 else 1.0
         if share >= 1.0 or driver != "policy":
             return wanted
-        before = self._target.position
-        x, y, z = (a + share * (b - a) for a, b in zip(before, wanted.position, strict=True))
-        return Target((x, y, z), wanted.opening)
+        before = self._target
+        x, y, z = (a + share * (b - a) for a, b in zip(before.position, wanted.position, strict=True))
+        return Target((x, y, z), before.opening + share * (wanted.opening - before.opening))
 
     def _waited_for(self) -> Wishes:
         wishes, clock = self._person.wishes(), self._robot.clock
@@ -246,19 +335,30 @@ class Loop:
             wishes = self._person.wishes()
         return wishes
 
-    def _record(self, report: EpisodeReport, observation: Observation, tick: _Tick, late: float) -> None:
+    def _record(
+        self, report: EpisodeReport, observation: Observation, tick: _Tick, saw: float, late: float
+    ) -> None:
         if self._recorder is None:
             return
         step = tick.step
         seen: dict[str, Any] = {}
         if step is not None:
-            seen = {"surprise": step.surprise, "reward": step.reward, "value": step.value, "state": step.state}
+            seen = {
+                "policy": step.action,
+                "executed": tick.executed,
+                "surprise": step.surprise,
+                "reward": step.reward,
+                "value": step.value,
+                "state": step.state,
+            }
         self._recorder.tick(
             np.ascontiguousarray(observation.image),
             {
                 "tick": report.steps - 1,
+                "time_s": saw - self._begun,
                 "late_s": late,
-                "age_s": self._robot.clock.now() - observation.image_stamp,
+                "age_s": saw - observation.image_stamp,
+                "joints_age_s": saw - observation.joints_stamp,
                 "joints": observation.joints,
                 "opening": observation.opening,
                 "driver": tick.driver,

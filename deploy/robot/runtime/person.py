@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import sys
@@ -26,9 +27,9 @@ class Wishes:
 
     Attributes:
         stop: end the run.
-        hold: stand still.
+        hold: stand still, whoever drives.
         step: let one step happen, where it is asked for each.
-        action: [A] of the person who has taken over; None: the policy drives.
+        action: [A] of the person who has taken over, nan where an entry stays as it is; None: the policy drives.
     """
 
     stop: bool = False
@@ -40,16 +41,28 @@ class Wishes:
 class Person(Protocol):
     """Asked once a tick."""
 
+    @property
+    def watches(self) -> bool:
+        """Whether somebody is there to be asked before a real robot moves to its start."""
+
     def wishes(self) -> Wishes:
         """At once."""
+
+    def told(self, words: str) -> None:
+        """Takes in what the robot waits for."""
 
 
 class Nobody:
     """Wants nothing."""
 
+    watches = False
+
     def wishes(self) -> Wishes:
         """See `Person.wishes`."""
         return Wishes(step=True)
+
+    def told(self, words: str) -> None:
+        """See `Person.told`."""
 
 
 _MOVES = {"w": ("x", 1.0), "s": ("x", -1.0), "a": ("y", 1.0), "d": ("y", -1.0), "r": ("z", 1.0), "f": ("z", -1.0)}
@@ -57,17 +70,27 @@ _FINGERS = {"o": 1.0, "c": -1.0}
 
 
 class Keyboard:
-    """Keys of a terminal, see `KEYS`; a key that moves counts for one tick."""
+    """Keys of a terminal, see `KEYS`.
+
+    A key that moves counts for one tick; where each step is waited for it is one. Who takes over has the fingers as
+    they are until a key moves them.
+    """
+
+    watches = True
 
     def __init__(self, terms: Action, stream: TextIO | None = None) -> None:
         self._names = [entry.name for entry in terms.entries]
         self._stream = stream or sys.stdin
         self._held = self._taken = self._stopped = False
-        self._fingers = -1.0 if terms.start_opening_m == 0 else 1.0
+        self._fingers = math.nan
 
     def wishes(self) -> Wishes:
         """See `Person.wishes`."""
         return self.pressed(self._read())
+
+    def told(self, words: str) -> None:
+        """See `Person.told`."""
+        print(words, file=sys.stderr, flush=True)
 
     def pressed(self, keys: Sequence[str]) -> Wishes:
         """What these keys, pressed since the last tick, ask for."""
@@ -78,14 +101,14 @@ class Keyboard:
             elif key == " ":
                 self._held = not self._held
             elif key == "t":
-                self._taken = not self._taken
+                self._taken, self._fingers = not self._taken, math.nan
             elif key in "\r\n":
                 step = True
-            elif key in _FINGERS:
-                self._fingers = _FINGERS[key]
-            elif key in _MOVES and _MOVES[key][0] in self._names:
+            elif key in _FINGERS and self._taken and "opening" in self._names:
+                self._fingers, step = _FINGERS[key], True
+            elif key in _MOVES and self._taken and _MOVES[key][0] in self._names:
                 name, value = _MOVES[key]
-                action[self._names.index(name)] = value
+                action[self._names.index(name)], step = value, True
         if "opening" in self._names:
             action[self._names.index("opening")] = self._fingers
         return Wishes(self._stopped, self._held, step, action if self._taken else None)

@@ -1,7 +1,7 @@
 """A recording: every tick of a run as it happened, written while it happens, with numpy alone.
 
-    recording.json   bundle, driver, rate, size of a picture
-    ticks.jsonl      a line for each episode's begin, tick and end
+    recording.json   bundle, driver, whether it was dry, rate, size of a picture
+    ticks.jsonl      a line for each episode's begin, tick (see `Loop`) and end
     images.u8        the pictures one after the other, H x W x 3 bytes each
 
 Nothing is compressed in the loop, and a run that is killed has lost nothing but its last line. What others read
@@ -24,15 +24,22 @@ from numpy.typing import NDArray
 from .contract import Contract
 from .refusals import BundleError, UsageError
 
-FORMAT = 1
+FORMAT = 2
 _HEAD, _TICKS, _IMAGES = "recording.json", "ticks.jsonl", "images.u8"
 
 
 class Recorder:
     """Writes a recording; a context manager."""
 
-    def __init__(self, path: Path, contract: Contract, bundle_sha256: str, driver: str) -> None:
+    def __init__(self, path: Path, contract: Contract, bundle_sha256: str, driver: str, *, dry: bool = False) -> None:
         """Begins one.
+
+        Args:
+            path: a new or an empty directory.
+            contract: of the bundle.
+            bundle_sha256: of its manifest.
+            driver: the robot's.
+            dry: nothing is commanded, so that a tick's target is what would have been.
 
         Raises:
             UsageError: something lies at `path` already.
@@ -46,6 +53,7 @@ class Recorder:
             "bundle_sha256": bundle_sha256,
             "task": contract.task,
             "driver": driver,
+            "dry": dry,
             "rate_hz": contract.action.rate_hz,
             "image_shape": list(contract.camera.shape),
             "action_names": [entry.name for entry in contract.action.entries],
@@ -172,5 +180,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return _plain(value.item())
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        # A float32 of an action comes back as it was.
+        return round(value, 9) if math.isfinite(value) else None
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class _Shown:
     joints: Sequence[tuple[float, ...]]
     openings: Sequence[float]
     ages: Sequence[float]
+    joints_ages: Sequence[float]
 
 
 class ReplayClock:
@@ -48,7 +49,7 @@ class ReplayArm:
         self._episodes, self._period = episodes, period_s
         self._next, self._begun = 0, 0.0
         self.clock: Clock = clock or ReplayClock()
-        self.commands: list[Target] = []
+        self.real = False
 
     @classmethod
     def of_recording(cls, path: Path) -> ReplayArm:
@@ -61,6 +62,7 @@ class ReplayArm:
                 [tuple(tick["joints"]) for tick in each.ticks],
                 [tick["opening"] for tick in each.ticks],
                 [tick["age_s"] for tick in each.ticks],
+                [tick["joints_age_s"] for tick in each.ticks],
             )
             for each in recording.episodes()
         ]
@@ -78,7 +80,8 @@ class ReplayArm:
             places = trace["gripper"][first:last].tolist()
             joints = [joints_at((x, y, z)) for x, y, z in places]
             openings, ages = [terms.start_opening_m] * len(places), [0.0] * len(places)
-            shown.append(_Shown({"replayed": "golden trace"}, trace["image"][first:last], joints, openings, ages))
+            about, images = {"replayed": "golden trace"}, trace["image"][first:last]
+            shown.append(_Shown(about, images, joints, openings, ages, ages))
         return cls(shown, terms.period_s, clock)
 
     @property
@@ -91,7 +94,7 @@ class ReplayArm:
         """See `arm.Robot.about`."""
         return self._shown.about
 
-    def connect(self) -> None:
+    def connect(self, go_on: Callable[[], bool]) -> None:
         """See `arm.Robot.connect`."""
         self._shown = self._episodes[self._next % len(self._episodes)]
         self._next += 1
@@ -104,12 +107,15 @@ class ReplayArm:
         stamp = self._begun + min(index, last) * self._period
         index = min(index, last)
         return Observation(
-            shown.images[index], stamp - max(0.0, shown.ages[index]), shown.joints[index], stamp, shown.openings[index]
+            shown.images[index],
+            stamp - max(0.0, shown.ages[index]),
+            shown.joints[index],
+            stamp - max(0.0, shown.joints_ages[index]),
+            shown.openings[index],
         )
 
     def command(self, target: Target, deadline: float) -> None:
-        """See `arm.Robot.command`: kept, to be compared."""
-        self.commands.append(target)
+        """See `arm.Robot.command`: a recording stays as it is."""
 
     def hold(self) -> None:
         """See `arm.Robot.hold`."""

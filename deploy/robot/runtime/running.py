@@ -29,9 +29,21 @@ Drivers = dict[str, Callable[[argparse.Namespace, Policy], Robot]]
 
 @dataclass
 class RunReport:
-    """Of all episodes."""
+    """Of all episodes.
+
+    Attributes:
+        episodes: as they were run.
+        real: whether something moved where people are, see `arm.Robot.real`.
+    """
 
     episodes: list[EpisodeReport] = field(default_factory=list)
+    real: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether an episode was ended by anything but a person; a simulated one may be out of its depth."""
+        causes = {each.stopped.partition(":")[0] for each in self.episodes if each.stopped is not None}
+        return bool(causes - {"person"}) if self.real else bool(causes & {"robot", "policy"})
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,26 +77,63 @@ class RunReport:
                 yield f"episode {index} was stopped after {each.steps} steps: {each.stopped}"
 
 
+BELONGS = {
+    "recording": ("replay",),
+    **dict.fromkeys(("robot_id", "unqualified", "unwatched", "host", "camera", "camera_latency"), ("franky",)),
+    **dict.fromkeys(("dynamics", "clear_error", "no_hand", "no_realtime"), ("franky",)),
+}
+"""Arguments that only some robots have."""
+
+DYNAMICS = 0.3
+"""Share of a Franka arm's limits, where nothing is said."""
+
+LEAST_DYNAMICS = 0.05
+"""More slowly a single step would take longer than its command is good for, see `loop.SINGLE_S`."""
+
+
 def add_arguments(parser: argparse.ArgumentParser, robots: list[str], place: Callable[[str], Path] = Path) -> None:
     """What `run` takes, here and in a bundle; `place` reads paths."""
     parser.add_argument("bundle", metavar="BUNDLE", type=place, help="a directory that `twist export` wrote")
     parser.add_argument("--robot", choices=robots, required=True, help="what is driven")
     parser.add_argument("--recording", metavar="DIR", type=place, help="replay: what is shown (default: golden trace)")
-    parser.add_argument("--robot-id", metavar="NAME", help="franky: which robot this is, as for `qualify`")
-    parser.add_argument("--unqualified", metavar="NAME", help="franky: run this robot although it is not qualified")
-    parser.add_argument("--host", metavar="ADDRESS", help="franky: the robot's address")
-    parser.add_argument(
-        "--camera", metavar="CAMERA", help="franky: opencv:NUMBER, or MODULE:FUNCTION that makes a camera"
-    )
     parser.add_argument("--arm", choices=sorted(ARMS), default="fr3", help="whose limits hold (default: fr3)")
     parser.add_argument("--episodes", metavar="N", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--steps", metavar="N", type=int, default=0, help="of each (default: as in training)")
     parser.add_argument("--dry-run", action="store_true", help="look and think, command nothing")
-    parser.add_argument("--single-step", action="store_true", help="one step per key press")
-    parser.add_argument("--blend-in", metavar="S", type=float, default=0.0, help="seconds until the policy moves fully")
+    parser.add_argument("--single-step", action="store_true", help="one step per key press, slowly")
+    parser.add_argument(
+        "--blend-in", metavar="S", type=float, default=0.0, help="seconds of driving until the policy moves fully"
+    )
     parser.add_argument("--no-surprise-stop", action="store_true", help="go on where the policy is out of its depth")
     parser.add_argument("--keyboard", action="store_true", help=KEYS)
     parser.add_argument("--record", metavar="DIR", type=place, help="write every tick and picture there")
+    _add_franky_arguments(parser)
+
+
+def _add_franky_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--robot-id", metavar="NAME", help="franky: which robot this is, as for `qualify`")
+    parser.add_argument("--unqualified", metavar="NAME", help="franky: run this robot although it is not qualified")
+    parser.add_argument(
+        "--unwatched", action="store_true", help="franky: nobody is asked before the arm moves to its start"
+    )
+    parser.add_argument("--host", metavar="ADDRESS", help="franky: the robot's address")
+    parser.add_argument(
+        "--camera", metavar="CAMERA", help="franky: opencv:NUMBER, or MODULE:FUNCTION that makes a camera"
+    )
+    parser.add_argument(
+        "--camera-latency", metavar="S", type=float, help="franky: from exposure to arrival, of opencv:NUMBER"
+    )
+    parser.add_argument(
+        "--dynamics",
+        metavar="SHARE",
+        type=float,
+        help=f"franky: of the arm's velocity, acceleration and jerk (default: {DYNAMICS:g})",
+    )
+    parser.add_argument(
+        "--clear-error", action="store_true", help="franky: clear the error in which the arm stands; look at it first"
+    )
+    parser.add_argument("--no-hand", action="store_true", help="franky: there is no Franka hand on the arm")
+    parser.add_argument("--no-realtime", action="store_true", help="franky: a kernel without real time will do")
 
 
 def replay(given: argparse.Namespace, policy: Policy) -> Robot:
@@ -97,24 +146,62 @@ def replay(given: argparse.Namespace, policy: Policy) -> Robot:
 def franky(given: argparse.Namespace, policy: Policy) -> Robot:
     """The driver `franky`."""
     from .cameras import open_camera
-    from .franky_arm import FrankyArm
+    from .franky_arm import START_SHARE, FrankyArm
 
     if given.host is None or given.camera is None or given.robot_id is None:
         raise UsageError("--robot franky needs --robot-id NAME, --host ADDRESS and --camera CAMERA")
-    if not given.dry_run and given.unqualified != given.robot_id:
-        require_qualified(given.bundle, policy, given.robot_id)
-    camera = open_camera(given.camera, policy.contract.camera)
-    return FrankyArm(given.host, camera, policy.contract, motors=not given.dry_run)
+    motors, contract = not given.dry_run, policy.contract
+    if motors and not (given.keyboard or given.single_step or given.unwatched):
+        raise UsageError(
+            "--robot franky moves the arm to its start; allowed are --keyboard and --single-step, which ask for a key "
+            "before, --unwatched, and --dry-run"
+        )
+    if given.no_hand and any(entry.name == "opening" for entry in contract.action.entries):
+        raise UsageError(f"--no-hand: {contract.task} opens and closes the fingers")
+    if given.camera_latency is not None and not 0 <= given.camera_latency <= 1:
+        raise UsageError(f"--camera-latency is {given.camera_latency}; allowed are 0 to 1 s")
+    dynamics = _dynamics(given, contract)
+    if motors and given.unqualified != given.robot_id:
+        require_qualified(given.bundle, policy, given.robot_id, given.arm)
+    camera = open_camera(given.camera, contract.camera, given.camera_latency)
+    try:
+        return FrankyArm(
+            given.host,
+            camera,
+            contract,
+            dynamics=min(dynamics, START_SHARE) if given.single_step else dynamics,
+            motors=motors,
+            realtime=not given.no_realtime,
+            hand=not given.no_hand,
+            clear_error=given.clear_error,
+        )
+    except BaseException:
+        camera.close()
+        raise
+
+
+def _dynamics(given: argparse.Namespace, contract: Contract) -> float:
+    """As much of the arm's limits as may be used: never more than any arm of training had of them."""
+    most = min(contract.arm.speed_share[1], contract.arm.acceleration_share[1])
+    dynamics = min(DYNAMICS, most) if given.dynamics is None else float(given.dynamics)
+    if not LEAST_DYNAMICS <= dynamics <= most:
+        raise UsageError(
+            f"--dynamics is {dynamics:g}; allowed are {LEAST_DYNAMICS:g} to {most:g}, the most that training had"
+        )
+    return dynamics
 
 
 def run(given: argparse.Namespace, drivers: Drivers) -> RunReport:
     """Runs what was asked for.
 
     Raises:
-        UsageError: an argument has a value that is not allowed.
+        UsageError: an argument has a value that is not allowed, or is another robot's.
         BundleError: the bundle is damaged.
         ArmError: the robot cannot be reached.
     """
+    for name, robots in BELONGS.items():
+        if given.robot not in robots and getattr(given, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} is of --robot {', '.join(robots)}; given is {given.robot}")
     for name, least in (("episodes", 1), ("steps", 0), ("blend_in", 0)):
         if not getattr(given, name) >= least:
             raise UsageError(f"--{name.replace('_', '-')} is {getattr(given, name)}; allowed is at least {least}")
@@ -153,29 +240,28 @@ def qualified(given: argparse.Namespace) -> Qualification:
     return qualify(given.bundle, load(given.bundle), given.robot_id, given.recording, given.arm)
 
 
-def limiter_of(contract: Contract, arm: str) -> Limiter:
-    """The limits of an arm in the policy's workspace."""
-    terms = contract.action
-    return Limiter(ARMS[arm], terms.workspace_low_m, terms.workspace_high_m, terms.period_s)
-
-
 def _episodes(
     given: argparse.Namespace, policy: Policy, robot: Robot, settings: LoopSettings, person: Keyboard | Nobody
 ) -> RunReport:
-    limiter, report = limiter_of(policy.contract, given.arm), RunReport()
+    # A single step has the time that it takes.
+    share = _dynamics(given, policy.contract) if given.robot == "franky" and not given.single_step else 1.0
+    limiter, report = Limiter.of(policy.contract, given.arm, share), RunReport(real=robot.real)
 
     def drive(recorder: Recorder | None) -> RunReport:
         loop = Loop(policy, robot, limiter, settings, person, recorder)
         for _ in range(given.episodes):
             report.episodes.append(loop.run_episode())
-            if (report.episodes[-1].stopped or "").startswith(("person", "robot")):
+            stopped = report.episodes[-1].stopped
+            # Nobody's arm sets out again by itself after a stop.
+            if stopped is not None and (robot.real or stopped.startswith(("person", "robot", "policy"))):
                 break
         return report
 
     if given.record is None:
         return drive(None)
-    with Recorder(given.record, policy.contract, policy.manifest.sha256, given.robot) as recorder:
+    digest = policy.manifest.sha256
+    with Recorder(given.record, policy.contract, digest, given.robot, dry=given.dry_run) as recorder:
         return drive(recorder)
 
 
-__all__ = ["ArmError", "Drivers", "RunReport", "add_arguments", "franky", "limiter_of", "replay", "run"]
+__all__ = ["ArmError", "Drivers", "RunReport", "add_arguments", "franky", "replay", "run"]

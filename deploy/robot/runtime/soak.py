@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .arm import SystemClock
-from .limits import ARMS, Limiter
+from .limits import Limiter
 from .loop import Loop, LoopSettings
 from .policy import Policy
 from .recording import Recorder
@@ -55,9 +55,8 @@ def soak(policy: Policy, bundle: Path, seconds: float, rate_hz: int) -> Soak:
         rate_hz: periods per second.
     """
     policy.contract = replace(policy.contract, action=replace(policy.contract.action, rate_hz=rate_hz))
-    terms = policy.contract.action
     robot = ReplayArm.of_golden_trace(bundle, policy.contract, SystemClock())
-    limiter = Limiter(ARMS["fr3"], terms.workspace_low_m, terms.workspace_high_m, terms.period_s)
+    limiter = Limiter.of(policy.contract, "fr3")
     late, missed, episode = list[float](), 0, 0
     with (
         tempfile.TemporaryDirectory() as place,

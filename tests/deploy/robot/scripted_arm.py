@@ -21,10 +21,14 @@ class ScriptedArm:
         self.age: Callable[[int], float] = lambda tick: 0.0
         self.shown: Callable[[int], np.ndarray] = lambda tick: self.images[tick % len(self.images)]
         self.slow: Callable[[int], float] = lambda tick: 0.0
+        self.measures: Callable[[int], tuple[float, ...]] = lambda tick: joints_at(self.at.position)
+        self.asks_on_the_way = 0
+        self.error: str | None = None
         self.cut_at: int | None = None
         self.ticks = -1
         self.about: Mapping[str, Any] = {"robot": "scripted"}
         self.clock = self
+        self.real = True
 
     def now(self) -> float:
         return self.time
@@ -32,8 +36,13 @@ class ScriptedArm:
     def wait_until(self, moment: float) -> None:
         self.time = max(self.time, moment)
 
-    def connect(self) -> None:
+    def connect(self, go_on: Callable[[], bool]) -> None:
         self.told.append("connect")
+        if self.error is not None:
+            raise ArmError(self.error)
+        for _ in range(self.asks_on_the_way):
+            if not go_on():
+                raise ArmError("was stopped on the way to its start")
         self.ticks = -1
 
     def observe(self) -> Observation:
@@ -44,7 +53,7 @@ class ScriptedArm:
         image = self.shown(tick)
         stamp = self.time - self.age(tick)
         self.time += self.slow(tick)
-        return Observation(image, stamp, joints_at(self.at.position), self.time, self.at.opening)
+        return Observation(image, stamp, self.measures(tick), self.time, self.at.opening)
 
     def command(self, target: Target, deadline: float) -> None:
         self.at = target

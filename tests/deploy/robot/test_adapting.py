@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from deploy.errors import UserError
 from deploy.robot import adapting
 from deploy.robot.adapting import RobotEpisode
 from deploy.robot.runtime.contract import read_contract
+from deploy.robot.runtime.manifest import read_manifest
 from deploy.robot.runtime.recording import read_recording
 from deploy.runs.acting import load_policy
 from deploy.runs.policy_source import find_policy
@@ -32,8 +34,9 @@ def recording(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def episodes(made: Path, recording: Path) -> list[RobotEpisode]:
-    return [adapting.robot_episode(read_contract(made), each) for each in read_recording(recording).episodes()]
+def episodes(recording: Path) -> list[RobotEpisode]:
+    found = [adapting.robot_episode(each) for each in read_recording(recording).episodes()]
+    return [episode for episode in found if episode is not None]
 
 
 @pytest.fixture
@@ -50,12 +53,53 @@ def test_actions_are_those_that_led_to_each_picture(recording: Path, episodes: l
     assert episodes[0].gripper_m.shape == episodes[0].gripper_at_exposure_m.shape == (STEPS, 3)
 
 
-def test_of_a_late_picture_the_gripper_is_where_it_was_then(made: Path, recording: Path) -> None:
-    recorded, contract = next(iter(read_recording(recording).episodes())), read_contract(made)
+def test_of_a_late_picture_the_gripper_is_where_it_was_then(recording: Path) -> None:
+    recorded = next(iter(read_recording(recording).episodes()))
     late = replace(recorded, ticks=[{**tick, "age_s": 0.05} for tick in recorded.ticks])
-    found = adapting.robot_episode(contract, late)
+    found = adapting.robot_episode(late)
+    assert found is not None
     halfway = (found.gripper_m[4] + found.gripper_m[5]) / 2
     assert found.gripper_at_exposure_m[5] == pytest.approx(halfway)
+
+
+def test_periods_that_were_missed_count_and_joints_are_of_when_they_were_measured(recording: Path) -> None:
+    recorded = next(iter(read_recording(recording).episodes()))
+    times = [0.1 * index + (0.3 if index >= 8 else 0.0) for index in range(STEPS)]
+    ticks = [
+        {**tick, "time_s": time, "age_s": 0.2 if index == 8 else 0.0, "joints_age_s": 0.0}
+        for index, (tick, time) in enumerate(zip(recorded.ticks, times, strict=True))
+    ]
+    found = adapting.robot_episode(replace(recorded, ticks=ticks))
+    assert found is not None
+    halfway = (found.gripper_m[7] + found.gripper_m[8]) / 2
+    assert found.gripper_at_exposure_m[8] == pytest.approx(halfway)
+    older = [{**tick, "joints_age_s": 0.05} for tick in recorded.ticks]
+    delayed = adapting.robot_episode(replace(recorded, ticks=older))
+    assert delayed is not None
+    assert delayed.gripper_at_exposure_m[5] == pytest.approx((delayed.gripper_m[5] + delayed.gripper_m[6]) / 2)
+
+
+def test_in_a_dry_run_nothing_was_done(made: Path, tmp_path: Path) -> None:
+    given = ["--dry-run", "--no-surprise-stop", "--record", str(tmp_path / "r")]
+    assert main(["run", str(made), "--robot", "sim", *given]) == 0
+    recorded = next(iter(read_recording(tmp_path / "r").episodes()))
+    assert np.abs([tick["action"] for tick in recorded.ticks]).max() > 0.1
+    found = adapting.robot_episode(recorded)
+    assert found is not None and not found.actions.any()
+
+
+def test_what_the_policy_could_not_act_on_is_not_learned_from(recording: Path) -> None:
+    recorded = next(iter(read_recording(recording).episodes()))
+    kept = {"time_s", "age_s", "joints_age_s", "joints", "driver", "action", "target"}
+    refused = {name: value for name, value in recorded.ticks[4].items() if name in kept}
+    ticks = [*recorded.ticks[:4], refused, *recorded.ticks[5:]]
+    found = adapting.robot_episode(replace(recorded, ticks=ticks))
+    assert found is not None
+    assert np.array_equal(found.images, np.delete(recorded.images, 4, axis=0))
+    whole = adapting.robot_episode(recorded)
+    assert whole is not None
+    assert np.array_equal(found.actions[4], whole.actions[4]), "as the model has it, whose last step was the fourth"
+    assert adapting.robot_episode(replace(recorded, ticks=[refused] * STEPS)) is None
 
 
 def test_what_is_fitted_moves_and_nothing_else_does(networks: ActingPolicy, episodes: list[RobotEpisode]) -> None:
@@ -97,6 +141,54 @@ def test_another_policy_and_too_little_are_refused(made: Path, recording: Path, 
         adapting.require_same_policy(read_contract(made), find_policy("pretrained/push"))
     with pytest.raises(UserError, match="has 2 episodes; allowed are 3 and more"):
         adapting.split([None] * 2, recording)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("task", "push"), ("rate_hz", 20), ("image_shape", [64, 64, 3]), ("action_names", ["x"]), ("bundle_sha256", "0")],
+)
+def test_the_recording_of_another_bundle_is_refused(made: Path, recording: Path, name: str, value: object) -> None:
+    found, manifest = read_recording(recording), read_manifest(made)
+    adapting.require_same_bundle(read_contract(made), manifest.sha256, found)
+    with pytest.raises(UserError, match=f"has {name} .*; allowed is the bundle's, "):
+        other = replace(found, head={**found.head, name: value})
+        adapting.require_same_bundle(read_contract(made), manifest.sha256, other)
+
+
+def test_where_the_new_bundle_cannot_be_is_said_first(
+    bundle: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--recording", str(recording), "--policy", "pretrained/reach"]
+    assert main(["adapt", str(bundle), str(bundle.parent / "." / bundle.name), *given]) == 2
+    assert "is BUNDLE, which stays; NEW is another directory" in capsys.readouterr().err
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"meow")
+    assert main(["adapt", str(bundle), str(tmp_path / "photos"), *given]) == 2
+    assert "holds cat.png and is no bundle" in capsys.readouterr().err
+
+
+def test_better_is_nearer_and_not_much_more_surprised() -> None:
+    before = adapting.Judged(read_mm=20.0, believed_mm=10.0, surprise=2.0)
+    assert adapting.Judged(25.0, 9.9, 2.1).better_than(before)
+    assert not adapting.Judged(10.0, 10.0, 1.0).better_than(before)
+    assert not adapting.Judged(10.0, 5.0, 2.11).better_than(before)
+
+
+@pytest.mark.long
+def test_what_became_better_is_a_bundle_of_its_own(
+    made: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a robot whose pictures have another tint; `test_what_is_fitted_moves` stands for it in everyday tests."""
+    tinted, shape = tmp_path / "tinted", read_recording(recording).head["image_shape"]
+    shutil.copytree(recording, tinted)
+    images = np.fromfile(recording / "images.u8", np.uint8).reshape(-1, *shape)
+    (images * [1.0, 0.6, 0.5] + 20).astype(np.uint8).tofile(tinted / "images.u8")
+    before, new = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}, tmp_path / "new"
+    given = ["--recording", str(tinted), "--policy", "pretrained/reach", "--updates", "40", "--simulated", "4"]
+    assert main(["adapt", str(made), str(new), *given, "--episodes", "4"]) == 0, capsys.readouterr().err
+    assert read_contract(new).origin.adapted_from == read_manifest(made).sha256
+    assert main(["verify", str(new)]) == 0
+    assert before == {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
 
 
 def test_what_became_no_better_is_not_written(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deploy.robot.runtime.arm import Target
+from deploy.robot.runtime.contract import read_contract
 from deploy.robot.runtime.kinematics import joints_at
 from deploy.robot.runtime.limits import FR3, Limiter
 
@@ -58,6 +60,14 @@ def test_the_acceleration_counts_from_how_fast_it_went() -> None:
     assert limits.limit(third, third) == (third, [])
 
 
+def test_an_arm_that_moves_with_a_share_of_its_limits_has_targets_that_it_can_follow(made: Path) -> None:
+    limits = Limiter.of(read_contract(made), "fr3", 0.1)
+    found, reasons = limits.limit(START, Target((0.5, 0.06, 0.1), 0.04))
+    turned = np.abs(np.subtract(joints_at(found.position), joints_at(START.position)))
+    assert reasons and (turned <= 0.1 * np.array(FR3.joint_speed) * PERIOD + 1e-6).all()
+    assert 0 < moved(START, found) <= 0.1 * FR3.acceleration * PERIOD**2 + 1e-9
+
+
 def test_what_brakes_too_slowly_stays_in_the_workspace() -> None:
     limits, at = limiter(acceleration=2.0), START
     for _ in range(30):
@@ -93,14 +103,27 @@ def test_the_fingers() -> None:
 
 
 def test_no_target_ever_breaks_a_limit() -> None:
-    limits, at, draw, before = limiter(), START, np.random.default_rng(1), np.zeros(3)
+    """But that acceleration gives way to the workspace's edge and to the joints: there it brakes as it must."""
+    limits, at, draw, before, inside = limiter(), START, np.random.default_rng(1), np.zeros(3), 0
     for _ in range(300):
         x, y, z = (np.array(at.position) + draw.normal(0.0, 0.15, 3)).tolist()
-        after, _ = limits.limit(at, Target((x, y, z), 0.04))
+        after, reasons = limits.limit(at, Target((x, y, z), 0.04))
         step = np.subtract(after.position, at.position)
         assert np.linalg.norm(step) / PERIOD <= FR3.speed + 1e-9
         assert all(low - 1e-9 <= p <= high + 1e-9 for p, low, high in zip(after.position, LOW, HIGH, strict=True))
-        speeds = np.abs(np.subtract(joints_at(after.position), joints_at(at.position))) / PERIOD
-        assert (speeds <= np.array(FR3.joint_speed) + 1e-6).all()
+        joints = np.array(joints_at(after.position))
+        assert (np.abs(joints - joints_at(at.position)) / PERIOD <= np.array(FR3.joint_speed) + 1e-6).all()
+        assert (joints >= np.array(FR3.joints_low) - 1e-6).all() and (joints <= np.array(FR3.joints_high) + 1e-6).all()
+        edge = any(p < low + 1e-6 or p > high - 1e-6 for p, low, high in zip(after.position, LOW, HIGH, strict=True))
+        if not edge and not any(reason.startswith(("joint", "reach")) for reason in reasons):
+            inside += 1
+            assert np.linalg.norm(step - before) / PERIOD**2 <= FR3.acceleration + 1e-6
         at, before = after, step
-    assert before.shape == (3,)
+    assert inside > 20
+
+
+@pytest.mark.parametrize("wanted", [Target((math.nan, 0.0, 0.1), 0.04), Target((0.5, 0.0, 0.1), math.inf)])
+def test_what_is_no_number_moves_nothing(wanted: Target) -> None:
+    found, reasons = limiter().limit(START, wanted)
+    assert found == START
+    assert len(reasons) == 1 and reasons[0].startswith("target: ") and reasons[0].endswith(" is not finite")

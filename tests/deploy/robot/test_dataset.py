@@ -13,10 +13,10 @@ from scripted_arm import ScriptedArm
 from deploy.cli import main
 from deploy.robot.runtime import load
 from deploy.robot.runtime.golden import read_trace
+from deploy.robot.runtime.limits import Limiter
 from deploy.robot.runtime.loop import Loop, LoopSettings
-from deploy.robot.runtime.person import Wishes
+from deploy.robot.runtime.person import Nobody, Wishes
 from deploy.robot.runtime.recording import Recorder, read_recording
-from deploy.robot.runtime.running import limiter_of
 from sim.seeds import evaluation_seed
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install -e '.[dataset]'")
@@ -146,7 +146,7 @@ def test_the_steps_of_a_person_are_marked(made: Path, tmp_path: Path) -> None:
     policy, taken = load(made), np.array([1.0, 0.0, 0.0], np.float32)
     arm = ScriptedArm(read_trace(made)["image"][:STEPS])
 
-    class Corrector:
+    class Corrector(Nobody):
         calls = -1
 
         def wishes(self) -> Wishes:
@@ -155,7 +155,7 @@ def test_the_steps_of_a_person_are_marked(made: Path, tmp_path: Path) -> None:
 
     settings = LoopSettings(surprise_stop=False)
     with Recorder(tmp_path / "r", policy.contract, policy.manifest.sha256, "scripted") as recorder:
-        Loop(policy, arm, limiter_of(policy.contract, "fr3"), settings, Corrector(), recorder).run_episode()
+        Loop(policy, arm, Limiter.of(policy.contract, "fr3"), settings, Corrector(), recorder).run_episode()
     assert main(["dataset", str(tmp_path / "r"), str(tmp_path / "d")]) == 0
     rows = parquet.read_table(tmp_path / "d/data/chunk-000/file-000.parquet").to_pydict()
     assert [k for k, marked in enumerate(rows["complementary_info.is_intervention"]) if marked] == [2, 3]

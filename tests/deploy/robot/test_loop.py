@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,23 +10,27 @@ import numpy as np
 import pytest
 from scripted_arm import ScriptedArm
 
-from deploy.cli import main
 from deploy.robot.runtime import Policy, load
+from deploy.robot.runtime.arm import Target
+from deploy.robot.runtime.contract import ActionEntry
 from deploy.robot.runtime.golden import read_trace
-from deploy.robot.runtime.loop import EpisodeReport, Loop, LoopSettings
+from deploy.robot.runtime.limits import Limiter
+from deploy.robot.runtime.loop import SINGLE_S, EpisodeReport, Loop, LoopSettings
 from deploy.robot.runtime.meaning import action_between, target_after
-from deploy.robot.runtime.person import Keyboard, Wishes
+from deploy.robot.runtime.person import Wishes
+from deploy.robot.runtime.policy import Step
 from deploy.robot.runtime.recording import Recorder, read_recording
-from deploy.robot.runtime.running import limiter_of
-
-FRANKY = ("--robot", "franky", "--robot-id", "bench-2", "--host", "127.0.0.1")
 
 
 class Scripted:
     """A person who wants something at some calls."""
 
-    def __init__(self, **wishes: Wishes) -> None:
+    def __init__(self, watches: bool = False, **wishes: Wishes) -> None:
         self.calls, self.script = -1, {int(key[1:]): value for key, value in wishes.items()}
+        self.watches, self.heard = watches, list[str]()
+
+    def told(self, words: str) -> None:
+        self.heard.append(words)
 
     def wishes(self) -> Wishes:
         self.calls += 1
@@ -50,7 +53,7 @@ def arm(made: Path) -> ScriptedArm:
 @pytest.fixture
 def run(policy: Policy, arm: ScriptedArm) -> Callable[..., EpisodeReport]:
     def run_one(person: Scripted | None = None, recorder: Recorder | None = None, **settings: object) -> EpisodeReport:
-        limiter = limiter_of(policy.contract, "fr3")
+        limiter = Limiter.of(policy.contract, "fr3")
         return Loop(policy, arm, limiter, LoopSettings(**settings), person, recorder).run_episode()  # type: ignore[arg-type]
 
     return run_one
@@ -127,12 +130,21 @@ def test_a_cut_connection_ends_it(run: Callable[..., EpisodeReport], arm: Script
 
 
 def test_a_period_in_which_it_comes_late_is_missed_and_not_made_up_for(
-    run: Callable[..., EpisodeReport], arm: ScriptedArm
+    run: Callable[..., EpisodeReport], arm: ScriptedArm, policy: Policy, tmp_path: Path
 ) -> None:
+    """And what was decided after its deadline is not commanded, of which the policy is told."""
     arm.slow = lambda tick: 0.22 if tick == 5 else 0.0
-    report = run()
-    assert (report.missed, dict(report.interventions)) == (2, {"late": 1})
+    with Recorder(tmp_path / "r", policy.contract, "x", "scripted") as recorder:
+        report = run(None, recorder)
+    assert (report.missed, dict(report.interventions)) == (2, {"late": 2})
     assert max(report.late_s) == pytest.approx(0.0)
+    assert (len(arm.targets), arm.told.count("hold")) == (15, 2)
+    tick = next(iter(read_recording(tmp_path / "r").episodes())).ticks[5]
+    assert (tick["driver"], tick["executed"], tick["interventions"][0]) == (
+        "hold",
+        [0.0, 0.0, 0.0],
+        "late: the command's deadline had passed before it was sent",
+    )
 
 
 def test_blending_in_grows_from_nothing(run: Callable[..., EpisodeReport], arm: ScriptedArm) -> None:
@@ -145,6 +157,27 @@ def test_blending_in_grows_from_nothing(run: Callable[..., EpisodeReport], arm: 
     assert share == pytest.approx([0.1] * 3)
 
 
+def test_blending_in_counts_what_the_policy_drove_and_begins_again(
+    run: Callable[..., EpisodeReport], arm: ScriptedArm, policy: Policy, tmp_path: Path
+) -> None:
+    """Held for 12 ticks of 0.1 s and then let go: the first steps are as small as if it had begun then."""
+    script = {f"_{k}": Wishes(hold=True) for k in [*range(12), 14]}
+    with Recorder(tmp_path / "r", policy.contract, "x", "scripted") as recorder:
+        run(Scripted(**script), recorder, blend_s=1.0, surprise_stop=False)
+    ticks = next(iter(read_recording(tmp_path / "r").episodes())).ticks
+    for index, share in ((12, 0.1), (13, 0.2), (15, 0.1)):
+        assert ticks[index]["executed"] == pytest.approx(share * np.array(ticks[index]["policy"]), abs=1e-5)
+
+
+def test_blending_in_is_of_the_fingers_too(policy: Policy) -> None:
+    """By the blend alone: reach has none."""
+    loop = Loop(policy, ScriptedArm(np.zeros((1, 1))), Limiter.of(policy.contract, "fr3"), LoopSettings(blend_s=1.0))
+    loop._target, loop._driven = Target((0.5, 0.0, 0.1), 0.08), 0
+    assert loop._blended(Target((0.6, 0.0, 0.1), 0.0), "policy") == Target(
+        pytest.approx((0.51, 0.0, 0.1)), pytest.approx(0.072)
+    )
+
+
 def test_a_person_holds_takes_over_hands_back_and_stops(
     run: Callable[..., EpisodeReport], arm: ScriptedArm, policy: Policy, tmp_path: Path
 ) -> None:
@@ -153,10 +186,115 @@ def test_a_person_holds_takes_over_hands_back_and_stops(
     with Recorder(tmp_path / "r", policy.contract, "x", "scripted") as recorder:
         report = run(Scripted(**script), recorder)
     assert (report.steps, report.stopped) == (6, "person: asked for it")
-    assert arm.targets[2] == arm.targets[1]
-    assert np.subtract(arm.targets[3].position, arm.targets[2].position) == pytest.approx([0.03, -0.03, 0.0])
+    assert [entry if entry == "hold" else "target" for entry in arm.told[1:5]] == ["target", "target", "hold", "target"]
+    assert np.subtract(arm.targets[2].position, arm.targets[1].position) == pytest.approx([0.03, -0.03, 0.0])
     episode = next(iter(read_recording(tmp_path / "r").episodes()))
     assert [tick["driver"] for tick in episode.ticks] == ["policy", "policy", "hold", "person", "policy", "hold"]
+
+
+def test_whoever_holds_it_holds_it_whoever_drives(run: Callable[..., EpisodeReport], arm: ScriptedArm) -> None:
+    both = Wishes(hold=True, action=np.array([1.0, 0.0, 0.0], np.float32))
+    run(Scripted(_2=both, _3=both))
+    assert arm.told[3:5] == ["hold", "hold"]
+    assert len(arm.targets) == 14
+
+
+def test_where_a_person_drives_the_policy_is_not_judged(
+    run: Callable[..., EpisodeReport], policy: Policy
+) -> None:
+    """And afresh once it drives again."""
+    terms = policy.contract.surprise
+    policy.contract = replace(policy.contract, surprise=replace(terms, threshold=0.0))
+    mine = Wishes(action=np.zeros(3, np.float32))
+    report = run(Scripted(**{f"_{k}": mine for k in range(8)}))
+    assert (report.stopped or "").startswith("surprise: ")
+    assert report.steps == 8 + terms.ignored + terms.steps
+
+
+@pytest.mark.parametrize("what", ["action", "surprise", "state"])
+def test_a_policy_that_gives_no_numbers_ends_it(
+    run: Callable[..., EpisodeReport], arm: ScriptedArm, policy: Policy, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer = policy.infer
+
+    def broken(image: np.ndarray) -> Step:
+        step = infer(image)
+        value = getattr(step, what)
+        return replace(step, **{what: np.full_like(value, np.nan) if what != "surprise" else float("nan")})
+
+    monkeypatch.setattr(policy, "infer", broken)
+    report = run()
+    assert report.stopped is not None
+    if what == "state":
+        assert report.stopped.startswith("disagreement: ")
+    else:
+        assert (report.stopped.partition(":")[0], report.steps, len(arm.targets)) == ("policy", 1, 0)
+    assert arm.told[-1] == "hold"
+    assert all(np.isfinite(target.position).all() for target in arm.targets)
+
+
+def test_an_arm_that_measures_no_numbers_ends_it(run: Callable[..., EpisodeReport], arm: ScriptedArm) -> None:
+    arm.measures = lambda tick: (float("nan"),) * 7
+    report = run()
+    assert (report.stopped or "").startswith("robot: measures joints (nan")
+    assert (arm.targets, arm.told[-1]) == ([], "hold")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["policy", "camera", "recorder", "start"])
+def test_whatever_ends_a_run_the_robot_holds_first(
+    run: Callable[..., EpisodeReport],
+    arm: ScriptedArm,
+    policy: Policy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    error: type[BaseException],
+) -> None:
+    with Recorder(tmp_path / "r", policy.contract, "x", "scripted") as recorder:
+        owner, name = {
+            "policy": (policy, "infer"),
+            "camera": (arm, "shown"),
+            "recorder": (recorder, "tick"),
+            "start": (arm, "connect"),
+        }[where]
+
+        def fail(*given: object) -> None:
+            raise error("as a test wants it")
+
+        monkeypatch.setattr(owner, name, fail)
+        with pytest.raises(error, match="as a test wants it"):
+            run(None, recorder)
+    assert arm.told[-1] == "hold"
+
+
+def test_an_arm_that_cannot_start_is_in_the_report(run: Callable[..., EpisodeReport], arm: ScriptedArm) -> None:
+    arm.error = "stands in an error"
+    report = run()
+    assert (report.stopped, report.steps) == ("robot: stands in an error", 0)
+
+
+def test_who_watches_is_asked_before_it_moves_to_its_start(
+    run: Callable[..., EpisodeReport], arm: ScriptedArm
+) -> None:
+    person = Scripted(watches=True, _2=Wishes(step=True, hold=True), _4=Wishes(step=True))
+    assert run(person, steps=1).stopped is None
+    assert (person.calls, arm.told[0]) == (5, "connect")
+    assert person.heard == [
+        "enter: it goes to its start, space or q on the way: it holds   q: it stays where it is"
+    ]
+    arm.told.clear()
+    stopped = run(Scripted(watches=True, _1=Wishes(stop=True))).stopped
+    assert (stopped, arm.told) == ("person: did not let it go to its start", [])
+
+
+@pytest.mark.parametrize("wishes", [Wishes(stop=True), Wishes(hold=True)])
+def test_who_watches_may_stop_it_on_the_way(
+    run: Callable[..., EpisodeReport], arm: ScriptedArm, wishes: Wishes
+) -> None:
+    arm.asks_on_the_way = 3
+    report = run(Scripted(watches=True, _0=Wishes(step=True), _2=wishes))
+    assert (report.stopped, arm.told) == ("person: stopped it on the way to its start", ["connect", "hold"])
 
 
 def test_one_step_per_key_press(run: Callable[..., EpisodeReport], arm: ScriptedArm) -> None:
@@ -164,6 +302,7 @@ def test_one_step_per_key_press(run: Callable[..., EpisodeReport], arm: Scripted
     report = run(Scripted(**presses), single=True, steps=3)
     assert report.steps == 3
     assert arm.time > 100.0 + 27 * 0.02
+    assert arm.told[1][1] == pytest.approx(100.0 + 10 * 0.02 + SINGLE_S)
 
 
 def test_every_tick_is_recorded_with_its_picture(
@@ -206,20 +345,17 @@ def test_what_is_recorded_can_be_read_while_the_run_goes_on(policy: Policy, arm:
     assert len(episode.ticks) == 3
 
 
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [("q", Wishes(stop=True)), (" ", Wishes(hold=True)), ("  ", Wishes()), ("\n", Wishes(step=True)), ("ww", Wishes())],
-)
-def test_keys(policy: Policy, keys: Sequence[str], expected: Wishes) -> None:
-    assert Keyboard(policy.contract.action).pressed(list(keys)) == expected
-
-
-def test_keys_move_once_a_person_has_taken_over(policy: Policy) -> None:
-    board = Keyboard(policy.contract.action)
-    taken, moving, back = (board.pressed(list(keys)) for keys in ("t", "wr", "t"))
-    assert taken.action is not None and not taken.action.any()
-    assert moving.action is not None and moving.action.tolist() == [1.0, 0.0, 1.0]
-    assert back.action is None
+def test_what_a_person_leaves_as_it_is_stays(
+    run: Callable[..., EpisodeReport], arm: ScriptedArm, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = replace(policy.infer(arm.images[0]), action=np.array([0.0, 0.0, 0.0, -0.5], np.float32))
+    monkeypatch.setattr(policy, "infer", lambda image: step)
+    entries = (*policy.contract.action.entries, ActionEntry("opening", "position", 0.0, 0.08))
+    policy.contract = replace(policy.contract, action=replace(policy.contract.action, entries=entries))
+    mine = Wishes(action=np.array([0.5, 0.0, 0.0, np.nan], np.float32))
+    run(Scripted(_2=mine), steps=3, surprise_stop=False)
+    assert [target.opening for target in arm.targets] == pytest.approx([0.02] * 3)
+    assert arm.targets[2].position[0] - arm.targets[1].position[0] == pytest.approx(0.03)
 
 
 def test_an_action_means_what_leads_back_to_it(policy: Policy) -> None:
@@ -227,53 +363,3 @@ def test_an_action_means_what_leads_back_to_it(policy: Policy) -> None:
     start = replace(ScriptedArm(np.zeros((1, 1))).at, opening=0.0)
     for action in draw.uniform(-1, 1, (50, 3)).astype(np.float32) * np.float32(0.7):
         assert action_between(terms, start, target_after(terms, start, action)) == pytest.approx(action, abs=1e-5)
-
-
-@pytest.mark.parametrize(("robot", "world"), [("sim", "pybullet"), ("mujoco", "mujoco")])
-def test_a_simulator_runs_the_episodes_of_twist_eval(
-    made: Path, robot: str, world: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import json
-
-    if world == "mujoco":
-        pytest.importorskip("mujoco", reason="MuJoCo is not installed: pip install -e '.[mujoco]'")
-    ours_of = ["--episodes", "4", "--seed", "3", "--no-surprise-stop", "--json"]
-    assert main(["run", str(made), "--robot", robot, *ours_of]) == 0
-    ours = json.loads(capsys.readouterr().out)
-    given = ["--episodes", "4", "--seed", "3", "--world", world, "--json"]
-    assert main(["eval", "pretrained/reach", *given]) == 0
-    theirs = json.loads(capsys.readouterr().out)
-    assert (ours["episodes"], ours["steps"], ours["missed"]) == (4, 64, 0)
-    assert ours["successes"] == theirs["successes"]
-
-
-def test_its_recording_can_be_replayed_without_motion(made: Path, tmp_path: Path) -> None:
-    record = str(tmp_path / "r")
-    assert main(["run", str(made), "--robot", "sim", "--seed", "3", "--record", record]) == 0
-    again = ["run", str(made), "--robot", "replay", "--recording", record, "--record", str(tmp_path / "again")]
-    assert main(again) == 0
-    first, second = (next(iter(read_recording(tmp_path / name).episodes())) for name in ("r", "again"))
-    assert np.array_equal(first.images, second.images)
-    assert [tick["action"] for tick in first.ticks] == [tick["action"] for tick in second.ticks]
-    assert first.about["seed"] == second.about["seed"]
-    assert main(["run", str(made), "--robot", "sim", "--record", record]) == 2
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["--robot", "sim", "--episodes", "0"], "--episodes is 0; allowed is at least 1"),
-        (["--robot", "sim", "--blend-in", "nan"], "--blend-in is nan; allowed is at least 0"),
-        (["--robot", "sim", "--keyboard"], "--keyboard and --single-step need a terminal to read keys from"),
-        (["--robot", "franky"], "--robot franky needs --robot-id NAME, --host ADDRESS and --camera CAMERA"),
-        ([*FRANKY, "--camera", "opencv:0"], "bench-2 is not qualified for bundle "),
-        ([*FRANKY, "--camera", "usb", "--unqualified", "bench-2"], "--camera is 'usb'; allowed are opencv:NUMBER"),
-    ],
-)
-def test_what_cannot_be_is_one_line(
-    made: Path, given: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert main(["run", str(made), *given]) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1
