@@ -38,6 +38,7 @@ from deploy.runs.atomic import replace_directory
 from deploy.runs.directory import read_config, write_config
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.report import Report, read_report
+from learner.methods import METHODS
 from learner.methods.twist import TwistPolicy
 
 RUNTIME = "twist_runtime"
@@ -76,9 +77,7 @@ def export(
             PyTorch does; the target is as it was then.
     """
     _require_replaceable(target)
-    networks = load_policy(source)
-    if not isinstance(networks, TwistPolicy):
-        raise UserError(f"{source.path}: is of method {networks.method.name}; bundles are of twist and twist_paper")
+    networks = _exportable(source)
     step = StudentStep(networks, load_critic(source, networks))
     with user_errors():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +99,25 @@ def export(
         torch.set_num_threads(threads)
         shutil.rmtree(bundle, ignore_errors=True)
     return Exported(contract, manifest, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
+
+
+def _exportable(source: PolicySource) -> TwistPolicy:
+    """The policy of a source.
+
+    Raises:
+        UserError: its method has no bundles, or nothing has taught it to tell a state from one image, by which a robot
+            is stopped.
+    """
+    networks = load_policy(source)
+    if not networks.method.exports or not isinstance(networks, TwistPolicy):
+        exported = " and ".join(method.name for method in METHODS.values() if method.exports)
+        raise UserError(f"{source.path}: is of method {networks.method.name}; bundles are of {exported}")
+    if source.config.learner.student.readout_scale == 0.0:
+        raise UserError(
+            f"{source.path}: was trained with learner.student.readout_scale=0, so that it cannot tell where an image "
+            "shows the gripper, by which a bundle stops a robot; it must be above 0"
+        )
+    return networks
 
 
 def _write(

@@ -98,6 +98,9 @@ class EvaluationResult:
     """"pybullet" or "mujoco": what moved the bodies; an older evaluation does not say."""
     motion: MotionFigures | None = None
     """How the arm moved; reports of older versions have none."""
+    full_randomisation: bool = False
+    """In worlds with all of the default randomisation, of which the run's own had less or none
+    (`evaluation.full_randomisation`): "train" are then no worlds that it was trained in."""
 
     @classmethod
     def from_counts(
@@ -140,6 +143,8 @@ class EvaluationResult:
     @property
     def seen(self) -> str:
         """The same in words, with the domain."""
+        if self.full_randomisation and (self.sees, self.domain) == ("image", "train"):
+            return "images, randomised visuals"
         return SEEN.get((self.sees, self.domain), f"images, {self.domain} visuals")
 
     def metrics(self) -> dict[str, float]:
