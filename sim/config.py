@@ -302,7 +302,8 @@ class SensingConfig:
 
     A student misjudges where things are by a centimetre or two, and in one world always to the same side. A teacher
     that has only ever known the truth pushes past a cube that is not where it believes, again and again; one that has
-    lived with such errors looks at what its push does.
+    lived with such errors looks at what its push does. A student knows its own commands: where the gripper was told to
+    go is wrong by as much as where it is, so that the difference is right.
     """
 
     enabled: bool = True

@@ -16,6 +16,8 @@ from sim.seeds import generator
 from sim.visual_world import VisualDraw
 
 BODIES = ("gripper", "cube", "goal")
+# Where the gripper was told to go is misjudged as the gripper is: how far it has still to go is known.
+_MISJUDGED_AS = {"target": "gripper"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SensingDraw:
         index = "xy".index(axis)
         return sum(
             sign * self.position_error_m[thing][index]
-            for thing, sign in ((body, 1.0), (origin, -1.0))
+            for thing, sign in ((_MISJUDGED_AS.get(body, body), 1.0), (origin, -1.0))
             if thing in self.position_error_m
         )
 
