@@ -41,7 +41,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     `state` is of the end of the control step. `image` is as old as the camera's delay, and older where a frame was
     held. Which state it shows is told by `info["state_at_exposure"]`, float32 [S], of `reset` and `step`: the truth at
-    the moment of exposure, also with `state_errors`. It is no observation, so that no policy can act on it.
+    the moment of exposure, also with `state_errors`; its command is the one that had reached the arm by then. It is no
+    observation, so that no policy can act on it.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium declares it so
@@ -200,7 +201,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             "renderer": self.renderer.name if self.views else "none",
             "is_success": self.task.is_success(self._gripper),
         }
-        self._photograph()
+        self._photograph(self._target)
         return self._observe(self._gripper), info | self._exposure()
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -267,14 +268,14 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         delay = min(timing.action_delay_s * self.config.control_hz, 1.0)
         for substep in range(self._substeps):
             if substep == exposure and not held:
-                self._photograph()
+                self._photograph(self._in_force(substep / self._substeps - delay))
             command = self._command((substep + 1) / self._substeps - delay)
             self.scene.robot.follow(command.position, command.opening, self._period_s)
             self.engine.step()
             if self._meter is not None:
                 self._meter.note()
         if exposure == self._substeps and not held:
-            self._photograph()
+            self._photograph(self._in_force(1.0 - delay))
 
     def _command(self, share: float) -> Start:
         """Return what the arm is commanded at a share of the control step, -1 to 1; below 0 in the one before.
@@ -289,8 +290,13 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         position = (x + share * (x_end - x), y + share * (y_end - y), z + share * (z_end - z))
         return Start(position, end.opening)
 
-    def _photograph(self) -> None:
-        """Expose one image per view, and note the state that they show."""
+    def _in_force(self, share: float) -> Start:
+        """Return where the command that has reached the arm at a share of the control step leads, as `_command`."""
+        before, start, end = self._commands
+        return end if share > 0.0 else start if share > -1.0 else before
+
+    def _photograph(self, target: Start) -> None:
+        """Expose one image per view, and note the state that they show, of an arm on its way to `target`."""
         if not self.views:
             return
         assert self.draw is not None
@@ -300,10 +306,11 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             picture = self.renderer.render(self.looks[view], self.camera(view))
             images.append(self._sensors.expose(picture, visual.sensor, noise))
         self._image = images[0] if self.views == 1 else np.stack(images)
-        self._state_at_exposure = np.clip(self._measure(self.scene.robot.state()), self._low, self._high)
+        self._state_at_exposure = np.clip(self._measure(self.scene.robot.state(), target), self._low, self._high)
 
     def _observe(self, gripper: GripperState) -> Observation:
-        observation: Observation = {"state": np.clip(self._measure(gripper) + self._errors, self._low, self._high)}
+        state = self._measure(gripper, self._target) + self._errors
+        observation: Observation = {"state": np.clip(state, self._low, self._high)}
         if self.views:
             observation["image"] = self._image.copy()
         return observation
@@ -311,6 +318,6 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
     def _exposure(self) -> dict[str, Any]:
         return {"state_at_exposure": self._state_at_exposure.copy()} if self.views else {}
 
-    def _measure(self, gripper: GripperState) -> NDArray[np.float32]:
-        """Return the true state of this moment, [S]."""
-        return np.array(self.task.observe(gripper, self._target.position), np.float32)
+    def _measure(self, gripper: GripperState, target: Start) -> NDArray[np.float32]:
+        """Return the true state of this moment, [S], of a gripper that was told to go to `target`."""
+        return np.array(self.task.observe(gripper, target.position), np.float32)
