@@ -12,7 +12,7 @@ from actors.plan import WorkerPlan
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import settings
 from sim import CHANGES, DRAWN_DOMAINS, ROOMS, RandomisationConfig, SimConfig, VisualConfig, make_env
-from sim.domains import FACTORS, lab_room
+from sim.domains import GROUPS, lab_room
 from sim.factors import checked, visual_factors
 from sim.tasks import TASKS
 from sim.textures import KINDS, texture_names
@@ -93,7 +93,7 @@ def test_rooms_are_told_apart_by_their_pictures_and_dynamics_are_drawn_as_in_tra
 def test_a_change_alone_changes_what_it_names_and_nothing_else(name: str) -> None:
     change = CHANGES[name]
     assert change.says
-    assert change.group in FACTORS
+    assert change.group in GROUPS
     given = checked(KNOWN, change.factors)
     for seed in range(5):
         plain, changed = draw("train", seed), draw(f"alone:{name}", seed)
