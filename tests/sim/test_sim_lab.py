@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import sim
-from actors.plan import WorkerPlan
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import settings
 from sim import CHANGES, DRAWN_DOMAINS, ROOMS, RandomisationConfig, SimConfig, VisualConfig, make_env
@@ -66,9 +65,9 @@ def test_the_rooms_are_described_in_words() -> None:
     assert all(len(room.says) > 40 for room in ROOMS.values())
 
 
-def test_no_training_is_given_the_lab() -> None:
+def test_no_setting_names_the_lab_and_worlds_are_of_training_unless_they_are_told_otherwise() -> None:
+    """What workers play in is tested with them (tests/actors), and that `twist curve` refuses the lab with it."""
     assert inspect.signature(make_env).parameters["domain"].default == "train"
-    assert "domain" not in inspect.getsource(WorkerPlan), "it builds its worlds with the default"
     assert not [key for key in settings(RunConfig) if "domain" in key or "lab" in key.split(".")]
 
 
