@@ -83,7 +83,8 @@ class VisualConfig:
     object_texture: Share = 0.15
     """Chance of a pattern on goal and cube each."""
     pictures: str = ""
-    """A folder with photographs of your own, drawn in training as often as those that come along; "": none."""
+    """A folder with photographs of your own, drawn in training as often as those that come along, and read in no domain
+    but those whose textures are training's; "": none."""
 
     room: bool = True
     """Draw the shape of the table, where the floor is and how far the walls are."""

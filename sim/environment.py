@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sim.assets import assets_directory
 from sim.backends import make_engine, make_exposure, renderer_maker
 from sim.config import SimConfig
-from sim.domains import checked_domain
+from sim.domains import checked_domain, has_training_textures
 from sim.engine import Engine, Image
 from sim.factors import checked, visual_factors
 from sim.looks import look_of
@@ -94,12 +94,9 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.scene = Scene(self.engine, assets_directory())
         self.task: Task = TASKS[task](self.scene)
         self.engine.save()
-        self._pictures = self.config.randomisation.visual.pictures
-        self.scenery = self.scene.scenery(self._pictures)
-        self.factors = visual_factors(self.task.objects, self._pictures)
-        self.factor_space = spaces.Dict({name: factor.space for name, factor in self.factors.items()})
         self._make_renderer = make_renderer or renderer_maker(self.config.renderer, quiet)
         self._renderer: Renderer | None = None
+        self._use_pictures(self._pictures_of(self._domain))
         self._looks: list[Look] = []
         self.episode_steps = self.config.episode_steps or self.task.episode_steps
         self.state_names = tuple(entry.name for entry in self.task.fields)
@@ -114,6 +111,20 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self._period_s = 1.0 / self.config.physics_hz
         self._meter = MotionMeter(self.scene, self._period_s) if measure_motion else None
         self.draw: EpisodeDraw | None = None
+
+    def _pictures_of(self, domain: str) -> str:
+        """Return the user's folder where a view of a domain may show its pictures, else ""."""
+        return self.config.randomisation.visual.pictures if has_training_textures(domain) else ""
+
+    def _use_pictures(self, folder: str) -> None:
+        """Let what may be seen have a folder's pictures, or none; a renderer that knows others is given up."""
+        self._pictures = folder
+        self.scenery = self.scene.scenery(folder)
+        self.factors = visual_factors(self.task.objects, folder)
+        self.factor_space = spaces.Dict({name: factor.space for name, factor in self.factors.items()})
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
 
     @property
     def renderer(self) -> Renderer:
@@ -165,10 +176,16 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         Returns:
             The first observation, and `seed, domain, randomisation, renderer, is_success`; where there is an image also
             `state_at_exposure`.
+
+        Raises:
+            ValueError: There is no such domain, factor or value, or the domain is the first whose views may show the
+                user's pictures and they cannot be read.
         """
         super().reset(seed=seed)
         self._seed = training_seed(self.np_random) if seed is None else seed
         domain = checked_domain((options or {}).get("domain", self._domain))
+        if not self._pictures and self._pictures_of(domain):
+            self._use_pictures(self._pictures_of(domain))
         given = checked(self.factors, (options or {}).get("factors", {}))
         randomisation = self.config.randomisation
         self.draw = EpisodeDraw(
