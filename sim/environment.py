@@ -106,7 +106,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.observation_space = self._observation_space()
         if self.views or render_mode is not None:
             self.renderer  # noqa: B018 - built now, so that what it takes to build it falls into no episode
-            self._sensors = make_exposure(self.config.image_size, quiet)
+        self._sensors = [make_exposure(self.config.image_size, quiet) for _ in range(self.views)]
         self._substeps = self.config.physics_hz // self.config.control_hz
         self._period_s = 1.0 / self.config.physics_hz
         self._meter = MotionMeter(self.scene, self._period_s) if measure_motion else None
@@ -321,7 +321,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         images = []
         for view, (visual, noise) in enumerate(zip(self.draw.visual, self._noise, strict=True)):
             picture = self.renderer.render(self.looks[view], self.camera(view))
-            images.append(self._sensors.expose(picture, visual.sensor, noise))
+            images.append(self._sensors[view].expose(picture, visual.sensor, noise))
         self._image = images[0] if self.views == 1 else np.stack(images)
         self._state_at_exposure = np.clip(self._measure(self.scene.robot.state(), target), self._low, self._high)
 
