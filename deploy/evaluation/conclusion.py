@@ -76,7 +76,7 @@ def conclude(
     factors = None
     seeing = method.driver("image")
     if config.evaluation.factor_episodes and seeing is not None:
-        console.print(f"evaluating the {seeing.name} with each factor held out alone", highlight=False)
+        console.print(f"evaluating the {seeing.name} with each group of factors held out alone", highlight=False)
         factors = report_factors(run, episodes=config.evaluation.factor_episodes, seed=config.seed)
     with shown("report.html"):
         write_page(run.path)

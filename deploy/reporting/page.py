@@ -188,7 +188,7 @@ def _factors(run: Path) -> FactorsReport | None:
 
 def _factors_picture(run: Path) -> list[Picture]:
     path = run / "factors.png"
-    alt = "Success with each factor held out alone, beside training visuals and all held-out visuals; as in the table."
+    alt = "Success with each group of factors held out alone, beside training and held-out visuals; as in the table."
     return [_picture(run, path, alt, dark=run / "factors-dark.png")] if path.exists() else []
 
 

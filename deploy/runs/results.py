@@ -41,7 +41,8 @@ class MotionFigures:
     beyond_joint_acceleration: Share
     """The same of acceleration."""
     contact_m_per_s: NotNegative | None
-    """Speed of the gripper where it sets a cube in motion, 95th percentile, metres per second; null: it sets none."""
+    """Speed of the gripper where it sets a cube in motion that it does not hold, 95th percentile, metres per second;
+    null: it sets none."""
 
 
 def result_name(policy: str, domain: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deploy.errors import UserError, user_errors
+from deploy.process.places import local_path
 from deploy.settings.config import DISTILLED, OPTIONS, TASKS, RunConfig
 from deploy.settings.overrides import apply, nearest, parse_assignments, settings
 from deploy.settings.together import require_together
@@ -118,6 +119,9 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     },
 }
 
+PICTURES = "sim.randomisation.visual.pictures"
+"""A folder of this machine, which processes read that run elsewhere on it."""
+
 PRESET_HELP: Mapping[str, str] = {"debug": "the smallest real run, under a minute"}
 
 
@@ -164,13 +168,15 @@ def resolve(
 
 
 def given_settings(assignments: list[str]) -> dict[str, str]:
-    """What is written key=value on the command line, by key.
+    """What is written key=value on the command line, by key, with the folder of pictures as an absolute path.
 
     Raises:
-        UserError: for a setting that is not written so.
+        UserError: for a setting that is not written so, and as `local_path`.
         ValueError: for a text that is no setting.
     """
     given = parse_assignments(assignments)
+    if given.get(PICTURES):
+        given[PICTURES] = str(local_path(given[PICTURES]).absolute())
     for key in given:
         if key in OPTIONS:
             option = "the first argument" if key == "task" else f"--{key.replace('_', '-')}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actors.rerendering import resimulate
+from actors.rerendering import require_training, resimulate
 from actors.rollout_stats import Resimulated
 from deploy.errors import UserError, user_errors
 from deploy.runs.atomic import write_bytes
@@ -85,6 +85,7 @@ def _first_state(config: RunConfig, source: Source) -> LearnerState:
     Raises:
         UserError, ValueError: teacher or episodes do not fit these settings.
     """
+    require_training(source.episodes)
     spec, theirs = stream_spec(config), source.episodes.spec
     seen_alike = replace(spec, image_shape=theirs.image_shape, views=theirs.views, chunk_length=theirs.chunk_length)
     seen_alike.require_equal(theirs, source.place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from deploy.errors import UserError
@@ -61,6 +63,19 @@ def test_what_cannot_be_is_refused(arguments: dict[str, object], message: str) -
     with pytest.raises(UserError) as refusal:
         resolve(**given)  # type: ignore[arg-type]
     assert message in str(refusal.value)
+
+
+def test_a_folder_of_pictures_is_found_from_every_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHOTOGRAPHS", "mine")
+    for given, folder in (("mine", tmp_path / "mine"), ("$PHOTOGRAPHS/1", tmp_path / "mine" / "1"), ("/a", Path("/a"))):
+        config = resolve("reach", None, [f"sim.randomisation.visual.pictures={given}"])
+        assert config.sim.randomisation.visual.pictures == str(folder)
+    assert resolve("reach", None, ["sim.randomisation.visual.pictures="]).sim.randomisation.visual.pictures == ""
+    with pytest.raises(UserError, match="there is no NOWHERE in the environment"):
+        resolve("reach", None, ["sim.randomisation.visual.pictures=$NOWHERE"])
 
 
 def test_every_setting_says_what_it_means() -> None:
