@@ -17,6 +17,7 @@ from deploy.settings.together import OF_THE_TEACHER, require_together
 from learner.methods import METHODS, Method
 from replay.episodes import Episodes
 
+
 @dataclass(frozen=True)
 class Source:
     """The run whose teacher and episodes are taken.

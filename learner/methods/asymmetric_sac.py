@@ -118,8 +118,9 @@ def stacked(image: Tensor, is_first: Tensor, frames: int) -> Tensor:
 
 
 def as_acted(is_first: Tensor, frames: int) -> Tensor:
-    """Of which steps `stacked` has the images that the actor had: where the episode begins in the sequence, or no
-    image of the stack is before it.
+    """Of which steps `stacked` has the images that the actor had.
+
+    Those are the steps whose episode begins in the sequence, and those of which no image of the stack lies before it.
 
     Args:
         is_first: [B, T] bool.
