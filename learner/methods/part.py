@@ -165,7 +165,7 @@ class Part(ABC):
             Scalars on the device, detached, the same names each time.
         """
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027 (most parts take nothing)
         """Called once, before its first update: it takes of other parts, as they are by then, what it begins at.
 
         After that it is itself that a checkpoint has, with or without an update.
