@@ -33,7 +33,7 @@ class ActorsConfig:
     """Environments of one actor; one batched policy step serves them all."""
     state_only_envs: Annotated[int, Ge(0), Le(1_000)] = 0
     """Of these environments, how many render no image, and have a state with errors (sim.randomisation.sensing): of use
-    to the teacher alone."""
+    to the teacher alone. Where a method looks at no image (oracle) the others render none either."""
     student_fraction: Share = 0.5
     """Share of episodes driven from images, through the student, once it has trained enough to drive; where the method
     has nobody who drives from state, all are driven from images."""

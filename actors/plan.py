@@ -12,6 +12,7 @@ from actors.stream_worker import StreamWorker
 from actors.worker import RolloutWorker
 from learner.acting import acting_policy
 from learner.config import LearnerConfig
+from learner.methods import METHODS
 from replay.store import ReplayStore
 from sim import make_env
 from sim.config import SimConfig
@@ -53,7 +54,10 @@ class WorkerPlan:
     seed: int
 
     def build(self, store: ReplayStore, actor_id: str, incarnation: int) -> RolloutWorker:
-        """One worker, acting on the CPU. An environment that renders nothing has a state with errors.
+        """One worker, acting on the CPU.
+
+        The last `actors.state_only_envs` of its environments have a state with errors and render nothing; the others
+        render what the method needs.
 
         Args:
             store: the run's replay.
@@ -63,7 +67,8 @@ class WorkerPlan:
         Raises:
             ValueError: the environment does not fit the store's spec.
         """
-        make = functools.partial(make_env, self.task, self.sim, quiet=True)
+        views = self.sim.views if METHODS[self.learner.method].needs_images else 0
+        make = functools.partial(make_env, self.task, self.sim, views=views, quiet=True)
         policy_seed = int(entropy(self.seed, actor_id, incarnation, POLICY).generate_state(1)[0])
         return RolloutWorker(
             make,

@@ -36,6 +36,9 @@ DRIFT = 0.01
 """Share of an entry's range by which a state may differ before it counts as another one: less than a student's
 readout is asked to tell."""
 
+TRAINING = "train"
+"""The domain of all that a student is trained on."""
+
 _NUMBERS = "episodes"
 """Under which the numbers of episodes are claimed, as actors claim those of their incarnations."""
 
@@ -62,6 +65,17 @@ def resimulate(env: Environment, episode: Episode, spec: StreamSpec) -> Resimula
         observation, _, terminated, truncated, _ = env.step(given)
         ended = playing.look(observation["state"], goes_on=not (terminated or truncated))
     return playing.result
+
+
+def require_training(episodes: Episodes) -> None:
+    """Refuses episodes of worlds that no training is given, such as the lab's or held-out ones.
+
+    Raises:
+        ValueError: naming their domains.
+    """
+    others = sorted({episode.domain for episode in episodes.all} - {TRAINING})
+    if others:
+        raise ValueError(f"there are episodes of {episodes.run_id} in {', '.join(others)} visuals, allowed: {TRAINING}")
 
 
 class _Playing:
@@ -114,7 +128,7 @@ class RerenderingWorker(StreamWorker):
         incarnation: differs each time that a worker of this id is made, so that streams are not used twice.
 
     Raises:
-        ValueError: the environment does not fit the store's spec.
+        ValueError: the environment does not fit the store's spec, or as `require_training`.
     """
 
     def __init__(
@@ -129,6 +143,7 @@ class RerenderingWorker(StreamWorker):
         seed: int,
         incarnation: int = 0,
     ) -> None:
+        require_training(episodes)
         writer = StreamWriter(
             store, store.spec, run_id=run_id, stream_id=f"{actor_id}.{incarnation}.0", actor_id=actor_id
         )
@@ -223,11 +238,11 @@ class RerenderingPlan:
             incarnation: how often a worker of this id had been started before.
 
         Raises:
-            ValueError: the environment does not fit the store's spec, or the file is damaged.
+            ValueError: as `RerenderingWorker`, or the file is damaged.
             OSError: the file cannot be read.
         """
         return RerenderingWorker(
-            functools.partial(make_env, self.task, self.sim),
+            functools.partial(make_env, self.task, self.sim, quiet=True),
             store,
             self.actors,
             decode_episodes(self.episodes.read_bytes()),

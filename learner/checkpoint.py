@@ -31,6 +31,9 @@ FORMAT = 3
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.safetensors"
 
+BEGUN = "begun"
+"""In the document, where there are any: see `Learner.begun`."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -101,7 +104,7 @@ def restore(learner: Learner, state: LearnerState) -> None:
         for name, optimiser in learner.optimisers_of(part.name).items():
             optimiser.load(_moments(name, optimiser.parameters, training, at_least=1 if done > 0 else 0))
         _restore_generator(generator, training, index, learner.seed, done)
-    learner.resume_counters(updates)
+    learner.resume_counters(updates, state.document.get(BEGUN, ()))
 
 
 def _restore_generator(generator: torch.Generator, arrays: Arrays, index: int, seed: int, updates: int) -> None:
@@ -184,6 +187,7 @@ def _document(learner: Learner) -> dict[str, Any]:
         "spec": learner.spec.to_json(),
         "config": dataclasses.asdict(learner.config),
         **{f"{name}_updates": count for name, count in learner.updates.items()},
+        **({BEGUN: learner.begun} if learner.begun else {}),
     }
 
 

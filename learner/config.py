@@ -136,8 +136,8 @@ class StudentConfig:
     feed: Literal["student", "teacher"] = "student"
     """Whose z goes into the student's recurrence in training: its own, or the teacher's."""
     dynamics: Literal["scratch", "teacher_init", "tied"] = "tied"
-    """The student's recurrence and prior: own weights from scratch, own weights that start as the teacher's, or tied to
-    the moving teacher's."""
+    """The student's recurrence and prior: own weights from scratch, own weights that start as the teacher's are when
+    the student makes its first update, or tied to the moving teacher's."""
     posterior: Literal["image", "read"] = "image"
     """What tells z: the image alone; or the teacher's posterior of the state that is read off the image, and what the
     image and h add to that, which begins at nothing."""
@@ -165,13 +165,15 @@ class SACConfig:
     """Soft actor-critic, of method asymmetric_sac alone."""
 
     learning_rate: NonNegativeFloat = 3e-4
-    """Adam's step size, of actor, critics and temperature."""
+    """Adam's step size, of actor and critics."""
+    temperature_learning_rate: NonNegativeFloat = 3e-3
+    """Adam's step size, of the temperature's logarithm: by about this it can move in an update."""
     gradient_norm: NonNegativeFloat = 10.0
     """Gradients are clipped to this norm."""
     frames: Annotated[int, Ge(1), Le(16)] = 3
     """Last images that the actor sees."""
-    target_rate: Share = 0.01
-    """Share of the critics moved into the slow ones."""
+    target_rate: Share = 0.02
+    """Share of the critics moved into the slow ones, which so follow within some 50 updates."""
     initial_temperature: Annotated[float, Ge(1e-6), Le(1e3)] = 0.1
     """What a nat of entropy is worth at first; it is then moved to where there is a nat less than none for each
     dimension of an action."""
@@ -182,15 +184,14 @@ class LearnerConfig:
     """The learner process: the parts of a method, such as both world models and the policy."""
 
     method: MethodName = "twist"
-    """What is trained, and how it acts: see docs/method.md. Groups and settings that are about a part which the method
-    does not have are not used."""
+    """What is trained, and how it acts: see docs/method.md, which says which groups of settings each method reads."""
     batch_size: Annotated[int, Ge(1), Le(65_536)] = 16
-    """B, sequences per teacher update."""
+    """B, sequences per update of the teacher, or of the part that a method has in its place."""
     sequence_length: Annotated[int, Ge(0), Le(1_000)] = 0
-    """Rows of the teacher's sequences, each a random piece of a chunk, filtered from the zero latent; the student
-    filters whole chunks; 0: the teacher, too."""
+    """Rows of that part's sequences, each a random piece of a chunk, filtered from the zero latent; the student
+    filters whole chunks; 0: that part, too."""
     teacher_samples_per_insert: Annotated[float, Ge(0), Le(1e6)] = 40.0
-    """Steps the teacher replays per step inserted; 0 sets no bound."""
+    """Steps that part replays per step inserted; 0 sets no bound."""
     student_samples_per_insert: Annotated[float, Ge(0), Le(1e6)] = 0.0
     """Steps the student replays per step inserted; 0 sets no bound."""
     student_may_lag: bool = False

@@ -1,4 +1,4 @@
-"""Single frames for the image encoder: a pool to draw them from, and the shift that makes more of them.
+"""Images on their way into an update: a pool of single frames, a sequence for each view, and the shift that makes more.
 
 A batch of whole episodes shows few visual worlds, and each of them many times over. An encoder that learns from such
 batches needs several times as many images as from frames that each come from another episode: docs/results/log.md.
@@ -6,7 +6,7 @@ batches needs several times as many images as from frames that each come from an
 Shapes: B batch, T time, K views, H W C image, S_dim state, N frames.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -60,6 +60,18 @@ class FramePool:
         uniform = torch.rand(count, generator=generator, device=held.device)
         rows = torch.minimum((uniform * held).long(), held - 1)
         return Frames(*(x[rows] for x in self._frames))
+
+
+def of_each_view(x: Tensor, views: int, dim: int = 0) -> Tensor:
+    """What K views have in common, [B, ...] along `dim` to [B*K, ...], where `by_view` has their images."""
+    return x.repeat_interleave(views, dim=dim) if views > 1 else x
+
+
+def by_view(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A batch of pairs with each view as a sequence of its own: images [B, T, K, ...] as [B*K, T, ...], the rest so."""
+    views = batch["image"].shape[2]
+    common = {name: of_each_view(x, views) for name, x in batch.items() if name != "image"}
+    return {**common, "image": batch["image"].transpose(1, 2).flatten(0, 1)}
 
 
 def random_shift(image: Tensor, pixels: int, generator: torch.Generator) -> Tensor:

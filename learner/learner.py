@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -30,9 +30,11 @@ class _Run:
     def __init__(self, part: Part, generator: torch.Generator, lock: threading.RLock, captured: bool) -> None:
         self.part, self._lock = part, lock
         part.generator = generator
-        self.optimisers = {name: Optimiser(*trained) for name, trained in part.trains().items()}
+        part.refused = torch.zeros((), device=part.device)
+        self.optimisers = {name: Optimiser(*trained, part.refused) for name, trained in part.trains().items()}
         part.optimisers = self.optimisers
         self.updates = 0
+        self.begun = False  # whether the part has made an update, or has what it is to begin at
         self.pause = threading.Lock()  # held for a whole update, so that a checkpoint falls between two
         self.tally = Tally(part.name, part.device)
         self.lane = Lane(part.device)
@@ -40,11 +42,11 @@ class _Run:
         self.update = Update(self._update, self.lane, lock, [generator], captured)
 
     def _update(self, batch: TensorBatch) -> Metrics:
+        self.part.refused.zero_()
         metrics = self.part.update(batch)
         with self._lock:
             self.part.progress.updates += 1
-            refused = torch.stack([optimiser.refused for optimiser in self.optimisers.values()]).sum()
-            self.tally.add(metrics, refused)
+            self.tally.add(metrics, self.part.refused)
         return metrics
 
 
@@ -108,6 +110,11 @@ class Learner:
         return {name: run.updates for name, run in self._runs.items()}
 
     @property
+    def begun(self) -> list[str]:
+        """Parts without an update that have what they are to begin at, and take it from nobody any more."""
+        return [name for name, run in self._runs.items() if run.begun and run.updates == 0]
+
+    @property
     def version(self) -> int:
         """All updates so far."""
         return sum(self.updates.values())
@@ -128,6 +135,9 @@ class Learner:
         """
         run = self._runs[name]
         with run.pause:
+            if not run.begun:
+                run.part.begin()
+                run.begun = True
             run.part.prepare(run.updates)
             metrics = run.update(run.staging.put(batch))
             run.updates += 1
@@ -166,14 +176,16 @@ class Learner:
         """What travels to the actors, by the names of `Method.acts`."""
         return self._acting
 
-    def resume_counters(self, updates: Mapping[str, int]) -> None:
+    def resume_counters(self, updates: Mapping[str, int], begun: Collection[str] = ()) -> None:
         """Goes on counting from a checkpoint; frozen copies are made anew from the restored weights.
 
         Args:
             updates: of each part by its name.
+            begun: see `Learner.begun`.
         """
         for name, run in self._runs.items():
             run.updates = updates[name]
+            run.begun = run.updates > 0 or name in begun
             run.part.progress.updates.fill_(run.updates)
             run.update.forget()
             run.tally.begin(run.updates)

@@ -56,7 +56,8 @@ class LoopReport:
 
     updates: int
     metrics: dict[str, float]
-    """Means over them, and `skipped`: updates of the run that moved nothing, as what they computed was not finite."""
+    """Means over them, and `skipped`: updates of the run in which an optimiser found what is not finite. From there on
+    no weight moved; those moved that an update moves before (a teacher's, where its policy's loss is the first)."""
     waited_seconds: float
     seconds: float
     staleness: float

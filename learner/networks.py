@@ -197,6 +197,11 @@ def move_towards(target: nn.Module, source: nn.Module, rate: float | Tensor) -> 
     torch._foreach_lerp_(ours, theirs, [rate] * len(ours) if isinstance(rate, Tensor) else rate)
 
 
+def normalised(state: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """A state [..., S_dim] in physical units to [-1, 1] between its bounds [S_dim], float32."""
+    return (2.0 * (state - low) / (high - low) - 1.0).float()
+
+
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Squared error summed over the last dimension, [..., N] and [..., N] to [...] float32."""
     return F.mse_loss(a.float(), b.float(), reduction="none").sum(dim=-1)

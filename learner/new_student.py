@@ -15,8 +15,6 @@ from learner import checkpoint, format_2
 from learner.checkpoint import Arrays, LearnerState
 from learner.config import LearnerConfig
 from learner.learner import Learner
-from learner.methods.teaching import TeacherPart
-from learner.methods.twist import StudentPart
 from replay.schema import StreamSpec
 
 TEACHING = ("teacher", "policy", "critic", "span")
@@ -33,7 +31,7 @@ def with_new_student(
     Args:
         taught: of a learner whose teacher is to be kept.
         spec: of the observations to come.
-        config: of the learner to come.
+        config: of the learner to come; its method has a student for such a teacher.
         seed: of the student's first weights and of all draws.
         continued: whether the student begins as the taught one's averaged student, the one that acts; its optimiser
             begins anew all the same.
@@ -56,14 +54,13 @@ def with_new_student(
         average = {key.removeprefix(_AVERAGE): array for key, array in weights.items() if key.startswith(_AVERAGE)}
         for name in ("student", "student_average"):
             checkpoint.load_modules({name: learner.modules[name]}, _named(name, average))
-    elif config.student.dynamics != "scratch":
-        teacher, student = learner.parts
-        if isinstance(teacher, TeacherPart) and isinstance(student, StudentPart):
-            for model in (student.student, student.student_average):
-                model.copy_dynamics(teacher.teacher)
+    else:
+        for part in learner.parts:
+            part.begin()
     begun = checkpoint.capture(learner)
     kept = {key: array for key, array in moments.items() if key.partition("/")[0] in TEACHING}
     told = {"config": asdict(config), "teacher_updates": teacher_updates, "student_updates": 0}
+    told |= {checkpoint.BEGUN: [part.name for part in learner.method.following]}
     return replace(begun, training={**begun.training, **kept}, document={**begun.document, **told})
 
 

@@ -17,13 +17,24 @@ class Optimiser:
         refused: scalar float32, 1 where the gradients of the last `backward` are not to be stepped along, else 0.
     """
 
-    def __init__(self, module: nn.Module, learning_rate: float, gradient_norm: float) -> None:
-        """Makes the optimiser; parameters that are frozen now are left out."""
+    def __init__(
+        self, module: nn.Module, learning_rate: float, gradient_norm: float, refused: Tensor | None = None
+    ) -> None:
+        """Makes the optimiser.
+
+        Args:
+            module: whose parameters are moved, but for those that are frozen now.
+            learning_rate: Adam's step size.
+            gradient_norm: to which gradients are clipped.
+            refused: shared by the optimisers of one update, and set to 0 before each by whoever owns it: where one of
+                them has refused, those after it refuse, too. None: its own.
+        """
         self.parameters = [x for x in module.parameters() if x.requires_grad]
         self.gradient_norm = gradient_norm
         device = self.parameters[0].device
         self.learning_rate = torch.full((), learning_rate, device=device)
-        self.refused = torch.zeros((), device=device)
+        self._shared = refused is not None
+        self.refused = torch.zeros((), device=device) if refused is None else refused
         self.adam = torch.optim.Adam(
             self.parameters, lr=learning_rate, eps=1e-6, fused=True, capturable=device.type == "cuda"
         )
@@ -43,7 +54,8 @@ class Optimiser:
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.gradient_norm)
-        self.refused.copy_(~(torch.isfinite(loss.detach()) & torch.isfinite(norm)))
+        wrong = ~(torch.isfinite(loss.detach()) & torch.isfinite(norm))
+        self.refused.copy_(wrong | (self.refused != 0) if self._shared else wrong)
         return norm
 
     def load(self, moments: Mapping[int, Mapping[str, Tensor]]) -> None:

@@ -1,6 +1,6 @@
 """The state read straight off single images: what an image encoder learns to see by.
 
-Shapes: B batch, T time, K views, H W C image, E embed, S_dim state, N frames.
+Shapes: H W C image, E embed, S_dim state, N frames.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from learner.config import StudentConfig
 from learner.frames import Frames, random_shift
 from learner.networks import GaussianLoss, ImageEncoder
-from learner.teacher import Teacher, TensorBatch
 
 LEAST_DEVIATION = 0.02
 """Of a normalised state's readout, whose range is 2: nothing is to be told finer than a hundredth of it."""
@@ -27,9 +26,11 @@ class Reader(Protocol):
     readout_loss: GaussianLoss
 
 
-def sequences(batch: TensorBatch, config: StudentConfig, generator: torch.Generator) -> Tensor:
-    """The images of a batch of pairs, each view a sequence of its own, shifted: [B*K, T, H, W, C]."""
-    return random_shift(batch["image"].transpose(1, 2).flatten(0, 1), config.shift_pixels, generator)
+class Normalises(Protocol):
+    """Knows the state's bounds, as a world model does."""
+
+    def normalise(self, state: Tensor) -> Tensor:
+        """Physical units [..., S_dim] to [-1, 1] between them."""
 
 
 def embedded(encoder: ImageEncoder, image: Tensor, *, with_gradient: bool) -> Tensor:
@@ -44,23 +45,24 @@ def share_gradient(x: Tensor, share: float) -> Tensor:
     return x if share == 1.0 else torch.lerp(x.detach(), x, share) if share > 0.0 else x.detach()
 
 
-def shown_state(teacher: Teacher, batch: TensorBatch, views: int) -> Tensor:
-    """What a single image can tell, [B*K, T, S_dim] normalised: the state when it was taken, not that of its row."""
-    shown: Tensor = teacher.normalise(batch["state_at_exposure"]).repeat_interleave(views, dim=0)
-    return shown
-
-
 def readout_of_frames(
-    reader: Reader, teacher: Teacher, config: StudentConfig, frames: Frames, generator: torch.Generator
+    reader: Reader, bounds: Normalises, config: StudentConfig, frames: Frames, generator: torch.Generator
 ) -> Tensor:
     """The loss [N] of the state read off N single images."""
     embed = reader.encoder(random_shift(frames.image, config.shift_pixels, generator))
     every = torch.ones(len(embed), dtype=torch.bool, device=embed.device)
-    return readout_loss(reader, embed, teacher.normalise(frames.state), every)
+    return readout_loss(reader, embed, bounds.normalise(frames.state), every)
 
 
 def readout_loss(reader: Reader, embed: Tensor, state: Tensor, valid: Tensor) -> Tensor:
-    """The loss [...] of the normalised state [..., S_dim] read off embeddings [..., E]; valid [...]: what counts."""
+    """The loss [...] of a state read off embeddings [..., E].
+
+    Args:
+        reader: trained.
+        embed: of images.
+        state: normalised [..., S_dim], as it was when they were taken: all that a single image can tell.
+        valid: [...] bool, what counts.
+    """
     read = reader.readout(embed)
     reader.readout_loss.take_in(read, state, valid)
     loss: Tensor = reader.readout_loss(read, state)

@@ -18,18 +18,10 @@ from torch import Tensor, nn
 from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
 from learner.distributions import categorical_kl, pick_rows
-from learner.frames import Frames
+from learner.frames import Frames, by_view, of_each_view, random_shift
 from learner.guided import GuidedRSSM
 from learner.networks import GaussianLoss, ImageEncoder, copy_parameters, frozen_parameters, squared_error
-from learner.readout import (
-    LEAST_DEVIATION,
-    embedded,
-    readout_loss,
-    readout_of_frames,
-    sequences,
-    share_gradient,
-    shown_state,
-)
+from learner.readout import LEAST_DEVIATION, embedded, readout_loss, readout_of_frames, share_gradient
 from learner.rssm import RSSM, Latent, Observed
 from learner.teacher import Teacher, TensorBatch
 from replay.schema import StreamSpec
@@ -89,7 +81,7 @@ def teacher_target(teacher: Teacher, policy: Policy, batch: TensorBatch, views: 
     action, _ = policy(seen.latent.feat)
 
     def repeat(x: Tensor) -> Tensor:
-        return x.repeat_interleave(views, dim=0) if views > 1 else x
+        return of_each_view(x, views)
 
     latent = Latent(repeat(seen.latent.deter), repeat(seen.latent.stoch))
     return Target(
@@ -165,15 +157,14 @@ def student_losses(
     # One noise for both: where the two posteriors agree so do the draws, and what follows from them is comparable.
     noise = teacher.rssm.draw(batch["action"], generator)
     target = teacher_target(teacher, policy, batch, views, noise)
-    image = sequences(batch, config, generator)
-    action = batch["action"].repeat_interleave(views, dim=0)
-    is_first = batch["is_first"].repeat_interleave(views, dim=0)
-    valid = batch["valid"].repeat_interleave(views, dim=0)
+    batch = by_view(batch)
+    image = random_shift(batch["image"], config.shift_pixels, generator)
+    valid = batch["valid"]
     feed = target.observed.latent.stoch if config.feed == "teacher" else None
     embed = embedded(student.encoder, image, with_gradient=config.encoder_share > 0.0 or frames is None)
-    noise = noise.repeat_interleave(views, dim=1)
+    noise = of_each_view(noise, views, dim=1)
     shown = student.seen(share_gradient(embed, config.encoder_share))
-    seen = student.observe(shown, action, is_first, noise, feed)
+    seen = student.observe(shown, batch["action"], batch["is_first"], noise, feed)
 
     feat = seen.latent.feat
     read_state = teacher.decoder(feat)
@@ -184,12 +175,12 @@ def student_losses(
         "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
         "state": squared_error(read_state, target.state),
         "action": squared_error(chosen, target.action),
-        "readout": readout_loss(student, embed, shown_state(teacher, batch, views), valid)
+        "readout": readout_loss(student, embed, teacher.normalise(batch["state_at_exposure"]), valid)
         if frames is None
         else readout_of_frames(student, teacher, config, frames, generator),
     }
     if config.imagination_scale > 0.0:
-        going_on = valid & ~batch["is_terminal"].repeat_interleave(views, dim=0)
+        going_on = valid & ~batch["is_terminal"]
         starts = _choose_starts(target.observed.latent, seen.latent, going_on, config.imagination_starts, generator)
         deter, prior = imagination_alignment(student, teacher, policy, config, starts, generator)
         losses["imagination"] = deter + prior

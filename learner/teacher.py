@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from learner.config import LearnerConfig, TeacherConfig
 from learner.distributions import TwoHot, categorical_kl
 from learner.methods.method import Sees
-from learner.networks import MLP, GaussianLoss, ImageDecoder, ImageEncoder, masked_mean, squared_error
+from learner.networks import MLP, GaussianLoss, ImageDecoder, ImageEncoder, masked_mean, normalised, squared_error
 from learner.rssm import RSSM, Latent, Observed
 from replay.schema import StreamSpec
 
@@ -65,7 +65,7 @@ class WorldModel(nn.Module):
 
     def normalise(self, state: Tensor) -> Tensor:
         """Physical units [..., S_dim] to [-1, 1] between the observation spec's bounds."""
-        return (2.0 * (state - self.low) / (self.high - self.low) - 1.0).float()
+        return normalised(state, self.low, self.high)
 
     def denormalise(self, state: Tensor) -> Tensor:
         """Inverse of `normalise`."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,18 +84,22 @@ class Episodes:
         return sum(episode.env_steps for episode in self.all)
 
 
-def read_episodes(store: ReplayStore) -> Episodes:
-    """Read the episodes of which the student could learn out of a run's replay, and move no image byte.
+def read_episodes(store: ReplayStore, wanted: Callable[[EpisodeMeta], bool] | None = None) -> Episodes:
+    """Read the episodes of which a student could learn out of a run's replay, and move no image byte.
 
-    Those without images are left out, whose states have errors, and those whose beginning is not held any more. One
-    that is cut off at its end, as a killed actor leaves it, ends there.
+    Those whose beginning is not held any more are left out. One that is cut off at its end, as a killed actor leaves
+    it, ends there.
+
+    Args:
+        store: Of the run.
+        wanted: Whether to read an episode. None: those with images, whose states are without errors.
 
     Raises:
         redis.RedisError: If the server does not answer; one of `replay.connection.UNAVAILABLE`.
     """
-    named = (chunk_id.rpartition(":") for chunk_id in store.image_ids())
+    named = (chunk_id.rpartition(":") for chunk_id in (store.state_ids() if wanted else store.image_ids()))
     places = sorted((stream, int(first)) for stream, _, first in named)
-    reading = _Reading()
+    reading = _Reading(wanted)
     for begin in range(0, len(places), _CHUNKS_AT_ONCE):
         ids = [f"{stream}:{first}" for stream, first in places[begin : begin + _CHUNKS_AT_ONCE]]
         reading.take(store.read_states(ids))
@@ -105,7 +109,8 @@ def read_episodes(store: ReplayStore) -> Episodes:
 class _Reading:
     """Puts the chunks of streams together to episodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[EpisodeMeta], bool] | None) -> None:
+        self._wanted = wanted
         self._whole: list[Episode] = []
         self._place = "", 0  # stream and row at which what is open goes on
         self._open: EpisodeMeta | None = None
@@ -140,7 +145,7 @@ class _Reading:
         if self._open is not None:
             meta = self._open
             state, action = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
-            if len(state) > 1:
+            if len(state) > 1 and (self._wanted is None or self._wanted(meta)):
                 self._whole.append(Episode(meta.seed, meta.domain, meta.driver, state, action))
         self._open = None
         self._parts.clear()

@@ -11,11 +11,12 @@ from sim.config import DynamicsConfig, RandomisationConfig, SensingConfig, SimCo
 from sim.domains import (
     DOMAINS,
     DRAWN_DOMAINS,
-    FACTORS,
+    GROUPS,
     checked_domain,
-    drawn_factors,
+    drawn_groups,
     held_out_domain,
-    held_out_factors,
+    held_out_groups,
+    is_of_the_lab,
 )
 from sim.lab import ROOMS
 
@@ -25,7 +26,7 @@ __all__ = [
     "CHANGES",
     "DOMAINS",
     "DRAWN_DOMAINS",
-    "FACTORS",
+    "GROUPS",
     "ROOMS",
     "TASKS",
     "DynamicsConfig",
@@ -35,9 +36,10 @@ __all__ = [
     "TimingConfig",
     "VisualConfig",
     "checked_domain",
-    "drawn_factors",
+    "drawn_groups",
     "held_out_domain",
-    "held_out_factors",
+    "held_out_groups",
+    "is_of_the_lab",
     "make_env",
 ]
 

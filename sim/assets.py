@@ -6,6 +6,7 @@ not at all, so any number of processes may need it first at the same time.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -16,8 +17,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import fast_simplification
 import numpy as np
 import pybullet_data
+import scipy
 
 from sim import light_meshes, meshes, panda_parts
 
@@ -58,10 +61,7 @@ def assets_directory() -> Path:
     Raises:
         OSError: The cache directory cannot be written; the message names `TWIST_CACHE`.
     """
-    modules = (light_meshes, meshes, panda_parts)
-    recipe = b"".join(Path(module.__file__).read_bytes() for module in modules if module.__file__)
-    recipe += Path(__file__).read_bytes() + (STOCK_PANDA / "panda.urdf").read_bytes()
-    target = cache_directory() / f"sim-assets-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    target = cache_directory() / f"sim-assets-{_recipe(STOCK_PANDA)}"
     if target.is_dir():
         return target
     try:
@@ -82,6 +82,19 @@ def assets_directory() -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+@functools.cache
+def _recipe(stock: Path) -> str:
+    """Return a name for everything that the files depend on: sources, stock meshes with their materials, versions."""
+    recipe = hashlib.sha256()
+    modules = (light_meshes, meshes, panda_parts)
+    sources = [Path(module.__file__) for module in modules if module.__file__]
+    shapes = sorted(path for path in (stock / "meshes").rglob("*") if path.suffix in (".obj", ".mtl"))
+    for path in (*sources, Path(__file__), stock / "panda.urdf", *shapes):
+        recipe.update(path.name.encode() + path.read_bytes())
+    recipe.update(repr((fast_simplification.__version__, scipy.__version__, np.__version__)).encode())
+    return recipe.hexdigest()[:12]
 
 
 def scene_meshes() -> dict[str, meshes.Mesh]:

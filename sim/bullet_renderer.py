@@ -1,7 +1,8 @@
 """PyBullet's own software renderer, behind `sim.renderer`: the reference that ours is held against.
 
 It samples a pixel once, at its lower left corner. It knows one light, whose shadows have hard edges, and no second
-lamp, no sky and no gloss of a material's own; what a `Look` says of these is left out.
+lamp, no sky and no gloss of a material's own; what a `Look` says of these is left out. So are the scale and the turn of
+a material's texture, a part's `two_sided`, and an item's `caster` and `board`: its parts cast the shadows.
 """
 
 from __future__ import annotations

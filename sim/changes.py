@@ -1,7 +1,8 @@
 """What may be different in a room, one thing at a time: each is a domain, "alone:NAME", see `sim.domains`.
 
-They are chosen by what a room, a lamp, a camera or a robot may be, and not by what a student can do. Some lie within
-what training draws, some beyond.
+The list is of what students failed at, and of what else a room, a lamp, a camera or a robot may be. Some lie within
+what training draws, some beyond. Four show textures of the held-out domain ("wood", "dark_wood", "brick",
+"photograph"): whoever widens training by them has chosen by that domain, and then the lab alone is left as a test.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Change:
 
     Attributes:
         says: What is different, in words.
-        group: Which of `sim.domains.FACTORS` it belongs to.
+        group: Which of `sim.domains.GROUPS` it belongs to.
         factors: Values of factors (`sim.factors`).
     """
 

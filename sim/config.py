@@ -34,6 +34,7 @@ RangeOf = Annotated[tuple[Number, Number], AfterValidator(_ascending), doc("low 
 """The same where each end is within the limits of a type."""
 
 Share = Annotated[float, Ge(0), Le(1)]
+"""Of a whole: 1 is all of it."""
 
 World = Literal["pybullet", "mujoco"]
 WORLDS: tuple[World, ...] = get_args(World)
@@ -83,7 +84,8 @@ class VisualConfig:
     object_texture: Share = 0.15
     """Chance of a pattern on goal and cube each."""
     pictures: str = ""
-    """A folder with photographs of your own, drawn in training as often as those that come along; "": none."""
+    """A folder with photographs of your own, drawn in training as often as those that come along, and read in no domain
+    but those whose textures are training's; "": none."""
 
     room: bool = True
     """Draw the shape of the table, where the floor is and how far the walls are."""
@@ -152,8 +154,8 @@ class VisualConfig:
     shadow: Share = 0.85
     """Chance of them."""
     shadow_spread: RangeOf[Annotated[float, Ge(0), Le(0.5)]] = (0.0, 0.3)
-    """How far a shadow's edge reaches to either side, metres for each metre between what casts it and where it falls;
-    small more often than large."""
+    """How far a shadow's edge reaches to either side, metres for each metre between what casts it and where it falls,
+    up to 0.034 m but for the table's shadow on the floor; small more often than large."""
 
     # The defaults are the most that is allowed: up to here nothing that matters leaves the image (test_sim_framing.py).
     camera_position: bool = True
@@ -174,7 +176,7 @@ class VisualConfig:
     """Largest turn, degrees."""
     camera_lens: bool = True
     """Draw field of view and principal point."""
-    camera_field_of_view_deg: Share = 1.0
+    camera_field_of_view_deg: Annotated[float, Ge(0), Le(1)] = 1.0
     """Largest change of the field of view, degrees."""
     camera_principal_point: Annotated[float, Ge(0), Le(0.01)] = 0.01
     """Largest offset of the point where the axis meets the image, share of its width and height."""
@@ -214,7 +216,8 @@ class VisualConfig:
     jpeg_quality: RangeOf[Annotated[float, Ge(5), Le(100)]] = (40.0, 95.0)
     """Its quality."""
     held_out_sensor_factor: Annotated[float, Ge(1), Le(3)] = 2.0
-    """Noise held out by name: flaws of the sensor reach so many times as much."""
+    """Noise held out by name: noise, blur of focus and of motion, exposure and white balance reach so many times as
+    much; the sensor's other flaws are drawn as in training."""
 
     def __post_init__(self) -> None:
         for name in ("camera_position_m", "camera_aim_m"):
@@ -282,11 +285,11 @@ class TimingConfig:
     """Draw any timing factor at all."""
     action_delay: bool = True
     """Draw a delay between an action and the arm's controller."""
-    action_delay_s: RangeOf[Share] = (0.0, 0.03)
+    action_delay_s: RangeOf[Annotated[float, Ge(0), Le(1)]] = (0.0, 0.03)
     """That delay in seconds, at most one control step."""
     camera_delay: bool = True
     """Draw a delay between exposure and observation."""
-    camera_delay_s: RangeOf[Share] = (0.0, 0.03)
+    camera_delay_s: RangeOf[Annotated[float, Ge(0), Le(1)]] = (0.0, 0.03)
     """That delay in seconds, at most one control step."""
     held_frames: bool = True
     """Let the camera now and then deliver the previous frame again."""
@@ -302,7 +305,8 @@ class SensingConfig:
 
     A student misjudges where things are by a centimetre or two, and in one world always to the same side. A teacher
     that has only ever known the truth pushes past a cube that is not where it believes, again and again; one that has
-    lived with such errors looks at what its push does.
+    lived with such errors looks at what its push does. A student knows its own commands: where the gripper was told to
+    go is wrong by as much as where it is, so that the difference is right.
     """
 
     enabled: bool = True
@@ -344,7 +348,8 @@ class SimConfig:
     engine: World = "pybullet"
     """What moves bodies: PyBullet, or MuJoCo (extra [mujoco])."""
     renderer: Literal["rasteriser", "pybullet", "mujoco"] = "rasteriser"
-    """What draws: ours, PyBullet's own, or MuJoCo's with the robot's full meshes; both take several times longer."""
+    """What draws: ours, PyBullet's own, which leaves out the size and turn of textures and more, or MuJoCo's with the
+    robot's full meshes; these take many times as long."""
     views: Annotated[int, Ge(0), Le(16)] = 1
     """Images per step, each its own visual draw; 0 renders nothing."""
     control_hz: Annotated[int, Ge(1), Le(60)] = 10

@@ -1,7 +1,7 @@
-"""Visual domains: in which factors an episode's world lies outside what training draws.
+"""Visual domains: in which groups of factors an episode's world lies outside what training draws.
 
 A domain is one word. "train" holds nothing out; "held_out" holds out what never occurs in training and can be judged
-once for all runs: textures, things, light and camera; "held_out:light" or "held_out:noise,delay" hold out the factors
+once for all runs: textures, things, light and camera; "held_out:light" or "held_out:noise,delay" hold out the groups
 that they name and draw everything else exactly as "train" does with the same seed. Noise and delay have no ranges of
 their own in "held_out": asked for by name, they are drawn from a shell beyond the training range.
 
@@ -22,10 +22,15 @@ from sim.seeds import generator
 DRAWN_DOMAINS = ("train", "held_out")
 DOMAINS = (*DRAWN_DOMAINS, "lab")
 
-FACTORS = ("textures", "things", "light", "camera", "noise", "delay")
-"""What can be held out by name. textures: what tables, floors and walls are made
-of; noise: noise, blur, exposure and balance of the sensor; delay: of actions and of images, and
-frames that are held."""
+GROUPS: dict[str, str] = {
+    "textures": "what tables, floors and walls are made of",
+    "things": "what lies about",
+    "light": "directions of the lamps",
+    "camera": "where the camera is and what it looks at",
+    "noise": "noise, blur, exposure and white balance of the sensor",
+    "delay": "delays of actions and of images, and frames that are held",
+}
+"""What can be held out by name, groups of factors (`sim.factors`), each with what is held out of it."""
 
 _IN_HELD_OUT = ("textures", "things", "light", "camera")
 _SWITCHES = {
@@ -38,23 +43,23 @@ _SWITCHES = {
 }
 
 
-def held_out_domain(*factors: str) -> str:
-    """Return the domain in which these factors, and no others, are held out; "train" for none.
+def held_out_domain(*groups: str) -> str:
+    """Return the domain in which these groups, and no others, are held out; "train" for none.
 
     Raises:
-        ValueError: A factor is not one of `FACTORS`.
+        ValueError: A group is not one of `GROUPS`.
     """
-    for factor in factors:
-        if factor not in FACTORS:
-            raise ValueError(f"factor is {factor!r}, allowed: {', '.join(FACTORS)}")
-    return f"held_out:{','.join(factor for factor in FACTORS if factor in factors)}" if factors else "train"
+    for group in groups:
+        if group not in GROUPS:
+            raise ValueError(f"group is {group!r}, allowed: {', '.join(GROUPS)}")
+    return f"held_out:{','.join(group for group in GROUPS if group in groups)}" if groups else "train"
 
 
 def checked_domain(domain: str) -> str:
     """Return a domain.
 
     Raises:
-        ValueError: There is no such domain, or it names a factor, a change or a room that there is not.
+        ValueError: There is no such domain, or it names a group, a change or a room that there is not.
     """
     word, colon, names = domain.partition(":")
     if word == "held_out" and colon:
@@ -64,13 +69,13 @@ def checked_domain(domain: str) -> str:
         if names not in allowed:
             raise ValueError(f"domain is {domain!r}, allowed: {word}:NAME, NAME one of {', '.join(allowed)}")
     elif domain not in DOMAINS:
-        more = "held_out:FACTOR,..., alone:CHANGE and lab:ROOM"
+        more = "held_out:GROUP,..., alone:CHANGE and lab:ROOM"
         raise ValueError(f"domain is {domain!r}, allowed: {', '.join(DOMAINS)}, {more}")
     return domain
 
 
-def held_out_factors(domain: str) -> frozenset[str]:
-    """Return the factors that a domain holds out.
+def held_out_groups(domain: str) -> frozenset[str]:
+    """Return the groups that a domain holds out.
 
     Raises:
         ValueError: As `checked_domain`.
@@ -87,6 +92,20 @@ def changed_factors(domain: str) -> Mapping[str, float | str | tuple[float, ...]
     return CHANGES[name].factors if word == "alone" else {}
 
 
+def is_of_the_lab(domain: str) -> bool:
+    """Return whether a domain is the lab, or a room of it: nothing is chosen by what is seen there."""
+    return domain.partition(":")[0] == "lab"
+
+
+def has_training_textures(domain: str) -> bool:
+    """Return whether tables, floors and walls are made of what training draws, so also of the user's own pictures.
+
+    Raises:
+        ValueError: As `checked_domain`.
+    """
+    return not is_of_the_lab(domain) and "textures" not in held_out_groups(domain)
+
+
 def lab_room(domain: str, seed: int) -> str | None:
     """Return the room of the lab that an episode plays in; None: in no room of the lab.
 
@@ -94,17 +113,17 @@ def lab_room(domain: str, seed: int) -> str | None:
         domain: As `checked_domain` lets it pass.
         seed: Of the episode.
     """
-    word, colon, name = domain.partition(":")
-    if word != "lab":
+    if not is_of_the_lab(domain):
         return None
+    _, colon, name = domain.partition(":")
     return name if colon else tuple(ROOMS)[int(generator(seed, "lab").integers(len(ROOMS)))]
 
 
-def drawn_factors(config: RandomisationConfig) -> tuple[str, ...]:
-    """Return those of `FACTORS` that a configuration draws; to hold out one that is switched off changes nothing."""
+def drawn_groups(config: RandomisationConfig) -> tuple[str, ...]:
+    """Return those of `GROUPS` that a configuration draws; to hold out one that is switched off changes nothing."""
     drawn = []
-    for factor in FACTORS:
-        group = config.timing if factor == "delay" else config.visual
-        if group.enabled and any(getattr(group, switch) for switch in _SWITCHES[factor]):
-            drawn.append(factor)
+    for group in GROUPS:
+        settings = config.timing if group == "delay" else config.visual
+        if settings.enabled and any(getattr(settings, switch) for switch in _SWITCHES[group]):
+            drawn.append(group)
     return tuple(drawn)

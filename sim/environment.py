@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sim.assets import assets_directory
 from sim.backends import make_engine, make_exposure, renderer_maker
 from sim.config import SimConfig
-from sim.domains import checked_domain
+from sim.domains import checked_domain, has_training_textures
 from sim.engine import Engine, Image
 from sim.factors import checked, visual_factors
 from sim.looks import look_of
@@ -41,7 +41,8 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     `state` is of the end of the control step. `image` is as old as the camera's delay, and older where a frame was
     held. Which state it shows is told by `info["state_at_exposure"]`, float32 [S], of `reset` and `step`: the truth at
-    the moment of exposure, also with `state_errors`. It is no observation, so that no policy can act on it.
+    the moment of exposure, also with `state_errors`; its command is the one that had reached the arm by then. It is no
+    observation, so that no policy can act on it.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium declares it so
@@ -93,12 +94,9 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.scene = Scene(self.engine, assets_directory())
         self.task: Task = TASKS[task](self.scene)
         self.engine.save()
-        self._pictures = self.config.randomisation.visual.pictures
-        self.scenery = self.scene.scenery(self._pictures)
-        self.factors = visual_factors(self.task.objects, self._pictures)
-        self.factor_space = spaces.Dict({name: factor.space for name, factor in self.factors.items()})
         self._make_renderer = make_renderer or renderer_maker(self.config.renderer, quiet)
         self._renderer: Renderer | None = None
+        self._use_pictures(self._pictures_of(self._domain))
         self._looks: list[Look] = []
         self.episode_steps = self.config.episode_steps or self.task.episode_steps
         self.state_names = tuple(entry.name for entry in self.task.fields)
@@ -108,11 +106,25 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.observation_space = self._observation_space()
         if self.views or render_mode is not None:
             self.renderer  # noqa: B018 - built now, so that what it takes to build it falls into no episode
-            self._sensors = make_exposure(self.config.image_size, quiet)
+        self._sensors = [make_exposure(self.config.image_size, quiet) for _ in range(self.views)]
         self._substeps = self.config.physics_hz // self.config.control_hz
         self._period_s = 1.0 / self.config.physics_hz
         self._meter = MotionMeter(self.scene, self._period_s) if measure_motion else None
         self.draw: EpisodeDraw | None = None
+
+    def _pictures_of(self, domain: str) -> str:
+        """Return the user's folder where a view of a domain may show its pictures, else ""."""
+        return self.config.randomisation.visual.pictures if has_training_textures(domain) else ""
+
+    def _use_pictures(self, folder: str) -> None:
+        """Let what may be seen have a folder's pictures, or none; a renderer that knows others is given up."""
+        self._pictures = folder
+        self.scenery = self.scene.scenery(folder)
+        self.factors = visual_factors(self.task.objects, folder)
+        self.factor_space = spaces.Dict({name: factor.space for name, factor in self.factors.items()})
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
 
     @property
     def renderer(self) -> Renderer:
@@ -164,10 +176,16 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         Returns:
             The first observation, and `seed, domain, randomisation, renderer, is_success`; where there is an image also
             `state_at_exposure`.
+
+        Raises:
+            ValueError: There is no such domain, factor or value, or the domain is the first whose views may show the
+                user's pictures and they cannot be read.
         """
         super().reset(seed=seed)
         self._seed = training_seed(self.np_random) if seed is None else seed
         domain = checked_domain((options or {}).get("domain", self._domain))
+        if not self._pictures and self._pictures_of(domain):
+            self._use_pictures(self._pictures_of(domain))
         given = checked(self.factors, (options or {}).get("factors", {}))
         randomisation = self.config.randomisation
         self.draw = EpisodeDraw(
@@ -200,7 +218,7 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             "renderer": self.renderer.name if self.views else "none",
             "is_success": self.task.is_success(self._gripper),
         }
-        self._photograph()
+        self._photograph(self._target)
         return self._observe(self._gripper), info | self._exposure()
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -267,14 +285,14 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         delay = min(timing.action_delay_s * self.config.control_hz, 1.0)
         for substep in range(self._substeps):
             if substep == exposure and not held:
-                self._photograph()
+                self._photograph(self._in_force(substep / self._substeps - delay))
             command = self._command((substep + 1) / self._substeps - delay)
             self.scene.robot.follow(command.position, command.opening, self._period_s)
             self.engine.step()
             if self._meter is not None:
                 self._meter.note()
         if exposure == self._substeps and not held:
-            self._photograph()
+            self._photograph(self._in_force(1.0 - delay))
 
     def _command(self, share: float) -> Start:
         """Return what the arm is commanded at a share of the control step, -1 to 1; below 0 in the one before.
@@ -289,8 +307,13 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         position = (x + share * (x_end - x), y + share * (y_end - y), z + share * (z_end - z))
         return Start(position, end.opening)
 
-    def _photograph(self) -> None:
-        """Expose one image per view, and note the state that they show."""
+    def _in_force(self, share: float) -> Start:
+        """Return where the command that has reached the arm at a share of the control step leads, as `_command`."""
+        before, start, end = self._commands
+        return end if share > 0.0 else start if share > -1.0 else before
+
+    def _photograph(self, target: Start) -> None:
+        """Expose one image per view, and note the state that they show, of an arm on its way to `target`."""
         if not self.views:
             return
         assert self.draw is not None
@@ -298,12 +321,13 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
         images = []
         for view, (visual, noise) in enumerate(zip(self.draw.visual, self._noise, strict=True)):
             picture = self.renderer.render(self.looks[view], self.camera(view))
-            images.append(self._sensors.expose(picture, visual.sensor, noise))
+            images.append(self._sensors[view].expose(picture, visual.sensor, noise))
         self._image = images[0] if self.views == 1 else np.stack(images)
-        self._state_at_exposure = np.clip(self._measure(self.scene.robot.state()), self._low, self._high)
+        self._state_at_exposure = np.clip(self._measure(self.scene.robot.state(), target), self._low, self._high)
 
     def _observe(self, gripper: GripperState) -> Observation:
-        observation: Observation = {"state": np.clip(self._measure(gripper) + self._errors, self._low, self._high)}
+        state = self._measure(gripper, self._target) + self._errors
+        observation: Observation = {"state": np.clip(state, self._low, self._high)}
         if self.views:
             observation["image"] = self._image.copy()
         return observation
@@ -311,6 +335,6 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
     def _exposure(self) -> dict[str, Any]:
         return {"state_at_exposure": self._state_at_exposure.copy()} if self.views else {}
 
-    def _measure(self, gripper: GripperState) -> NDArray[np.float32]:
-        """Return the true state of this moment, [S]."""
-        return np.array(self.task.observe(gripper, self._target.position), np.float32)
+    def _measure(self, gripper: GripperState, target: Start) -> NDArray[np.float32]:
+        """Return the true state of this moment, [S], of a gripper that was told to go to `target`."""
+        return np.array(self.task.observe(gripper, target.position), np.float32)

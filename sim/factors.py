@@ -17,14 +17,13 @@ from gymnasium import spaces
 
 from sim.photographs import own_pictures, photograph_names
 from sim.rooms import AT_BACK, AT_SIDE, TABLES
-from sim.textures import KINDS, texture_names
+from sim.textures import KINDS, SIDES, texture_names
 from sim.things import ALL_THINGS, THINGS
 
 Value = float | str | tuple[float, ...]
 
 PLAIN, NONE = "plain", "none"
 SURFACES = ("table", "floor", "wall")
-SIDES = ("train", "held_out", "lab")
 LONGEST_LAYOUT = 2**31 - 1
 
 
@@ -218,7 +217,7 @@ def _lights() -> list[Factor]:
         Factor("light.specular", "strength of highlights", "lights", 0.05),
         Factor("second.strength", "share of the second lamp's light, 0: none", "lights", 0.0),
         Factor("light.shadows", "whether the lamp casts shadows", "shadows", 0.0, 0, 1, whole=True),
-        Factor("light.spread", "reach of a shadow's edge to either side, per metre", "shadows", 0.05, 0.0, 0.5),
+        Factor("light.spread", "reach of a shadow's edge per metre, to 0.034 m", "shadows", 0.05, 0.0, 0.5),
     ]
 
 

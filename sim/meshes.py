@@ -66,24 +66,20 @@ def read_parts(path: Path) -> dict[str, Mesh]:
     }
 
 
-def grid(corner: Floats, side_u: Floats, side_v: Floats, cells: int, repeats: float) -> Mesh:
-    """Return a flat rectangle that faces `side_u x side_v`.
-
-    It has `cells` x `cells` squares.
+def rectangle(corner: Floats, side_u: Floats, side_v: Floats, repeats: float = 1.0) -> Mesh:
+    """Return a flat rectangle that faces `side_u x side_v`, two triangles.
 
     Args:
         corner: Metres, [3].
         side_u: From that corner along one edge, metres, [3].
         side_v: Along the other edge, metres, [3].
-        cells: Squares per edge.
         repeats: How often a texture repeats along an edge.
     """
-    steps = np.linspace(0.0, 1.0, cells + 1)
-    v, u = (values.reshape(-1, 1) for values in np.meshgrid(steps, steps, indexing="ij"))
+    v, u = (values.reshape(-1, 1) for values in np.meshgrid((0.0, 1.0), (0.0, 1.0), indexing="ij"))
     normal = np.cross(side_u, side_v)
     vertices = corner + u * side_u + v * side_v
     normals = np.broadcast_to(normal / np.linalg.norm(normal), vertices.shape)
-    return Mesh(vertices, np.array(normals), np.hstack([u, v]) * repeats, _lattice_triangles(cells, cells))
+    return Mesh(vertices, np.array(normals), np.hstack([u, v]) * repeats, _lattice_triangles(1, 1))
 
 
 def _lattice_triangles(columns: int, rows: int) -> Indices:
@@ -91,20 +87,6 @@ def _lattice_triangles(columns: int, rows: int) -> Indices:
     a = row * (columns + 1) + column
     b, c, d = a + 1, a + columns + 2, a + columns + 1
     return np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
-
-
-def wall(
-    radius: float, bottom: float, top: float, start_deg: float, end_deg: float, columns: int, repeats: float
-) -> Mesh:
-    """Return a part of a cylinder around the z axis, seen from inside (metres; degrees from the x axis)."""
-    steps = np.linspace(0.0, 1.0, columns + 1)
-    height, along = (values.ravel() for values in np.meshgrid((0.0, 1.0), steps, indexing="ij"))
-    angle = np.radians(start_deg + (end_deg - start_deg) * along)
-    outward = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
-    vertices = radius * outward
-    vertices[:, 2] = bottom + (top - bottom) * height
-    triangles = _lattice_triangles(columns, 1)[:, ::-1]
-    return Mesh(vertices, -outward, np.stack([along, height], axis=1) * repeats, triangles)
 
 
 def ball(radius: float, segments: int = 12) -> Mesh:
@@ -153,5 +135,5 @@ def cube(half_edge: float) -> Mesh:
             normal, u = np.zeros(3), np.zeros(3)
             normal[axis], u[(axis + 1) % 3] = sign, 1.0
             v = np.cross(normal, u)
-            sides.append(grid((normal - u - v) * half_edge, 2 * half_edge * u, 2 * half_edge * v, 1, 1.0))
+            sides.append(rectangle((normal - u - v) * half_edge, 2 * half_edge * u, 2 * half_edge * v))
     return join(sides)

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.actuator import JOINT_ACCELERATIONS, JOINT_SPEEDS
+from sim.assets import CUBE_HALF_EDGE_M
 from sim.engine import Motion, Vector
+from sim.robot import MAX_OPENING_M, GripperState
 from sim.scene import Scene
 
-# A cube that was slower than this and is faster now has been hit. One that slides to rest, or is carried, has not.
+# A cube that was slower than this and is faster now has been hit, unless the fingers close on it or hold it.
 _STRUCK_M_PER_S = 0.02
+# Fingers further apart than this are open, and nearer to each other they are closed with nothing between them.
+_OPEN_M, _EMPTY_M = 0.95 * MAX_OPENING_M, CUBE_HALF_EDGE_M
 
 
 class MotionReading(TypedDict):
@@ -22,7 +26,8 @@ class MotionReading(TypedDict):
     Attributes:
         joint_speed: Highest of any joint, as a share of the data sheet's limit.
         joint_acceleration: The same of acceleration.
-        contact_m_per_s: Speed of the gripper as a cube at rest began to move; None: none did.
+        contact_m_per_s: Speed of the gripper as a cube at rest began to move, but for one between closing or closed
+            fingers; None: none did.
         gripper_m: Where the gripper is now, metres.
     """
 
@@ -56,9 +61,10 @@ class MotionMeter:
             self._note_contact(cube)
 
     def _note_contact(self, cube: Motion) -> None:
+        gripper = self._scene.robot.state()
         speed, before = math.hypot(*cube.velocity), self._gripper_speed
-        self._gripper_speed = math.hypot(*self._scene.robot.state().velocity)
-        if speed > _STRUCK_M_PER_S >= self._cube_speed and self._contact is None:
+        self._gripper_speed = math.hypot(*gripper.velocity)
+        if speed > _STRUCK_M_PER_S >= self._cube_speed and self._contact is None and not _is_held(gripper, cube):
             self._contact = before
         self._cube_speed = speed
 
@@ -75,3 +81,8 @@ class MotionMeter:
         }
         self._joints, self._contact = self._joints[-2:], None
         return reading
+
+
+def _is_held(gripper: GripperState, cube: Motion) -> bool:
+    """Return whether the cube is between fingers that close on it or have closed."""
+    return _EMPTY_M < gripper.opening < _OPEN_M and math.dist(gripper.position, cube.position) < 2 * CUBE_HALF_EDGE_M

@@ -18,6 +18,7 @@ from sim.scenery import Picture
 
 SIZE_PX = 128
 MOST_PICTURES = 256
+_OWN = "own_"
 _KINDS = (".jpg", ".jpeg", ".png", ".webp")
 
 FILES = {
@@ -64,7 +65,12 @@ def own_pictures(folder: str) -> dict[str, Picture]:
     if not 1 <= len(paths) <= MOST_PICTURES:
         count = f"{len(paths)} pictures ({', '.join(_KINDS)})"
         raise ValueError(f"visual.pictures is {folder!r} with {count}, allowed: 1 to {MOST_PICTURES}")
-    return {f"own_{path.name}": _square(path) for path in paths}
+    return {f"{_OWN}{path.name}": _square(path) for path in paths}
+
+
+def is_own(name: str) -> bool:
+    """Return whether a texture of this name is a picture of the user's folder."""
+    return name.startswith(_OWN)
 
 
 def _square(path: Path) -> Picture:

@@ -1,7 +1,7 @@
 """What is drawn per episode beside what its camera sees: dynamics, timing, errors of the state; and all of it together.
 
 Every draw comes from generators seeded by the episode's seed and the name of what is drawn, so that switching one
-factor off, or holding it out, changes no other. Which factors a domain holds out is said in `sim.domains`.
+factor off, or holding it out, changes no other. What a domain holds out is said in `sim.domains`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sim.config import DynamicsConfig, SensingConfig, TimingConfig
-from sim.domains import held_out_factors
+from sim.domains import held_out_groups
 from sim.seeds import generator
 from sim.visual_world import VisualDraw
 
 BODIES = ("gripper", "cube", "goal")
+# Where the gripper was told to go is misjudged as the gripper is: how far it has still to go is known.
+_MISJUDGED_AS = {"target": "gripper"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SensingDraw:
         index = "xy".index(axis)
         return sum(
             sign * self.position_error_m[thing][index]
-            for thing, sign in ((body, 1.0), (origin, -1.0))
+            for thing, sign in ((_MISJUDGED_AS.get(body, body), 1.0), (origin, -1.0))
             if thing in self.position_error_m
         )
 
@@ -107,7 +109,7 @@ def draw_dynamics(config: DynamicsConfig, seed: int) -> DynamicsDraw:
 def draw_timing(config: TimingConfig, seed: int, domain: str = "train", *, longest_s: float = math.inf) -> TimingDraw:
     """Draw the delays of an episode; held out by name they go beyond training's, up to `longest_s` (seconds)."""
     drawn = {}
-    held_out = "delay" in held_out_factors(domain)
+    held_out = "delay" in held_out_groups(domain)
     factor = config.held_out_delay_factor
     for name in ("action_delay", "camera_delay"):
         if config.enabled and getattr(config, name):

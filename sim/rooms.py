@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.assets import TABLE_CENTRE_M, TABLE_HALF_EXTENTS_M
-from sim.meshes import Floats, Mesh, grid, join
+from sim.meshes import Floats, Mesh, join, rectangle
 from sim.scenery import Board, Item, Part
 from sim.solids import block, board, flat, moved, round_board, turned, upright
 
@@ -82,7 +82,7 @@ def _wall(name: str, corner: Floats, along: Floats) -> Item:
     out, height = _SKIRTING_M
     up = np.array([0.0, 0.0, height])
     inwards = out * np.cross(along, up) / np.linalg.norm(np.cross(along, up))
-    skirting = [grid(corner + inwards, along, up, 1, 1.0), grid(corner + inwards + up, along, -inwards, 1, 1.0)]
+    skirting = [rectangle(corner + inwards, along, up), rectangle(corner + inwards + up, along, -inwards)]
     parts = (Part(upright(corner, along, WALL_HEIGHT_M), "wall"), Part(join(skirting), "skirting"))
     return Item(name, parts, casts_shadow=False)
 

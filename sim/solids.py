@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.light_meshes import creased
-from sim.meshes import Floats, Mesh, grid, join
+from sim.meshes import Floats, Mesh, join, rectangle
 
 # Texture coordinates per metre: a texture is half a metre wide where nothing scales it.
 _REPEATS_PER_M = 2.0
@@ -14,13 +14,13 @@ _TURNED_SEGMENTS = 14
 
 def flat(left: float, right: float, front: float, back: float) -> Mesh:
     """Return a rectangle that faces up at height 0, textured in metres."""
-    mesh = grid(np.array([left, front, 0.0]), np.array([right - left, 0, 0]), np.array([0, back - front, 0]), 1, 1.0)
+    mesh = rectangle(np.array([left, front, 0.0]), np.array([right - left, 0, 0]), np.array([0, back - front, 0]))
     return textured(mesh, mesh.vertices[:, :2])
 
 
 def upright(corner: Floats, along: Floats, height: float) -> Mesh:
     """Return an upright rectangle from a corner (metres, [3]) along a level edge [3]; up x that edge is behind it."""
-    mesh = grid(corner, along, np.array([0.0, 0.0, height]), 1, 1.0)
+    mesh = rectangle(corner, along, np.array([0.0, 0.0, height]))
     return textured(mesh, mesh.texture_coordinates * np.array([float(np.linalg.norm(along)), height]))
 
 
@@ -35,7 +35,7 @@ def board(left: float, right: float, front: float, back: float, thickness: float
     corners = [(left, front), (right, front), (right, back), (left, back)]
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         along = np.array([x1 - x0, y1 - y0, 0.0])
-        side = grid(np.array([x0, y0, -thickness]), along, np.array([0.0, 0.0, thickness]), 1, 1.0)
+        side = rectangle(np.array([x0, y0, -thickness]), along, np.array([0.0, 0.0, thickness]))
         parts.append(textured(side, side.texture_coordinates * np.array([float(np.linalg.norm(along)), thickness])))
     return join(parts)
 
@@ -73,7 +73,7 @@ def block(x: float, y: float, low: float, high: float) -> Mesh:
             normal, u = np.zeros(3), np.zeros(3)
             normal[axis], u[(axis + 1) % 3] = sign, 1.0
             v = np.cross(normal, u)
-            sides.append(grid(middle + (normal - u - v) * half, 2 * half * u, 2 * half * v, 1, 1.0))
+            sides.append(rectangle(middle + (normal - u - v) * half, 2 * half * u, 2 * half * v))
     return join(sides)
 
 

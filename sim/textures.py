@@ -197,7 +197,8 @@ _PRINTS: dict[str, dict[str, tuple[Rgb, Rgb, Pattern]]] = {
 }
 _OWN_COLOURS: dict[str, Any] = {"wood": _WOODS, "stone": _STONES, "print": _PRINTS}
 KINDS = ("pattern", "cloth", *_OWN_COLOURS)
-TEXTURE_SIDES = ("train", "held_out", "lab")
+SIDES = ("train", "held_out", "lab")
+"""Whose textures and things there are: two domains that are drawn, and the lab."""
 
 
 def texture_names(kind: str, side: str) -> tuple[str, ...]:
@@ -259,7 +260,7 @@ def _grains(rng: np.random.Generator, grains: int) -> Grey:
 @functools.cache
 def texture_pictures() -> dict[str, Picture]:
     """Return all textures of all kinds and sides by name, [S, S, 3]."""
-    names = [name for kind in KINDS for side in TEXTURE_SIDES for name in texture_names(kind, side)]
+    names = [name for kind in KINDS for side in SIDES for name in texture_names(kind, side)]
     return {name: make_texture(name) for name in names}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from sim import colours
 from sim.camera import NOMINAL_CAMERA
 from sim.config import Range, VisualConfig
-from sim.domains import changed_factors, held_out_factors, lab_room
+from sim.domains import changed_factors, held_out_groups, lab_room
 from sim.factors import LONGEST_LAYOUT, PLAIN, SURFACES, TaskObject, Value, texture_of_kind
 from sim.lab import ROOMS
 from sim.rooms import AT_BACK, AT_SIDE, TABLES
@@ -62,7 +62,7 @@ def draw_visual(
     if room is not None:
         values.update(ROOMS[room].factors)
     elif config.enabled:
-        _Draw(config, held_out_factors(domain), seed, view, objects, values).draw_all()
+        _Draw(config, held_out_groups(domain), seed, view, objects, values).draw_all()
     values.update({**changed_factors(domain), **(given or {})})
     return VisualDraw(values, camera)
 
@@ -111,9 +111,9 @@ class _Draw:
             self._generators[key] = generator(self._seed, *key)
         return self._generators[key]
 
-    def _side(self, factor: str) -> str:
-        """Return from whose ranges a factor is drawn."""
-        return "held_out" if factor in self._held_out else "train"
+    def _side(self, group: str) -> str:
+        """Return from whose ranges a group of `sim.domains.GROUPS` is drawn."""
+        return "held_out" if group in self._held_out else "train"
 
     def _uniform(self, rng: np.random.Generator, name: str, allowed: Range) -> None:
         self._values[name] = float(rng.uniform(*allowed))

@@ -14,7 +14,7 @@ from sim import colours
 from sim.camera import NOMINAL_CAMERA
 from sim.engine import Vector
 from sim.factors import NONE, PLAIN, TaskObject, Value, visual_factors
-from sim.photographs import own_pictures, photographs
+from sim.photographs import is_own, own_pictures, photographs
 from sim.scenery import CameraPose, Picture
 from sim.sensor import Sensor
 from sim.textures import texture_pictures
@@ -96,7 +96,8 @@ def pictures_of(folder: str) -> dict[str, Picture]:
 @lru_cache(maxsize=1024)
 def _mean(name: str, folder: str) -> Vector:
     """Return the colour that a texture has from afar."""
-    light: NDArray[Any] = np.square(pictures_of(folder)[name].astype(np.float64) / 255).mean((0, 1))
+    pictures = own_pictures(folder) if is_own(name) else pictures_of("")
+    light: NDArray[Any] = np.square(pictures[name].astype(np.float64) / 255).mean((0, 1))
     red, green, blue = (float(part) for part in np.sqrt(light))
     return red, green, blue
 

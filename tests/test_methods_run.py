@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from training_here import SMALLEST, train_here
+from training_here import SMALLEST, run_here, train_here
 
 from deploy.cli import main
 from deploy.errors import UserError
@@ -15,11 +15,14 @@ from deploy.reporting.metrics import read_metrics
 from deploy.reporting.page import write_page
 from deploy.reporting.status import read_status
 from deploy.runs.directory import RunDirectory
+from deploy.runs.kept_episodes import load_episodes
 from deploy.runs.packed_policy import pack
 from deploy.runs.report import read_report
 from deploy.runs.results import headline, result_name
 from deploy.settings.presets import resolve
+from deploy.settings.specification import stream_spec
 from learner.methods import METHODS
+from replay import EmbeddedServer, ReplayStore, connect
 
 
 @pytest.fixture(scope="module", params=[name for name in METHODS if name != "twist"])
@@ -88,3 +91,30 @@ def test_a_policy_that_the_method_lacks_is_refused_in_one_line(run: Path, capsys
     if METHODS[run.name].driver("image") is None:
         with pytest.raises(UserError, match="has no policy that sees images"):
             evaluate_factors(RunDirectory.open(run), episodes=1, seed=0, parallel=False)
+
+
+def test_a_student_is_distilled_of_a_run_whose_method_has_a_teacher_and_of_no_other(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method, out = METHODS[run.name], tmp_path / "out"
+    given = ["training.student_updates=1", "learner.method=policy_distillation"]
+    ended = run_here("distil", str(run), "--out", str(out), "--mode", "debug", *given)
+    if method.leading != METHODS["twist"].leading:
+        assert ended == 2
+        assert f"{run}: is of method {run.name}, which has no teacher for a student" in capsys.readouterr().err
+        assert not out.exists()
+        return
+    assert ended == 0
+    assert read_report(out / "report.json").method == "policy_distillation"
+    every = load_episodes(RunDirectory.open(run))
+    assert len(every.all) > 4
+    if not method.following:
+        assert run_here("distil", str(run), "--out", str(tmp_path / "other"), "--mode", "debug") == 2
+        assert f"learner.method is {run.name}, which has no student for the teacher of {run}" in capsys.readouterr().err
+
+
+def test_images_are_drawn_only_where_the_method_looks_at_them(run: Path) -> None:
+    opened = RunDirectory.open(run)
+    with EmbeddedServer(opened.replay, max_bytes=2**30) as server:
+        store = ReplayStore(connect(server.url), opened.run_id, stream_spec(opened.config), opened.config.replay)
+        assert (store.stats()["image_chunks"] > 0) == METHODS[run.name].needs_images

@@ -18,6 +18,7 @@ SMALLEST = (
     *("evaluation.episodes=1", "actors.rows_per_call=14", "replay.chunk_length=7"),
     *("sim.image_size=32", "sim.episode_steps=6", "sim.physics_hz=60"),
     *("learner.batch_size=2", "learner.teacher_samples_per_insert=2", "learner.student_samples_per_insert=1"),
+    "learner.sequence_length=0",
     *("learner.behaviour.starts=4", "learner.behaviour.horizon=2", "learner.student.refresh_updates=2"),
     *("learner.student.imagination_starts=4", "learner.student.imagination_horizon=2"),
     *("learner.student.warm_up_updates=1", "learner.precision=float32"),

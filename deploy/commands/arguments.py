@@ -50,10 +50,15 @@ class Parser(argparse.ArgumentParser):
         """--seed, 0 by default."""
         self.add_argument("--seed", metavar="N", type=whole(0), default=0, help=about)
 
-    def add_domain(self) -> None:
-        """--domain, the held-out one by default."""
-        about = "visual worlds: train, held_out, held_out:FACTOR,..., alone:CHANGE, lab or lab:ROOM (default: held_out)"
-        self.add_argument("--domain", metavar="DOMAIN", type=domain, default="held_out", help=about)
+    def add_domain(self, *, lab: bool = True) -> None:
+        """--domain, the held-out one by default; the lab only where nothing is chosen by what comes out."""
+        of_the_lab = ", lab, lab:ROOM" if lab else ""
+        about = (
+            f"visual worlds: train, held_out, held_out:GROUP,..., alone:CHANGE{of_the_lab} (default: held_out); "
+            "twist factors --list TASK prints groups, changes and rooms"
+        )
+        read = domain if lab else choosing_domain
+        self.add_argument("--domain", metavar="DOMAIN", type=read, default="held_out", help=about)
 
     def add_json(self) -> None:
         """--json."""
@@ -83,6 +88,19 @@ def domain(text: str) -> str:
         return checked_domain(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def choosing_domain(text: str) -> str:
+    """An argument's type: a visual domain by which something may be chosen, so none of the lab's."""
+    from sim import is_of_the_lab
+
+    found = domain(text)
+    if is_of_the_lab(found):
+        raise argparse.ArgumentTypeError(
+            f"{text} is not allowed, as no snapshot may be chosen by the lab: train, held_out, held_out:GROUP,... or "
+            "alone:CHANGE"
+        )
+    return found
 
 
 def path(text: str) -> Path:

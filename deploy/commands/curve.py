@@ -19,7 +19,7 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_run("path or URL; the run may be under way")
     parser.add_episodes(50, "of each evaluation")
-    parser.add_domain()
+    parser.add_domain(lab=False)
     parser.add_seed("of the episodes; lines that are there keep theirs")
     parser.add_argument(
         "--policies", metavar="NAMES", type=_policies, help="such as teacher,student; default: all that the method has"

@@ -54,7 +54,8 @@ def run(arguments: list[str]) -> int:
         require_directory(directory)
         found = Path(stack.enter_context(local_run(given.run, episodes=True)))
         RunDirectory.open(found)  # before torch is imported, so that the answer comes at once
-        from deploy.training.distil import Source, distil, distilled_config
+        from deploy.runs.source import Source, distilled_config
+        from deploy.training.distil import distil
 
         source = Source.open(found, given.run)
         config = distilled_config(

@@ -9,7 +9,7 @@ import numpy as np
 
 from deploy.commands.arguments import Parser
 from deploy.process.places import require_directory
-from sim import CHANGES, ROOMS, TASKS
+from sim import CHANGES, GROUPS, ROOMS, TASKS
 
 _MOST_NAMES = 16
 """Choices beyond which only the first are printed; --json has them all."""
@@ -19,12 +19,12 @@ def run(arguments: list[str]) -> int:
     """Runs `twist factors` and gives its exit code."""
     parser = Parser(
         "factors",
-        "Where a student fails: its success in training visuals, with each factor of what it sees held out alone, with "
-        "each of some changes alone (a table of wood, a hard shadow, ...), and in held-out visuals, over the same "
-        "episodes. Writes factors.json and factors.png into RUN, and its page anew.",
+        "Where a student fails: its success in training visuals, with each group of factors of what it sees held out "
+        "alone, with each of some changes alone (a table of wood, a hard shadow, ...), and in held-out visuals, over "
+        "the same episodes. Writes factors.json and factors.png into RUN, and its page anew.",
     )
     parser.add_argument(
-        "--list", metavar="TASK", choices=TASKS, help="print the factors and the changes of what is seen, and no more"
+        "--list", metavar="TASK", choices=TASKS, help="print factors, groups, changes and rooms, and do no more"
     )
     parser.add_argument("--held-out", action="store_true", help="without the changes: several times faster")
     if "--list" not in arguments:
@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _print_factors(task: str, as_json: bool) -> int:
-    """Prints the name, meaning, switch, nominal value and space of each factor of a task's visual worlds."""
+    """Prints name, meaning, switch, nominal value and space of each factor, and the words that domains are made of."""
     from sim.factors import visual_factors
     from sim.tasks import TASKS as CLASSES
 
@@ -75,6 +75,9 @@ def _print_factors(task: str, as_json: bool) -> int:
         nominal = factor.nominal if isinstance(factor.nominal, str) else np.round(factor.nominal, 3).tolist()
         print(f"{factor.name:{width}}  {factor.says} [{factor.switch}], nominally {nominal}")
         print(f"{'':{width}}  allowed: {_shortened(factor.allowed)}")
+    print("\nGroups of factors that are held out by name (twist eval RUN --domain held_out:GROUP,...):\n")
+    for name, says in GROUPS.items():
+        print(f"{name:{width}}  {says}")
     print("\nChanges that are judged alone, each also a domain (twist eval RUN --domain alone:NAME):\n")
     for name, change in CHANGES.items():
         print(f"{name:{width}}  {change.says} [{change.group}]")

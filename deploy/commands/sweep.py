@@ -15,7 +15,9 @@ def run(arguments: list[str]) -> int:
         "Runs the trainings that a TOML file describes (settings x tasks x seeds), each in a process of its own.\n"
         "The same command goes on where it was interrupted: finished runs are left alone.",
         "The file's keys: name, tasks, seeds, settings, preset, mode (local or debug), and a table [variants] of\n"
-        'names with their settings: "no imagination" = ["learner.student.imagination_scale=0"]',
+        'names with their settings: "no imagination" = ["learner.student.imagination_scale=0"], or with seeds of\n'
+        "their own: again = { settings = [], seeds = [2, 3] }. With teachers, a list of finished runs, in place of\n"
+        "tasks and preset every run is a new student of one of them (twist distil).",
     )
     parser.add_argument("file", metavar="FILE", type=path, help="TOML")
     parser.add_argument("--out", metavar="DIR", type=path, help="runs are DIR/VARIANT/TASK-SEED (default: runs/NAME)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ CAPTIONS: Mapping[tuple[Sees, str], str] = {
     ("image", "train"): "from images (training visuals)",
     ("image", "held_out"): "from images (visuals never seen in training)",
 }
+RANDOMISED = "from images (randomised visuals)"
+"""Instead of training visuals, where `evaluation.full_randomisation` is set."""
+
 CONTEXT_STEPS = 5
 """Steps of an episode that the world model sees before it imagines the rest, in the clips."""
 
@@ -58,7 +62,8 @@ def conclude(
     rows = headline(method)
     console.print(f"evaluating {config.evaluation.episodes} episodes each of {len(rows)} kinds", highlight=False)
     evaluated = _evaluate_all(run, rows, parallel=config.mode != "debug")
-    results = tuple(evaluation.result for evaluation in evaluated)
+    full = config.evaluation.full_randomisation
+    results = tuple(replace(evaluation.result, full_randomisation=full) for evaluation in evaluated)
     report = _report(config, run, store, results)
     metrics.write("evaluation", report.env_steps, {k: v for result in results for k, v in result.metrics().items()})
     write_report(run.report_json, report)
@@ -71,7 +76,7 @@ def conclude(
     factors = None
     seeing = method.driver("image")
     if config.evaluation.factor_episodes and seeing is not None:
-        console.print(f"evaluating the {seeing.name} with each factor held out alone", highlight=False)
+        console.print(f"evaluating the {seeing.name} with each group of factors held out alone", highlight=False)
         factors = report_factors(run, episodes=config.evaluation.factor_episodes, seed=config.seed)
     with shown("report.html"):
         write_page(run.path)
@@ -109,7 +114,9 @@ def _write_clips(run: RunDirectory, method: Method, evaluated: Sequence[Evaluati
     hertz = float(run.config.sim.control_hz)
     for evaluation in evaluated:
         driver, domain = find_driver(method, evaluation.driver), evaluation.domain
-        row = clip_row(f"{driver.name}, {CAPTIONS[driver.sees, domain]}", evaluation.recorded)
+        known_worlds = not run.config.evaluation.full_randomisation or (driver.sees, domain) != ("image", "train")
+        caption = CAPTIONS[driver.sees, domain] if known_worlds else RANDOMISED
+        row = clip_row(f"{driver.name}, {caption}", evaluation.recorded)
         name = f"{driver.name}_{domain}" if driver.sees == "image" else driver.name
         write_clip(run.clips / f"{name}.gif", [row], frames_per_second=hertz)
         if not driver.imagines or (driver.sees, domain) == ("image", "train"):

@@ -43,8 +43,8 @@ WIDEN = {
     "noise": ("visual.noise_levels", "visual.blur_px", "visual.white_balance", "visual.exposure_stops"),
     "delay": ("timing.action_delay_s", "timing.camera_delay_s", "timing.held_frame_probability"),
 }
-"""What to widen in training for each factor, below `sim.randomisation.`, the best first. What the held-out domain
-itself draws from (textures, things, directions of light) is no setting: it would be held out no longer."""
+"""What to widen in training for each of `sim.GROUPS`, below `sim.randomisation.`, the best first. What the held-out
+domain itself draws from (textures, things, directions of light) is no setting: it would be held out no longer."""
 
 _OTHERWISE = "sim.views"
 """Images per step, each its own visual draw: what is left where every range is as wide as it may be."""
@@ -70,9 +70,9 @@ def evaluate_factors(
     method = METHODS[config.learner.method]
     if method.driver("image") is None:
         raise UserError(f"run directory {run.path}: method {method.name} has no policy that sees images")
-    factors = sim.drawn_factors(config.evaluated_sim.randomisation)
-    names = [*factors, *(sim.CHANGES if changes else ())]
-    alone = [*map(sim.held_out_domain, factors), *(f"alone:{name}" for name in names[len(factors) :])]
+    groups = sim.drawn_groups(config.evaluated_sim.randomisation)
+    names = [*groups, *(sim.CHANGES if changes else ())]
+    alone = [*map(sim.held_out_domain, groups), *(f"alone:{name}" for name in names[len(groups) :])]
     domains = ["train", *alone, "held_out"]
     condition: Callable[[str], Condition] = partial(_condition, path=run.path, step=step, episodes=episodes, seed=seed)
     train, *found, held_out = (map_in_two_processes if parallel else map)(condition, domains)
@@ -130,12 +130,12 @@ def factors_command(path: Path, *, episodes: int, seed: int, changes: bool, cons
     return report.to_json()
 
 
-def what_to_widen(config: RunConfig, factor: str) -> str:
-    """The first setting of a factor that is not yet as wide as it may be, with its value and what is allowed."""
-    if factor not in sim.drawn_factors(config.sim.randomisation):
+def what_to_widen(config: RunConfig, group: str) -> str:
+    """The first setting of a group that is not yet as wide as it may be, with its value and what is allowed."""
+    if group not in sim.drawn_groups(config.sim.randomisation):
         return "this run trains without it, switch it on"
     known, values = settings(RunConfig), flatten(config)
-    keys = [f"sim.randomisation.{key}" for key in WIDEN[factor]]
+    keys = [f"sim.randomisation.{key}" for key in WIDEN[group]]
     open_ones = [key for key in keys if _can_widen(known[key], values[key])]
     if open_ones:
         key = open_ones[0]

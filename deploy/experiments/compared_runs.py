@@ -138,7 +138,8 @@ def group_runs(runs: Iterable[ComparedRun]) -> list[Group]:
         found.setdefault((run.task, repr(_compared(run.settings))), []).append(run)
     by_task: dict[str, list[list[ComparedRun]]] = {}
     for (task, _), members in found.items():
-        by_task.setdefault(task, []).append(sorted(members, key=lambda run: run.seed))
+        for apart in _variants_of_one_sweep(members):
+            by_task.setdefault(task, []).append(sorted(apart, key=lambda run: run.seed))
     tasks = sorted(by_task, key=TASKS.index)
     return [
         Group(label, task, tuple(members))
@@ -160,6 +161,19 @@ def renamed(groups: Sequence[Group], labels: Sequence[str]) -> list[Group]:
         raise UserError(f"--label: two groups cannot have the same name: {', '.join(labels)}")
     names = dict(zip(present, labels, strict=True))
     return [replace(group, label=names[group.label]) for group in groups]
+
+
+def _variants_of_one_sweep(members: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+    """Runs with the same settings, apart where one sweep named them apart: that is to show what chance does."""
+    names: dict[Path, set[str | None]] = {}
+    for run in members:
+        names.setdefault(sweep_directory(run.path), set()).add(run.variant)
+    if max(map(len, names.values())) < 2:
+        return [list(members)]
+    by_name: dict[str | None, list[ComparedRun]] = {}
+    for run in members:
+        by_name.setdefault(run.variant, []).append(run)
+    return list(by_name.values())
 
 
 def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:

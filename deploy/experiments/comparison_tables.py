@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deploy.experiments.against import differences, standings
 from deploy.experiments.compared_runs import ComparedRun, Group
 from deploy.experiments.comparison_figure import Line
 from deploy.experiments.curve_file import NAME
@@ -44,6 +45,12 @@ _OF_CURVES = f"""\
 Curves "evaluated" are from `{NAME}` (`twist curve`): fixed episodes, the policy's mode. Curves "while training" are the
 mean over each driver's last 100 episodes, with the actors' exploration. The band goes from the lowest to the highest
 seed; of a single seed it is the 95 % interval of its evaluation's episodes.
+"""
+_OF_DIFFERENCES = """\
+Over tasks and seeds a result is one seed's success from images in held-out visuals, and intervals are over seeds: a
+bootstrap within each task. "IQM" is the mean of the middle half of the results. A difference is paired by task and seed
+(where no seed is shared: in the order of the seeds). p is of the exact test that turns the signs of the differences,
+which of n pairs is never below 2 / 2^n; behind it stands Holm's, for the number of rows of its task.
 """
 
 
@@ -131,7 +138,12 @@ def markdown(groups: Sequence[Group], lines: Sequence[Line], command: str) -> st
     for task in dict.fromkeys(group.task for group in groups):
         of_task = [group for group in groups if group.task == task]
         parts += [f"## {task}", _success_table(of_task), _cost_table(of_task)]
+    against = _against_tables(groups)
+    if against:
+        parts += ["## Over tasks and seeds", *against]
     parts += ["## How to read it", _NOTES.strip()]
+    if against:
+        parts.append(_OF_DIFFERENCES.strip())
     if lines:
         parts.append(_OF_CURVES.strip())
     return "\n\n".join(parts) + "\n"
@@ -226,6 +238,35 @@ def _success_table(groups: Sequence[Group]) -> str:
     return _table(
         ("settings", "policy", "success, mean", "each seed", "95 % interval, all episodes", "episodes"), rows, "llrrrr"
     )
+
+
+def _against_tables(groups: Sequence[Group]) -> list[str]:
+    """Standings, and differences from the first label; nothing where there are no two labels with results."""
+    found = differences(groups)
+    if not found:
+        return []
+    reference, *_ = standings(groups)
+    stands = [
+        (_cell(one.label), f"**{format_percent(one.iqm, 1)}**", format_interval(one.interval), f"{one.results}")
+        for one in standings(groups)
+    ]
+    rows = [
+        (
+            _cell(one.label),
+            one.task or "all",
+            f"{100 * one.mean:+.1f}",
+            f"{100 * one.interval[0]:+.1f} to {100 * one.interval[1]:+.1f}",
+            f"{one.pairs}",
+            f"{one.p:.3f}",
+            f"{one.corrected:.3f}",
+        )
+        for one in found
+    ]
+    less = f"points above {_cell(reference.label)}"
+    return [
+        _table(("settings", "IQM", "95 % interval, seeds", "finished runs"), stands, "lrrr"),
+        _table(("settings", "task", less, "95 % interval, seeds", "pairs", "p", "p, corrected"), rows, "llrrrrr"),
+    ]
 
 
 def _cost_table(groups: Sequence[Group]) -> str:

@@ -1,4 +1,4 @@
-"""factors.json: the student's success with each factor of what it sees held out alone, and what follows from it.
+"""factors.json: the student's success with each group of factors held out alone, and what follows from it.
 
 Every condition runs the same episodes, so that two of them are compared episode by episode: how many are lost, how many
 gained. That tells a small difference from chance long before the two intervals part.
@@ -22,7 +22,7 @@ from deploy.reporting.paired import holm, sign_test, smallest_certain_loss
 from deploy.runs.atomic import write_json
 from deploy.runs.documents import DOCUMENT, Count, Name, Seed, Text, plain, read_document
 from deploy.runs.intervals import wilson
-from sim import FACTORS
+from sim import GROUPS
 
 FORMAT = 1
 """Of factors.json; raised when an older reader could not understand it."""
@@ -114,7 +114,7 @@ class FactorsReport:
     held_out: Condition
     """The held-out domain."""
     factors: Annotated[Mapping[Text, Condition], MaxLen(1_000)]
-    """Each factor that the run draws, held out alone, and each change that was judged alone."""
+    """Each group of factors that the run draws, held out alone, and each change that was judged alone."""
     widen: Mapping[Text, Text]
     """For each of them a setting that widens what training draws, with its value and limits."""
 
@@ -141,8 +141,8 @@ class FactorsReport:
         return Effect(HELD_OUT, self.held_out, lost, gained, sign_test(lost, gained))
 
     def not_drawn(self) -> tuple[str, ...]:
-        """Factors that are switched off in this run, so that there is nothing to hold out."""
-        return tuple(factor for factor in FACTORS if factor not in self.factors)
+        """Groups that are switched off in this run, so that there is nothing to hold out."""
+        return tuple(group for group in GROUPS if group not in self.factors)
 
     def verdict(self) -> str:
         """What to do about it, in a sentence or two."""

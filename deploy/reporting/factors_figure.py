@@ -1,4 +1,4 @@
-"""factors.png: the student's success with each factor held out alone, between training and all held-out visuals."""
+"""factors.png: success with each group of factors held out alone, between training and all held-out visuals."""
 
 from __future__ import annotations
 

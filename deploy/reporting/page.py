@@ -55,6 +55,15 @@ _OF_DRIVERS: Mapping[tuple[Sees, str], tuple[str, str, str]] = {
 """Title, caption and what to read instead of a driver's clips, by what it sees and the ending of the file's name, in
 the order of the page."""
 
+_FULLY_RANDOMISED: Mapping[tuple[Sees, str], tuple[str, str, str]] = {
+    ("image", "_train"): (
+        "The {name}, in randomised visuals",
+        "The same in visual worlds with all of the default randomisation, of which its own had less or none.",
+        "Clip: the {name} acts from camera images in randomised visuals.",
+    ),
+}
+"""Of these, what is otherwise in a run that was evaluated in other worlds than its own."""
+
 _KNOWN = {
     "success": ("Success", "Share of episodes that end in success; evaluations with their 95 % intervals."),
     "losses": ("Losses", "Every term of every part. A term that falls far has a logarithmic axis."),
@@ -127,7 +136,7 @@ def write_page(run: Path) -> Path:
         motions=[
             (result.policy, result.seen, format_motion(result.motion)) for result in report.headline() if result.motion
         ],
-        clips=_clips(run, method),
+        clips=_clips(run, method, fully_randomised=any(x.full_randomisation for x in report.headline())),
         worlds=_worlds(run),
         factors=factors,
         factor_rows=[(effect, format_p(effect.p, short=True)) for effect in (*factors.effects(), factors.together())]
@@ -146,10 +155,11 @@ def write_page(run: Path) -> Path:
     return page
 
 
-def _clips(run: Path, method: Method) -> list[Picture]:
+def _clips(run: Path, method: Method, *, fully_randomised: bool) -> list[Picture]:
+    texts_of = {**_OF_DRIVERS, **(_FULLY_RANDOMISED if fully_randomised else {})}
     known = {
         f"{driver.name}{ending}": tuple(text.replace("{name}", driver.name) for text in texts)
-        for (sight, ending), texts in _OF_DRIVERS.items()
+        for (sight, ending), texts in texts_of.items()
         if (driver := method.driver(sight)) is not None
     }
     order = list(known)
@@ -178,7 +188,7 @@ def _factors(run: Path) -> FactorsReport | None:
 
 def _factors_picture(run: Path) -> list[Picture]:
     path = run / "factors.png"
-    alt = "Success with each factor held out alone, beside training visuals and all held-out visuals; as in the table."
+    alt = "Success with each group of factors held out alone, beside training and held-out visuals; as in the table."
     return [_picture(run, path, alt, dark=run / "factors-dark.png")] if path.exists() else []
 
 

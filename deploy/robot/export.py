@@ -43,6 +43,7 @@ from deploy.runs.atomic import replace_directory
 from deploy.runs.directory import read_config, write_config
 from deploy.runs.policy_source import PolicySource
 from deploy.runs.report import Report, read_report
+from learner.methods import METHODS
 from learner.methods.twist import TwistPolicy
 
 RUNTIME = "twist_runtime"
@@ -90,10 +91,15 @@ def export(
         UserError: the policy cannot be read, the target holds something else, or onnxruntime does not compute what
             PyTorch does; the target is as it was then.
     """
+<<<<<<< HEAD
     require_replaceable(target)
     networks = load_policy(source)
     if not isinstance(networks, TwistPolicy):
         raise UserError(f"{source.path}: is of method {networks.method.name}; bundles are of twist and twist_paper")
+=======
+    _require_replaceable(target)
+    networks = _exportable(source)
+>>>>>>> next
     step = StudentStep(networks, load_critic(source, networks))
     with user_errors():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +121,25 @@ def export(
         torch.set_num_threads(threads)
         shutil.rmtree(bundle, ignore_errors=True)
     return Exported(contract, manifest, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
+
+
+def _exportable(source: PolicySource) -> TwistPolicy:
+    """The policy of a source.
+
+    Raises:
+        UserError: its method has no bundles, or nothing has taught it to tell a state from one image, by which a robot
+            is stopped.
+    """
+    networks = load_policy(source)
+    if not networks.method.exports or not isinstance(networks, TwistPolicy):
+        exported = " and ".join(method.name for method in METHODS.values() if method.exports)
+        raise UserError(f"{source.path}: is of method {networks.method.name}; bundles are of {exported}")
+    if source.config.learner.student.readout_scale == 0.0:
+        raise UserError(
+            f"{source.path}: was trained with learner.student.readout_scale=0, so that it cannot tell where an image "
+            "shows the gripper, by which a bundle stops a robot; it must be above 0"
+        )
+    return networks
 
 
 def _write(

@@ -2,7 +2,8 @@
 
     weights.safetensors   what acts, such as teacher, policy and averaged student, float32; no optimiser's moments
     checkpoint.json       what they see and do, counters, the weights' size and SHA-256
-    config.json           the run's settings
+    config.json           the run's settings, without what is of one machine: the replay's address and the folder of
+                          pictures (so "train" visuals have only the photographs that come along)
     report.json           the run's result
 
 `twist pack RUN DIR` makes one. config.json is read by whatever version of twist comes later: a setting that is new
@@ -15,8 +16,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from deploy.errors import UserError, user_errors
 from deploy.runs.atomic import replace_directory, write_text
@@ -126,6 +130,14 @@ def _write(run: RunDirectory, found: Checkpoint, directory: Path) -> None:
     seal(directory, found.step, {"learner": learner})
     document = read_config(run.path)
     assert document is not None
-    # Not the address of somebody's server.
-    write_config(directory, replace(document, config={**document.config, "redis_url": None}))
+    write_config(directory, replace(document, config=_of_every_machine(document.config)))
     write_text(directory / "report.json", run.report_json.read_text(encoding="utf-8"))
+
+
+def _of_every_machine(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the address of somebody's server and a folder that others do not have."""
+    kept = {**deepcopy(dict(config)), "redis_url": None}
+    visual = kept.get("sim", {}).get("randomisation", {}).get("visual", {})
+    if "pictures" in visual:
+        visual["pictures"] = ""
+    return kept

@@ -41,7 +41,8 @@ class MotionFigures:
     beyond_joint_acceleration: Share
     """The same of acceleration."""
     contact_m_per_s: NotNegative | None
-    """Speed of the gripper where it sets a cube in motion, 95th percentile, metres per second; null: it sets none."""
+    """Speed of the gripper where it sets a cube in motion that it does not hold, 95th percentile, metres per second;
+    null: it sets none."""
 
 
 def result_name(policy: str, domain: str) -> str:
@@ -98,6 +99,9 @@ class EvaluationResult:
     """"pybullet" or "mujoco": what moved the bodies; an older evaluation does not say."""
     motion: MotionFigures | None = None
     """How the arm moved; reports of older versions have none."""
+    full_randomisation: bool = False
+    """In worlds with all of the default randomisation, of which the run's own had less or none
+    (`evaluation.full_randomisation`): "train" are then no worlds that it was trained in."""
 
     @classmethod
     def from_counts(
@@ -140,6 +144,8 @@ class EvaluationResult:
     @property
     def seen(self) -> str:
         """The same in words, with the domain."""
+        if self.full_randomisation and (self.sees, self.domain) == ("image", "train"):
+            return "images, randomised visuals"
         return SEEN.get((self.sees, self.domain), f"images, {self.domain} visuals")
 
     def metrics(self) -> dict[str, float]:

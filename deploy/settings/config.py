@@ -92,7 +92,7 @@ class EvaluationConfig:
     clip_episodes: Annotated[int, Ge(1), Le(100)] = 4
     """Episodes shown in each clip."""
     factor_episodes: Annotated[int, Ge(0), Le(100_000)] = 0
-    """Episodes with each factor held out alone, see `twist factors`; 0 leaves it out."""
+    """Episodes with each group of factors held out alone, see `twist factors`; 0 leaves it out."""
     full_randomisation: bool = False
     """Evaluate in worlds with all of the default randomisation, whatever sim.randomisation says: judges a run that
     trains without some of it by the worlds of the others."""

@@ -9,6 +9,7 @@ from deploy.settings.config import DISTILLED, OPTIONS, RunConfig
 from deploy.settings.overrides import Setting, settings
 from deploy.settings.presets import MODE_PRESETS, PRESETS, TASK_PRESETS
 from deploy.settings.values import show
+from learner.methods import METHODS, SameAs
 
 _WIDTH = 110
 
@@ -40,11 +41,16 @@ def _group_lines(group: str, members: list[Setting]) -> list[str]:
 
 
 def _presets_of(key: str) -> str:
-    """`; push: 200000, debug: 400` for a setting that presets change."""
+    """`; push: 200000, debug: 400, method oracle: 7` for a setting that presets and methods change."""
     modes = {f"mode {mode}": preset for mode, preset in MODE_PRESETS.items()}
-    named: Mapping[str, Mapping[str, object]] = {**modes, **TASK_PRESETS, **PRESETS}
-    values = [f"{name}: {show(preset[key])}" for name, preset in named.items() if key in preset]
+    methods = {f"method {method.name}": method.lays for method in METHODS.values()}
+    named: Mapping[str, Mapping[str, object]] = {**modes, **TASK_PRESETS, **PRESETS, **methods}
+    values = [f"{name}: {_laid(preset[key])}" for name, preset in named.items() if key in preset]
     return "; " + ", ".join(values) if values else ""
+
+
+def _laid(value: object) -> str:
+    return f"as {value.key}" if isinstance(value, SameAs) else show(value)
 
 
 def option_help(name: str) -> str:

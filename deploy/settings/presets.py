@@ -1,7 +1,8 @@
 """Named sets of settings: one for each task, and some for a purpose.
 
-The layers of a run's settings, each over the one before: the dataclasses' defaults, the mode's preset, the task's, the
-one named with `--preset`, what `learner.method` cannot be without, what is written key=value on the command line.
+The layers of a run's settings, each over the one before: the dataclasses' defaults, the mode's preset, the task's, what
+suits `learner.method`, the preset named with `--preset`, what the method cannot be without, what is written key=value
+on the command line.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deploy.errors import UserError, user_errors
+from deploy.process.places import local_path
 from deploy.settings.config import DISTILLED, OPTIONS, TASKS, RunConfig
-from deploy.settings.overrides import apply, nearest, parse_assignments
+from deploy.settings.overrides import apply, nearest, parse_assignments, settings
 from deploy.settings.together import require_together
-from learner.methods import METHODS
+from learner.methods import METHODS, Method, SameAs
 
 # A chunk is a whole episode: a student that learns from pieces of it is misled by its memory after their length.
 # The teacher, which sees the state, needs no memory, and short sequences are quicker. Step sizes of policy and critic
@@ -117,6 +119,9 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     },
 }
 
+PICTURES = "sim.randomisation.visual.pictures"
+"""A folder of this machine, which processes read that run elsewhere on it."""
+
 PRESET_HELP: Mapping[str, str] = {"debug": "the smallest real run, under a minute"}
 
 
@@ -148,14 +153,12 @@ def resolve(
         raise UserError(f"unknown preset '{preset}': there are {', '.join(PRESETS)}")
     with user_errors():
         given = given_settings(assignments)
-        chosen = (
-            MODE_PRESETS.get(mode or "", {}),
-            TASK_PRESETS[task],
-            PRESETS.get(preset or "", {}),
-            _settled_by_method(given.get("learner.method")),
-            given,
-        )
-        layers: dict[str, object] = {key: value for layer in chosen for key, value in layer.items()}
+        # A name that is not known is refused where it is read.
+        method = METHODS.get(given.get("learner.method", ""))
+        below = {**MODE_PRESETS.get(mode or "", {}), **TASK_PRESETS[task]}
+        above = {**PRESETS.get(preset or "", {}), **(settled_by(method) if method else {}), **given}
+        suited = suited_to(method, {**below, **above}) if method else {}
+        layers: dict[str, object] = {**below, **suited, **above}
         options = {"mode": mode, "seed": seed, "redis_url": redis_url}
         layers.update({key: value for key, value in options.items() if value is not None})
         config = apply(RunConfig(task=task), layers)
@@ -165,13 +168,15 @@ def resolve(
 
 
 def given_settings(assignments: list[str]) -> dict[str, str]:
-    """What is written key=value on the command line, by key.
+    """What is written key=value on the command line, by key, with the folder of pictures as an absolute path.
 
     Raises:
-        UserError: for a setting that is not written so.
+        UserError: for a setting that is not written so, and as `local_path`.
         ValueError: for a text that is no setting.
     """
     given = parse_assignments(assignments)
+    if given.get(PICTURES):
+        given[PICTURES] = str(local_path(given[PICTURES]).absolute())
     for key in given:
         if key in OPTIONS:
             option = "the first argument" if key == "task" else f"--{key.replace('_', '-')}"
@@ -181,11 +186,23 @@ def given_settings(assignments: list[str]) -> dict[str, str]:
     return given
 
 
-def _settled_by_method(name: str | None) -> Mapping[str, object]:
-    """What the method cannot be without, over all presets; a name that is not known is refused where it is read."""
-    if name is None or name not in METHODS:
-        return {}
-    return {key: allowed[0] for key, allowed in METHODS[name].settled.items()}
+def settled_by(method: Method) -> dict[str, object]:
+    """What the method cannot be without, over all presets."""
+    return {key: allowed[0] for key, allowed in method.settled.items()}
+
+
+def suited_to(method: Method, others: Mapping[str, object]) -> dict[str, object]:
+    """What suits the method, over the task's preset.
+
+    Args:
+        method: which.
+        others: the settings of all other layers, for those that are to be as another one.
+    """
+    defaults = settings(RunConfig)
+    return {
+        key: others.get(value.key, defaults[value.key].default) if isinstance(value, SameAs) else value
+        for key, value in method.suits.items()
+    }
 
 
 def _require_cost(config: RunConfig) -> None:

@@ -20,6 +20,21 @@ WORKER_MB = 200
 ENVIRONMENT_MB = 20
 """Of each environment: less than any takes."""
 
+OF_THE_TEACHER = (
+    "training.student_begins",
+    "learner.batch_size",
+    "learner.sequence_length",
+    "learner.teacher_samples_per_insert",
+    "learner.rssm.",
+    "learner.teacher.",
+    "learner.behaviour.",
+    "actors.envs_per_actor",
+    "actors.state_only_envs",
+    "actors.student_fraction",
+)
+"""Settings, and groups of them, that decide what a teacher is or how episodes are collected: of a run that `twist
+distil` begins both are there."""
+
 _CHUNK_BYTES = 4_096
 """What a chunk takes beside its images, at the least."""
 
@@ -40,12 +55,13 @@ def require_together(config: RunConfig) -> None:
     Raises:
         ValueError: in one line, naming a setting, its value and what is allowed.
     """
-    for refusal in (*_of_replay(config), *_of_actors(config)):
+    for refusal in (*_of_replay(config), *_of_actors(config), *_of_export(config)):
         raise ValueError(refusal)
 
 
 def _never(config: RunConfig) -> Iterator[str]:
-    yield from METHODS[config.learner.method].refusals(config)
+    method = METHODS[config.learner.method]
+    yield from method.refusals(config, but=OF_THE_TEACHER if config.is_distilled else ())
     if config.student_waits and config.learner.teacher_samples_per_insert == 0:
         yield (
             "learner.teacher_samples_per_insert is 0: it must be above 0 with "
@@ -60,10 +76,10 @@ def _never(config: RunConfig) -> Iterator[str]:
             f"sim.image_size is {sim.image_size}: it must be a multiple of {multiple}, as each of the "
             f"{len(student.channels)} layers of learner.student.channels halves the image"
         )
-    if actors.state_only_envs >= actors.envs_per_actor:
+    if method.needs_images and actors.state_only_envs >= actors.envs_per_actor:
         yield (
             f"actors.state_only_envs is {actors.state_only_envs}: it must be below actors.envs_per_actor, "
-            f"{actors.envs_per_actor}, as the student needs images"
+            f"{actors.envs_per_actor}, as method {method.name} learns from images"
         )
 
 
@@ -113,6 +129,20 @@ def _of_actors(config: RunConfig) -> Iterator[str]:
         )
 
 
+def _of_export(config: RunConfig) -> Iterator[str]:
+    if not config.training.export:
+        return
+    if not METHODS[config.learner.method].exports:
+        exported = " or ".join(method.name for method in METHODS.values() if method.exports)
+        yield f"training.export is true: learner.method={config.learner.method} has no bundles, {exported} has"
+    elif config.learner.student.readout_scale == 0.0:
+        yield (
+            "training.export is true: learner.student.readout_scale must be above 0, as a bundle's stop looks where "
+            "the image shows the gripper"
+        )
+
+
 def row_bytes(config: RunConfig) -> int:
-    """Of the images of one step, as they are drawn."""
-    return config.sim.views * config.sim.image_size**2 * 3
+    """Of the images of one step, as they are drawn; none are where the method needs none."""
+    views = config.sim.views if METHODS[config.learner.method].needs_images else 0
+    return views * config.sim.image_size**2 * 3

@@ -11,27 +11,25 @@ student. Beyond that RUN2 is a run like any other, of which `deploy.training.tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actors.rerendering import resimulate
+from actors.rerendering import require_training, resimulate
 from actors.rollout_stats import Resimulated
 from deploy.errors import UserError, user_errors
 from deploy.runs.atomic import write_bytes
-from deploy.runs.checkpoints import Checkpoint, Checkpoints
+from deploy.runs.checkpoints import Checkpoints
 from deploy.runs.directory import RunDirectory, check_claimable, read_config
-from deploy.runs.kept_episodes import episodes_file, load_episodes
+from deploy.runs.kept_episodes import episodes_file
+from deploy.runs.source import Source
 from deploy.runs.versions import versions
 from deploy.settings.config import RunConfig
-from deploy.settings.overrides import apply, flatten, settings
-from deploy.settings.presets import MODE_PRESETS, given_settings
+from deploy.settings.overrides import flatten
 from deploy.settings.specification import stream_spec
-from deploy.settings.together import require_together
 from deploy.settings.values import show
 from deploy.training.plans import learner_plan
 from deploy.training.train import train
@@ -39,119 +37,17 @@ from learner import checkpoint
 from learner.checkpoint import LearnerState
 from learner.new_student import with_new_student
 from learner.process import BALANCES
-from replay.episodes import Episodes
 from replay.limiter import Balance
 from sim import make_env
 
 if TYPE_CHECKING:
     from deploy.remote.mirror import Mirror
 
-OF_THE_TEACHER = (
-    "training.student_begins",
-    "learner.batch_size",
-    "learner.sequence_length",
-    "learner.teacher_samples_per_insert",
-    "learner.rssm.",
-    "learner.teacher.",
-    "learner.behaviour.",
-    "actors.envs_per_actor",
-    "actors.state_only_envs",
-    "actors.student_fraction",
-)
-"""Settings, and groups of them, that decide what a teacher is or how episodes are collected: both are there."""
-
 _ONLY_SEEN = ("sim.randomisation.visual.", "sim.renderer", "sim.image_size", "sim.views")
 """Settings, and groups of them, that change what is seen and not how anything moves."""
 
 TRIED = 8
 """Episodes that are played, without images, before anything is begun."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The run whose teacher and episodes are taken.
-
-    Attributes:
-        run: opened.
-        place: where it was found, as it was given.
-        checkpoint: its newest, checked.
-        episodes: all that it has kept.
-    """
-
-    run: RunDirectory
-    place: str
-    checkpoint: Checkpoint
-    episodes: Episodes
-
-    @classmethod
-    def open(cls, path: Path, place: str) -> Source:
-        """Reads a run.
-
-        Args:
-            path: of its directory.
-            place: what was given, which may be a URL.
-
-        Raises:
-            UserError: it is no run, or it has no checkpoint or no episodes, or one of them is damaged.
-        """
-        run = RunDirectory.open(path)
-        return cls(run, place, run.newest_checkpoint(), load_episodes(run))
-
-
-def distilled_config(
-    source: Source,
-    assignments: list[str],
-    *,
-    mode: str | None,
-    seed: str | None,
-    redis_url: str | None,
-    continued: bool,
-) -> RunConfig:
-    """The settings of a run that takes another one's teacher and episodes.
-
-    Args:
-        source: the other one; its settings hold where none are given.
-        assignments: `key=value` texts from the command line.
-        mode: option of the command line; None: local.
-        seed: as given; None: the other run's.
-        redis_url: as given.
-        continued: whether the student begins as the other run's.
-
-    Raises:
-        UserError: naming what is not known or not allowed.
-    """
-    with user_errors():
-        given: Mapping[str, object] = given_settings(assignments)
-        for key in given:
-            if key.startswith(OF_THE_TEACHER):
-                raise UserError(f"{key} is not to be changed: teacher and episodes are those of {source.place}")
-        settled: dict[str, object] = {
-            "mode": mode or "local",
-            "redis_url": redis_url,
-            "training.env_steps": source.episodes.env_steps,
-            "training.student_begins": "at_once",
-            "actors.envs_per_actor": 1,  # nothing is gained by stepping several in turn
-            "actors.state_only_envs": 0,
-            "distilled.student": "continued" if continued else "new",
-            "distilled.run": source.run.run_id,
-            "distilled.checkpoint": source.checkpoint.path.name,
-            "distilled.place": source.place,
-        }
-        if source.run.config.mode == "cluster":
-            of_a_cluster = (*MODE_PRESETS["cluster"], "actors.count", "actors.min", "actors.max")
-            settled |= {key: settings(RunConfig)[key].default for key in of_a_cluster}
-        if seed is not None:
-            settled["seed"] = seed
-        config = apply(source.run.config, {**settled, **given})
-        if config.mode == "cluster":
-            raise UserError("--mode cluster: a student is distilled on one machine, in mode local or debug")
-        if config.training.env_steps > source.episodes.env_steps:
-            raise UserError(
-                f"training.env_steps is {config.training.env_steps}: the episodes of {source.place} have "
-                f"{source.episodes.env_steps}"
-            )
-        require_together(config)
-    return config
 
 
 def distil(config: RunConfig, directory: Path, source: Source, mirror: Mirror | None = None) -> int:
@@ -189,6 +85,7 @@ def _first_state(config: RunConfig, source: Source) -> LearnerState:
     Raises:
         UserError, ValueError: teacher or episodes do not fit these settings.
     """
+    require_training(source.episodes)
     spec, theirs = stream_spec(config), source.episodes.spec
     seen_alike = replace(spec, image_shape=theirs.image_shape, views=theirs.views, chunk_length=theirs.chunk_length)
     seen_alike.require_equal(theirs, source.place)

@@ -90,8 +90,9 @@ def needs(config: RunConfig, *, on_gpu: bool) -> dict[str, int]:
     if not on_gpu:
         numbers = sum(map(math.prod, acting_shapes(stream_spec(config), config.learner).values()))
         needed["learner.rssm"] = 4 * _COPIES * numbers
+        pooled = method.following and student.frames > 0 and student.readout_scale > 0.0
         needed["learner.student.frame_pool"] = (
-            student.frame_pool * row_bytes(config) // config.sim.views if student.frames and method.following else 0
+            student.frame_pool * row_bytes(config) // config.sim.views if pooled else 0
         )
     return needed
 

@@ -1,6 +1,7 @@
 """The methods: what is trained, and how it acts. One entry here and one file beside this one make a method.
 
-`CONTRIBUTING.md` says how to add one. Reading this loads no torch; a method's module is loaded when it is built.
+A part that no other method has is named in `replay.shards.RUN_KEYS`, too. `CONTRIBUTING.md` says how to add a method.
+Reading this loads no torch; a method's module is loaded when it is built.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from learner.methods.method import Driver, Method, PartOutline, Sees
+from learner.methods.method import Driver, Method, PartOutline, SameAs, Sees
 
 _TEACHER = PartOutline("teacher", "states")
 _STUDENT = PartOutline("student", "pairs", follows=True)
@@ -19,6 +20,11 @@ _FROM_IMAGES = Driver("student", "image", imagines=True)
 _DREAMER = PartOutline("dreamer", "pairs")
 _BLIND_DREAMER = Driver("dreamer", "image", imagines=False)
 _IMAGES_ALONE: Mapping[str, tuple[Any, ...]] = {"actors.state_only_envs": (0,)}
+# Whoever sees images needs memory, and learns it from whole episodes, as many as the student's batches have.
+_WHOLE_EPISODES: Mapping[str, Any] = {
+    "learner.sequence_length": 0,
+    "learner.batch_size": SameAs("learner.student.batch_size"),
+}
 _STUDENT_ACTS = ("teacher", "policy", "student_average")
 
 METHODS: Mapping[str, Method] = {
@@ -31,6 +37,7 @@ METHODS: Mapping[str, Method] = {
             drivers=(_FROM_STATE, _FROM_IMAGES),
             acts=_STUDENT_ACTS,
             home="learner.methods.twist",
+            exports=True,
         ),
         Method(
             "twist_paper",
@@ -46,6 +53,9 @@ METHODS: Mapping[str, Method] = {
                 "learner.student.encoder_share": (1.0,),
                 "learner.student.dynamics": ("teacher_init", "scratch"),
                 "learner.student.posterior": ("image",),
+                "learner.student.average_rate": (1.0,),
+                "learner.student.shift_pixels": (0,),
+                "actors.student_fraction": (0.0,),
             },
         ),
         Method(
@@ -72,7 +82,7 @@ METHODS: Mapping[str, Method] = {
             drivers=(_FROM_STATE, Driver("student", "image", imagines=False)),
             acts=_STUDENT_ACTS,
             home="learner.methods.policy_distillation",
-            settled={"learner.student.action_scale": (1.0,)},
+            settled={"learner.student.action_scale": (1.0,), "learner.student.encoder_share": (1.0,)},
         ),
         Method(
             "dreamer_dr",
@@ -82,6 +92,7 @@ METHODS: Mapping[str, Method] = {
             acts=("model", "policy"),
             home="learner.methods.dreamer",
             settled=_IMAGES_ALONE,
+            suits=_WHOLE_EPISODES,
         ),
         Method(
             "dreamer_no_dr",
@@ -95,6 +106,7 @@ METHODS: Mapping[str, Method] = {
                 "sim.randomisation.visual.enabled": (False,),
                 "evaluation.full_randomisation": (True,),
             },
+            suits=_WHOLE_EPISODES,
         ),
         Method(
             "dreamer_state_recon",
@@ -104,6 +116,7 @@ METHODS: Mapping[str, Method] = {
             acts=("model", "policy"),
             home="learner.methods.dreamer",
             settled=_IMAGES_ALONE,
+            suits=_WHOLE_EPISODES,
         ),
         Method(
             "asymmetric_sac",
@@ -113,6 +126,12 @@ METHODS: Mapping[str, Method] = {
             acts=("actor",),
             home="learner.methods.asymmetric_sac",
             settled=_IMAGES_ALONE,
+            # An update every eight steps of the environments, of 256 rows out of sixteen episodes.
+            suits={
+                "learner.sequence_length": 16,
+                "learner.batch_size": 16,
+                "learner.teacher_samples_per_insert": 32.0,
+            },
         ),
     )
 }
@@ -138,4 +157,16 @@ def home(method: Method) -> ModuleType:
     return importlib.import_module(method.home)
 
 
-__all__ = ["DRIVERS", "FOLLOWING", "METHODS", "PARTS", "Driver", "Method", "PartOutline", "Sees", "home", "sees"]
+__all__ = [
+    "DRIVERS",
+    "FOLLOWING",
+    "METHODS",
+    "PARTS",
+    "Driver",
+    "Method",
+    "PartOutline",
+    "SameAs",
+    "Sees",
+    "home",
+    "sees",
+]

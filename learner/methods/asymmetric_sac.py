@@ -5,6 +5,10 @@
 Soft actor-critic (Haarnoja et al., arXiv 1812.05905) with an asymmetric critic (Pinto et al., arXiv 1710.06542): what
 trains needs the state, what acts does not. Images are shifted in training as DrQ does (arXiv 2004.13649).
 
+Beside `learner.sac` it has these settings of others: `learner.batch_size`, `sequence_length` and
+`teacher_samples_per_insert` (with defaults of its own), `learner.student.channels` and `shift_pixels`,
+`learner.behaviour.discount`, `learner.rssm.hidden`.
+
 Shapes: B batch, T time, S_dim state, H W C image, F frames that are stacked, A action.
 """
 
@@ -22,10 +26,9 @@ from torch import Tensor, nn
 
 from learner.acting import ActingPolicy
 from learner.config import LearnerConfig
-from learner.frames import random_shift
-from learner.methods.dreamer import by_view
-from learner.methods.part import PAIRS, Ground, Part, TensorBatch, Trained
-from learner.networks import MLP, ImageEncoder, frozen_parameters, masked_mean, move_towards
+from learner.frames import by_view, random_shift
+from learner.methods.part import IMAGES, Ground, Part, TensorBatch, Trained
+from learner.networks import MLP, ImageEncoder, frozen_parameters, masked_mean, move_towards, normalised
 from learner.tally import Metrics
 from replay.schema import StreamSpec
 
@@ -68,8 +71,7 @@ class StateCritic(nn.Module):
 
     def values(self, state: Tensor, action: Tensor, *, slow: bool = False) -> Tensor:
         """[..., S_dim] in physical units and [..., A] to both estimates [2, ...] float32."""
-        normalised = 2.0 * (state - self.low) / (self.high - self.low) - 1.0
-        both = torch.cat((normalised, action), dim=-1)
+        both = torch.cat((normalised(state, self.low, self.high), action), dim=-1)
         return torch.stack([net(both).squeeze(-1) for net in (self.slow if slow else self.nets)])
 
 
@@ -115,10 +117,26 @@ def stacked(image: Tensor, is_first: Tensor, frames: int) -> Tensor:
     return image[rows, places].permute(0, 1, 3, 4, 2, 5).flatten(-2)
 
 
+def as_acted(is_first: Tensor, frames: int) -> Tensor:
+    """Of which steps `stacked` has the images that the actor had.
+
+    Those are the steps whose episode begins in the sequence, and those of which no image of the stack lies before it.
+
+    Args:
+        is_first: [B, T] bool.
+        frames: F.
+
+    Returns:
+        [B, T] bool.
+    """
+    begun = is_first.cumsum(dim=1) > 0
+    return begun | (torch.arange(is_first.shape[1], device=is_first.device) >= frames - 1)
+
+
 class SACPart(Part):
     """Critics, actor and temperature, from sequences of pairs whose steps are taken one by one."""
 
-    reads = PAIRS
+    reads = IMAGES
 
     def __init__(self, ground: Ground) -> None:
         """Makes them untrained."""
@@ -144,11 +162,11 @@ class SACPart(Part):
         return {
             "actor": Trained(self.actor, config.learning_rate, config.gradient_norm),
             "critic": Trained(self.critic.nets, config.learning_rate, config.gradient_norm),
-            "temperature": Trained(self.temperature, config.learning_rate, config.gradient_norm),
+            "temperature": Trained(self.temperature, config.temperature_learning_rate, config.gradient_norm),
         }
 
     def update(self, batch: TensorBatch) -> Metrics:
-        """One update of each, on every step of the batch that was led to by an action."""
+        """One update of each, on every step of the batch that an action led to and whose images are the actor's."""
         config, discount = self.ground.config.sac, self.ground.config.behaviour.discount
         batch = by_view(batch)
         image = random_shift(batch["image"], self.ground.config.student.shift_pixels, self.generator)
@@ -156,6 +174,8 @@ class SACPart(Part):
             mean, deviation = self.actor(stacked(image, batch["is_first"], config.frames))
         # A step is from t to t + 1; where an episode begins at t + 1 there was none.
         taken = (batch["valid"] & ~batch["is_first"])[:, 1:]
+        known = as_acted(batch["is_first"], config.frames)
+        before, after = taken & known[:, :-1], taken & known[:, 1:]
         noise = torch.randn(mean.shape, device=self.device, generator=self.generator)
         action, density = squashed(mean, deviation, noise)
         state, temperature = batch["state"], self.temperature().detach()
@@ -163,21 +183,21 @@ class SACPart(Part):
             future = self.critic.values(state[:, 1:], action[:, 1:], slow=True).amin(0) - temperature * density[:, 1:]
             wanted = batch["reward"][:, 1:] + discount * (~batch["is_terminal"][:, 1:]) * future
         values = self.critic.values(state[:, :-1], batch["action"][:, 1:])
-        critic_loss = masked_mean(0.5 * (values - wanted).square().sum(0), taken)
+        critic_loss = masked_mean(0.5 * (values - wanted).square().sum(0), after)
         norms = {"critic": self._step("critic", critic_loss)}
         worth = self.critic.values(state[:, :-1], action[:, :-1]).amin(0)
-        actor_loss = masked_mean(temperature * density[:, :-1] - worth, taken)
+        actor_loss = masked_mean(temperature * density[:, :-1] - worth, before)
         norms["actor"] = self._step("actor", actor_loss)
-        surplus = masked_mean(density[:, :-1].detach(), taken) - self.ground.spec.action_dim
+        surplus = masked_mean(density[:, :-1].detach(), before) - self.ground.spec.action_dim
         temperature_loss = -self.temperature.log * surplus
         norms["temperature"] = self._step("temperature", temperature_loss)
-        move_towards(self.critic.slow, self.critic.nets, config.target_rate)
+        move_towards(self.critic.slow, self.critic.nets, config.target_rate * (1.0 - self.refused))
         return {
             "loss_critic": critic_loss.detach(),
             "loss_actor": actor_loss.detach(),
             "loss_temperature": temperature_loss.detach(),
-            "value": masked_mean(values.detach().mean(0), taken),
-            "entropy": -masked_mean(density[:, :-1].detach(), taken),
+            "value": masked_mean(values.detach().mean(0), after),
+            "entropy": -masked_mean(density[:, :-1].detach(), before),
             "temperature": temperature,
             **{f"{name}_gradient_norm": norm for name, norm in norms.items()},
         }

@@ -4,7 +4,7 @@
 
 Methods: `dreamer_dr` in randomised worlds, `dreamer_no_dr` in worlds of one look, `dreamer_state_recon` in randomised
 ones with the state rebuilt. They have the settings of the teacher, `learner.teacher` and `learner.behaviour`, and the
-channels of `learner.student`.
+channels of `learner.student`. Their images are not shifted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from learner.acting import ActingPolicy, Carry
 from learner.behaviour import Policy
 from learner.config import LearnerConfig
 from learner.distributions import gumbel
-from learner.methods.part import PAIRS, Ground, Part, TensorBatch
+from learner.frames import by_view
+from learner.methods.part import IMAGES, Ground, Part, TensorBatch
 from learner.methods.teaching import WorldModelPart
 from learner.rssm import Latent
 from learner.tally import Metrics
@@ -39,24 +40,14 @@ def model_of(spec: StreamSpec, config: LearnerConfig) -> WorldModel:
 class DreamerPart(WorldModelPart[WorldModel]):
     """World model of images, policy and critic."""
 
-    reads = PAIRS
-
     def __init__(self, ground: Ground) -> None:
         """Makes them untrained."""
         super().__init__("dreamer", ground, model_of(ground.spec, ground.config), "model")
+        self.reads = tuple(name for name in IMAGES if name != "state" or self.model.rebuilds == "state")
 
     def update(self, batch: TensorBatch) -> Metrics:
         """One update; each view is a sequence of its own."""
         return super().update(by_view(batch))
-
-
-def by_view(batch: TensorBatch) -> TensorBatch:
-    """Images [B, T, K, ...] as [B*K, T, ...], and all else repeated for each view."""
-    views = batch["image"].shape[2]
-    arranged = {
-        name: x.repeat_interleave(views, dim=0) if views > 1 else x for name, x in batch.items() if name != "image"
-    }
-    return {**arranged, "image": batch["image"].transpose(1, 2).flatten(0, 1)}
 
 
 def build(ground: Ground) -> Sequence[Part]:

@@ -1,6 +1,6 @@
-"""A part that learns images from the teacher beside it: its frozen copies, its frames, the average of it that acts.
+"""A part that learns images beside the teacher: its frames, the average of it that acts, frozen copies of the teacher.
 
-teacher's part ──every `refresh_updates`──> frozen copy ──┐
+teacher's part ──every `refresh_updates`──> frozen copy ──┐      (`ImitatingPart` alone)
 batch of pairs ──> pool of frames ──frames──> losses <────┘ ──> step ──> moving average, which acts
 """
 
@@ -40,7 +40,6 @@ class FollowingPart(Part, Generic[Network]):
         self.student = student.to(self.device)
         self.student_average = copy.deepcopy(self.student)
         frozen_parameters(self.student_average)
-        self.target = Frozen(leader.teacher, leader.policy, self.device, ground.dtype)
         # Not in checkpoints: a run that goes on fills it with its first batches.
         self._pool: FramePool | None = None
         config = ground.config.student
@@ -71,24 +70,6 @@ class FollowingPart(Part, Generic[Network]):
     def scales(self) -> dict[str, float]:
         """The weight of each term."""
 
-    def refresh(self) -> None:
-        """The frozen copy follows the teacher."""
-        with self.ground.copying():
-            self.copy_leader()
-
-    def copy_leader(self) -> None:
-        """What there is to copy of the teacher; called with all weights held."""
-        self.target.refresh(self._leader.teacher, self._leader.policy)
-
-    def prepare(self, updates: int) -> None:
-        """See `Part`."""
-        if updates % self.ground.config.student.refresh_updates == 0:
-            self.refresh()
-
-    def restored(self, updates: int) -> None:
-        """See `Part`."""
-        self.refresh()
-
     def update(self, batch: TensorBatch) -> Metrics:
         """One update of the network and of its average."""
         config = self.ground.config.student
@@ -107,5 +88,32 @@ class FollowingPart(Part, Generic[Network]):
             optimiser.step()
             # Never over more than the last tenth of the updates, so that early ones do not linger.
             rate = (10.0 / (updates + 10.0)).clamp(min=config.average_rate)
-            move_towards(self.student_average, self.student, rate)
+            move_towards(self.student_average, self.student, rate * (1.0 - self.refused))
         return metrics
+
+
+class ImitatingPart(FollowingPart[Network]):
+    """One that learns to do, or to think, as the teacher does; it looks at a frozen copy of it."""
+
+    def __init__(self, ground: Ground, leader: TeacherPart, student: Network) -> None:
+        """See `FollowingPart`."""
+        super().__init__(ground, leader, student)
+        self.target = Frozen(leader.teacher, leader.policy, self.device, ground.dtype)
+
+    def refresh(self) -> None:
+        """The frozen copy follows the teacher."""
+        with self.ground.copying():
+            self.copy_leader()
+
+    def copy_leader(self) -> None:
+        """What there is to copy of the teacher; called with all weights held."""
+        self.target.refresh(self._leader.teacher, self._leader.policy)
+
+    def prepare(self, updates: int) -> None:
+        """See `Part`."""
+        if updates % self.ground.config.student.refresh_updates == 0:
+            self.refresh()
+
+    def restored(self, updates: int) -> None:
+        """See `Part`."""
+        self.refresh()

@@ -24,6 +24,17 @@ Sees = Literal["state", "image"]
 
 
 @dataclass(frozen=True)
+class SameAs:
+    """In `Method.suits`: what another setting of the run is, whatever that is.
+
+    Attributes:
+        key: of the other setting.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True)
 class PartOutline:
     """What one loop trains.
 
@@ -90,6 +101,9 @@ class Method:
             `learner.acting.ActingPolicy`).
         settled: settings of a run that make the method what it is, by their dotted keys, with all that they may be
             here; the first is what they are unless another is asked for.
+        suits: settings that suit it better than the tasks' own, which are the student's and the teacher's of twist;
+            they go over a task's preset, and anything else may be asked for.
+        exports: whether `twist export` writes bundles of it.
     """
 
     name: str
@@ -99,11 +113,14 @@ class Method:
     acts: tuple[str, ...]
     home: str
     settled: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    suits: Mapping[str, Any] = field(default_factory=dict)
+    exports: bool = False
 
     def __post_init__(self) -> None:
         assert self.parts and not self.parts[0].follows, self.name
         assert {driver.name for driver in self.drivers} <= {part.name for part in self.parts}, self.name
         assert self.drivers and len({driver.sees for driver in self.drivers}) == len(self.drivers), self.name
+        assert self.settled.keys().isdisjoint(self.suits), self.name
 
     @property
     def leading(self) -> tuple[PartOutline, ...]:
@@ -114,6 +131,16 @@ class Method:
     def following(self) -> tuple[PartOutline, ...]:
         """Parts that learn from others."""
         return tuple(part for part in self.parts if part.follows)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether anything of it looks at images while a run collects: a part that learns, or a driver."""
+        return any(part.reads == "pairs" for part in self.parts) or self.driver("image") is not None
+
+    @property
+    def lays(self) -> dict[str, Any]:
+        """Settings that it lays over a task's: the first of each that is settled, and those that suit it."""
+        return {**{key: allowed[0] for key, allowed in self.settled.items()}, **self.suits}
 
     def driver(self, sees: Sees) -> Driver | None:
         """Who drives from state, or from images; None where the method has no such driver."""
@@ -129,15 +156,16 @@ class Method:
             for part in self.parts
         )
 
-    def refusals(self, config: object, root: str = "") -> Iterator[str]:
+    def refusals(self, config: object, root: str = "", but: tuple[str, ...] = ()) -> Iterator[str]:
         """What of the settings is not this method, in one line each: setting, value, what is allowed.
 
         Args:
             config: of a run, or what is below `root` of it.
             root: such as "learner."; settings that are not below it are not looked at.
+            but: settings, and groups of them, that are not looked at either.
         """
         for key, allowed in self.settled.items():
-            if not key.startswith(root):
+            if not key.startswith(root) or key.startswith(but):
                 continue
             value: Any = config
             for name in key.removeprefix(root).split("."):

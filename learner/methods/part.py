@@ -8,7 +8,10 @@ Whoever writes a part keeps to this, and then it runs in every mode, resumes, is
 - `update` reads no number back and takes no decision by one; what it changes, it changes in place. It draws with
   `Part.generator` alone.
 - Weights that somebody copies (`modules`, and what `acts`) move inside `Ground.moving` alone; a whole update may.
-- What a part reads of another one it copies inside `Ground.copying`, in `prepare`, and reads its own copy in `update`.
+- What a part reads of another one it copies inside `Ground.copying`, in `begin` or `prepare`, and reads its own copy in
+  `update`.
+- Of an update that an optimiser refuses (what it computed is not finite) nothing moves any more: the optimisers after
+  it refuse as well, and a moving average goes by its rate times `1 - refused`.
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ STATES = ("state", "action", "reward", "is_first", "is_terminal", "valid")
 
 PAIRS = (*STATES, "image", "state_at_exposure")
 """What a batch of pairs has."""
+
+IMAGES = (*STATES, "image")
+"""What it takes of one where nobody asks what an image shows."""
 
 UNREWARDED_PAIRS = tuple(name for name in PAIRS if name != "reward")
 """What it takes of one to learn from a teacher."""
@@ -118,6 +124,8 @@ class Part(ABC):
         device: where it computes.
         generator: of all its draws; the learner sets it.
         optimisers: by the names of `trains`; the learner sets them.
+        refused: scalar float32, 1 once one of them has refused in the present update, else 0; the learner sets it. From
+            then on the others refuse, too, and what else moves weights has to stay.
         progress: updates so far; the learner counts them, after each.
     """
 
@@ -125,6 +133,7 @@ class Part(ABC):
     """Arrays of a batch that its update reads."""
 
     optimisers: Mapping[str, Steps]
+    refused: Tensor
     generator: torch.Generator
 
     def __init__(self, name: str, ground: Ground, device: torch.device) -> None:
@@ -154,6 +163,12 @@ class Part(ABC):
 
         Returns:
             Scalars on the device, detached, the same names each time.
+        """
+
+    def begin(self) -> None:  # noqa: B027 (most parts take nothing)
+        """Called once, before its first update: it takes of other parts, as they are by then, what it begins at.
+
+        After that it is itself that a checkpoint has, with or without an update.
         """
 
     def prepare(self, updates: int) -> None:

@@ -4,7 +4,9 @@
 
 No world model is distilled. Episodes that it drives are labelled with what the teacher would have done there (DAgger,
 Ross et al., arXiv 1011.0686), as the teacher can filter any episode's states: `actors.student_fraction`. The image
-encoder may learn from a readout of the state besides, as TWIST's does: `learner.student.readout_scale`.
+encoder learns from the actions, and from a readout of the state besides, as TWIST's does, unless
+`learner.student.readout_scale` is 0. Of `learner.student` the terms of distillation (posterior, prior, deter,
+imagination, state) and what is about them are not read.
 
 Shapes: B batch, T time, D deter, E embed, A action.
 """
@@ -21,20 +23,12 @@ from torch import Tensor, nn
 
 from learner.acting import Carry, LatentPolicy
 from learner.config import LearnerConfig
-from learner.frames import Frames
-from learner.methods.following import FollowingPart
+from learner.frames import Frames, by_view, random_shift
+from learner.methods.following import ImitatingPart
 from learner.methods.part import Ground, Part, TensorBatch
 from learner.methods.teaching import TeacherPart
 from learner.networks import MLP, GaussianLoss, ImageEncoder, NormGRUCell, masked_mean, squared_error
-from learner.readout import (
-    LEAST_DEVIATION,
-    embedded,
-    readout_loss,
-    readout_of_frames,
-    sequences,
-    share_gradient,
-    shown_state,
-)
+from learner.readout import LEAST_DEVIATION, readout_loss, readout_of_frames
 from learner.student import teacher_target
 from learner.tally import Metrics
 from replay.schema import StreamSpec
@@ -83,7 +77,7 @@ class ImagePolicy(nn.Module):
         return self.act(torch.stack(memories, dim=1), embed)
 
 
-class ImagePolicyPart(FollowingPart[ImagePolicy]):
+class ImagePolicyPart(ImitatingPart[ImagePolicy]):
     """The distillation of actions."""
 
     def __init__(self, ground: Ground, leader: TeacherPart) -> None:
@@ -93,20 +87,16 @@ class ImagePolicyPart(FollowingPart[ImagePolicy]):
     def losses(self, batch: TensorBatch, frames: Frames | None) -> tuple[dict[str, Tensor], Metrics]:
         """See `FollowingPart`."""
         config, teacher = self.ground.config.student, self.target.teacher
-        views = batch["image"].shape[2]
-        valid = batch["valid"].repeat_interleave(views, dim=0)
         with self.ground.autocast(self.device):
             noise = teacher.rssm.draw(batch["action"], self.generator)
-            wanted = teacher_target(teacher, self.target.policy, batch, views, noise).action
-            with_gradient = config.encoder_share > 0.0 or frames is None
-            image = sequences(batch, config, self.generator)
-            embed = embedded(self.student.encoder, image, with_gradient=with_gradient)
-            action = batch["action"].repeat_interleave(views, dim=0)
-            is_first = batch["is_first"].repeat_interleave(views, dim=0)
-            chosen = self.student(share_gradient(embed, config.encoder_share), action, is_first)
+            wanted = teacher_target(teacher, self.target.policy, batch, batch["image"].shape[2], noise).action
+            batch = by_view(batch)
+            valid = batch["valid"]
+            embed = self.student.encoder(random_shift(batch["image"], config.shift_pixels, self.generator))
+            chosen = self.student(embed, batch["action"], batch["is_first"])
             means = {"action": masked_mean(squared_error(chosen, wanted), valid)}
             if frames is None:
-                shown = shown_state(teacher, batch, views)
+                shown = teacher.normalise(batch["state_at_exposure"])
                 means["readout"] = masked_mean(readout_loss(self.student, embed, shown, valid), valid)
             else:
                 means["readout"] = readout_of_frames(self.student, teacher, config, frames, self.generator).mean()

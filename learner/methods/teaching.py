@@ -24,10 +24,14 @@ from learner.teacher import Teacher, WorldModel
 Model = TypeVar("Model", bound=WorldModel)
 
 
-class Frozen(Generic[Model]):
-    """A copy of a world model, such as the teacher, and its policy that no gradient can move, in the updates' types."""
+IMAGINES = ("rssm", "reward", "continues")
+"""Of a world model, what imagination takes; it sees nothing and rebuilds nothing."""
 
-    def __init__(self, teacher: Model, policy: Policy, device: torch.device, dtype: torch.dtype) -> None:
+
+class Frozen:
+    """A copy of the teacher and its policy that no gradient can move, in the updates' types."""
+
+    def __init__(self, teacher: Teacher, policy: Policy, device: torch.device, dtype: torch.dtype) -> None:
         """Copies both, to a device."""
         self.teacher = copy.deepcopy(teacher).to(device, dtype)
         for bound in ("low", "high"):  # keep their precision
@@ -36,11 +40,10 @@ class Frozen(Generic[Model]):
         frozen_parameters(self.teacher)
         frozen_parameters(self.policy)
 
-    def refresh(self, teacher: Model, policy: Policy | None = None) -> None:
+    def refresh(self, teacher: Teacher, policy: Policy) -> None:
         """Follows the moving originals."""
         copy_parameters(teacher, self.teacher)
-        if policy is not None:
-            copy_parameters(policy, self.policy)
+        copy_parameters(policy, self.policy)
 
 
 class WorldModelPart(Part, Generic[Model]):
@@ -62,7 +65,9 @@ class WorldModelPart(Part, Generic[Model]):
         self.policy = Policy(feat, spec.action_dim, config).to(self.device)
         self.critic = Critic(feat, config).to(self.device)
         self.span = ReturnRange().to(self.device)
-        self._dream = Frozen(self.model, self.policy, self.device, ground.dtype)
+        self._dream = copy.deepcopy(self.model).to(self.device, ground.dtype)
+        frozen_parameters(self._dream)
+        del self._dream.encoder, self._dream.decoder
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -100,24 +105,29 @@ class WorldModelPart(Part, Generic[Model]):
         return metrics | self._behaviour_update(observed.latent.detach(), going_on)
 
     def _behaviour_update(self, latent: Latent, going_on: Tensor) -> Metrics:
-        self._dream.refresh(self.model)
+        self._look_again()
         config = self.ground.config.behaviour
         start = latent.rows(pick_rows(going_on.flatten(), config.starts, self.generator))
         with self.ground.autocast(self.device):
             losses, metrics = behaviour_losses(
-                self._dream.teacher, self.policy, self.critic, self.span, config, start, self.generator
+                self._dream, self.policy, self.critic, self.span, config, start, self.generator
             )
         for name in ("policy", "critic"):
             metrics[f"{name}_gradient_norm"] = self.optimisers[name].backward(losses[name])
         with self.ground.moving():
             self.optimisers["policy"].step()
             self.optimisers["critic"].step()
-        move_towards(self.critic.slow, self.critic.net, config.slow_critic_rate)
+        move_towards(self.critic.slow, self.critic.net, config.slow_critic_rate * (1.0 - self.refused))
         return metrics | {f"loss_{name}": loss.detach() for name, loss in losses.items()}
 
     def restored(self, updates: int) -> None:
         """See `Part`."""
-        self._dream.refresh(self.model)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """What imagines follows the model."""
+        for name in IMAGINES:
+            copy_parameters(getattr(self.model, name), getattr(self._dream, name))
 
 
 class TeacherPart(WorldModelPart[Teacher]):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from learner import student as distillation
 from learner.acting import LatentPolicy
 from learner.config import LearnerConfig
-from learner.frames import Frames
-from learner.methods.following import FollowingPart
+from learner.frames import Frames, of_each_view
+from learner.methods.following import ImitatingPart
 from learner.methods.part import Ground, Part, TensorBatch
 from learner.methods.teaching import TeacherPart
 from learner.networks import masked_mean
@@ -22,15 +22,23 @@ from learner.tally import Metrics
 from replay.schema import StreamSpec
 
 
-class StudentPart(FollowingPart[distillation.Student]):
+class StudentPart(ImitatingPart[distillation.Student]):
     """The distillation."""
 
     def __init__(self, ground: Ground, leader: TeacherPart) -> None:
-        """Makes an untrained student; its dynamics begin as the teacher's unless they are to be from scratch."""
+        """Makes an untrained student."""
         super().__init__(ground, leader, distillation.Student(ground.spec, ground.config))
-        if ground.config.student.dynamics != "scratch":
+        self._take_dynamics()
+
+    def begin(self) -> None:
+        """See `Part`: unless they are to be from scratch, the dynamics begin as the teacher has them by now."""
+        with self.ground.copying():
+            self._take_dynamics()
+
+    def _take_dynamics(self) -> None:
+        if self.ground.config.student.dynamics != "scratch":
             for student in (self.student, self.student_average):
-                student.copy_dynamics(leader.teacher)
+                student.copy_dynamics(self._leader.teacher)
 
     def losses(self, batch: TensorBatch, frames: Frames | None) -> tuple[dict[str, Tensor], Metrics]:
         """See `FollowingPart`."""
@@ -39,7 +47,7 @@ class StudentPart(FollowingPart[distillation.Student]):
             losses, metrics = distillation.student_losses(
                 self.student, self.target.teacher, self.target.policy, config, batch, self.generator, frames
             )
-        valid = batch["valid"].repeat_interleave(batch["image"].shape[2], dim=0)
+        valid = of_each_view(batch["valid"], batch["image"].shape[2])
         of_steps = losses.keys() - {"imagination"} - ({"readout"} if frames is not None else set())
         means = {k: masked_mean(loss, valid) if k in of_steps else loss.mean() for k, loss in losses.items()}
         return means, metrics
@@ -52,8 +60,7 @@ class StudentPart(FollowingPart[distillation.Student]):
         """The frozen copy follows the teacher; with tied dynamics so does the student's recurrence."""
         super().copy_leader()
         if self.student.tied:
-            for student in (self.student, self.student_average):
-                student.copy_dynamics(self._leader.teacher)
+            self._take_dynamics()
 
 
 def build(ground: Ground) -> Sequence[Part]:

@@ -134,7 +134,7 @@ def test_workers_share_the_episodes_and_the_order_begins_anew_when_all_are_done(
 
 
 def test_an_episode_that_was_cut_short_is_cut_short_again(make_store, worker) -> None:
-    store, given = make_store(SPEC), Episodes("source", SPEC, (episode(10, steps=3, domain="held_out:light"),))
+    store, given = make_store(SPEC), Episodes("source", SPEC, (episode(10, steps=3),))
     playing = worker(given, store)
     assert playing.collect(4).resimulated == Resimulated(episodes=1)
     playing.drain()
@@ -172,6 +172,14 @@ def test_an_episode_can_be_tried_without_images() -> None:
     assert resimulate(Walk(images=False, slip=1.0), episode(10), SPEC).drifted == 1
     longer = dataclasses.replace(episode(10), state=np.zeros((9, 2), np.float32), action=np.zeros((9, 2), np.float32))
     assert resimulate(Walk(images=False), longer, SPEC).drifted == 1  # over sooner
+
+
+@pytest.mark.parametrize("domain", ["held_out", "held_out:light", "alone:wood", "lab", "lab:workshop"])
+def test_episodes_that_no_training_is_given_are_refused(make_store, worker, domain: str) -> None:
+    store, given = make_store(SPEC), Episodes("source", SPEC, (episode(10), episode(11, domain=domain)))
+    with pytest.raises(ValueError, match=f"episodes of source in {domain} visuals, allowed: train"):
+        worker(given, store)
+    assert not read(store)
 
 
 def test_a_plan_reads_the_file_and_builds_a_worker_on_the_tasks_environment(make_store, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from counting_world import CHUNK_LENGTH, SIM, assert_contiguous, assert_counted,
 from seeded_policy import SeededPolicy
 
 from actors import ActorsConfig, PolicyError, RolloutWorker
+from actors.plan import WorkerPlan
 from deploy.settings.specification import spec_of
+from learner import LearnerConfig
 from sim import SimConfig, make_env
 from sim.counting import decode_count
 
@@ -292,6 +294,21 @@ def test_streams_that_begin_together_do_not_deliver_together(
         assert chunks[1].is_first[0] or not (cut and episode_steps)
     if episode_steps:
         assert {episode.steps for episode in episodes} == {episode_steps}, "what was cut short is no result"
+
+
+# ---------------------------------------------------------------- where they play
+
+
+def test_a_plans_workers_play_in_training_worlds_alone(make_store) -> None:
+    sim = SimConfig(image_size=16, episode_steps=5)
+    store = make_store(spec_of(make_env("reach", sim), views=1, chunk_length=6))
+    actors = ActorsConfig(envs_per_actor=2, state_only_envs=1)
+    worker = WorkerPlan("reach", sim, LearnerConfig(), actors, store.run_id, seed=0).build(store, "actor0", 0)
+    worker.collect(60)
+    worker.drain()
+    episodes = [meta for chunk in store.read_states(store.state_ids()) for meta in chunk.meta.episodes]
+    assert len(episodes) > 6
+    assert {meta.domain for meta in episodes} == {"train"}
 
 
 # ---------------------------------------------------------------- what is refused

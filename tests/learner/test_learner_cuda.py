@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from cuda_autocast import BFLOAT16, FLOAT32, WIDEST, CudaAutocast, cuda_autocast_operators
 from fake_cuda import Waits
-from tiny_learner import SPEC, Batch, TwistLearner, config_of, tiny_batch, tiny_config, tiny_learner
+from tiny_learner import SPEC, Batch, TwistLearner, config_of, left_free, tiny_batch, tiny_config, tiny_learner
 
 from learner import checkpoint
 from learner.acting import acting_policy
@@ -103,7 +103,7 @@ def test_no_method_mixes_devices_or_waits_on_cuda(method: str, precision: str, f
             learner.update(part.name, tiny_batch(1, image=part.reads == "pairs"))
 
     with fake_cuda.fake_cuda() as waits:
-        config = config_of(method, frames=frames, shift_pixels=1)
+        config = config_of(method, frames=frames, **left_free(method, shift_pixels=1))
         learner = Learner(SPEC, dataclasses.replace(config, device="cuda", precision=precision), 0)
         update_all(learner)  # warm now
         waits.seen.clear()

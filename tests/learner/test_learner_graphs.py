@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tape import Tape
-from tiny_learner import SPEC, Batch, TwistLearner, config_of, same_bits, snapshot, tiny_batch, tiny_learner
+from tiny_learner import SPEC, Batch, TwistLearner, config_of, left_free, same_bits, snapshot, tiny_batch, tiny_learner
 
 from learner import checkpoint
 from learner.graphs import WARM_UP, Lane, Update
@@ -90,7 +90,8 @@ def test_replayed_updates_give_the_numbers_of_called_ones(student: str, precisio
 def test_replayed_updates_of_every_method_give_the_numbers_of_called_ones(method: str, frames: int) -> None:
     results = []
     for taped in (False, True):
-        learner = Learner(SPEC, config_of(method, frames=frames, refresh_updates=2, shift_pixels=1), 0)
+        config = config_of(method, frames=frames, refresh_updates=2, **left_free(method, shift_pixels=1))
+        learner = Learner(SPEC, config, 0)
         made = batches(UPDATES)
         for number, batch in enumerate(made):
             if taped and number == 1:  # warm: optimisers have their moments

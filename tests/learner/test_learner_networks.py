@@ -127,6 +127,21 @@ def test_gradients_of_the_update_before_are_forgotten() -> None:
     assert norms == pytest.approx([1.0, 1.0, 1.0])
 
 
+def test_where_one_optimiser_of_an_update_has_refused_those_that_share_it_refuse_and_none_after_it() -> None:
+    layers, refused = [nn.Linear(1, 1, bias=False) for _ in range(2)], torch.zeros(())
+    first, second = (Optimiser(layer, 0.1, 100.0, refused) for layer in layers)
+    moved = []
+    for wrong in (False, True, False):
+        refused.zero_()
+        before = [layer.weight.item() for layer in layers]
+        first.backward(layers[0].weight.sum() * (math.nan if wrong else 1.0))
+        second.backward(layers[1].weight.sum())
+        for optimiser in (first, second):
+            optimiser.step()
+        moved.append([layer.weight.item() != x for layer, x in zip(layers, before, strict=True)])
+    assert moved == [[True, True], [False, False], [True, True]]
+
+
 def test_the_optimiser_leaves_frozen_parameters_out() -> None:
     pair = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     frozen_parameters(pair[0])

@@ -30,7 +30,8 @@ def update(learner: TwistLearner, kind: str, batch: Batch) -> None:
 
 
 def weights(learner: TwistLearner) -> list[torch.Tensor]:
-    return snapshot(*learner.modules.values())
+    """All but the range of returns, which takes in what of an imagination is finite."""
+    return snapshot(*(module for name, module in learner.modules.items() if name != "span"))
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
@@ -42,8 +43,7 @@ def test_a_skipped_update_moves_nothing_and_the_next_one_goes_on(kind: str) -> N
     update(learner, kind, spoilt(1, kind))
     after = checkpoint.capture(learner).training
     assert all(np.array_equal(after[name], x) for name, x in moments.items())
-    if kind == "student":
-        assert same_bits(weights(learner), before)
+    assert same_bits(weights(learner), before)
     assert all(np.isfinite(x).all() for x in checkpoint.capture(learner).weights.values())
     update(learner, kind, tiny_batch(2, image=kind == "student"))
     assert not same_bits(weights(learner), before)

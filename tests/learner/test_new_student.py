@@ -9,10 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_learner import SPEC, B, T, TwistLearner, same_bits, snapshot, tiny_batch, tiny_config, tiny_learner
+from tiny_learner import (
+    SPEC,
+    B,
+    T,
+    TwistLearner,
+    config_of,
+    same_bits,
+    snapshot,
+    tiny_batch,
+    tiny_config,
+    tiny_learner,
+)
 
 from learner import checkpoint
 from learner.checkpoint import LearnerState
+from learner.learner import Learner
+from learner.methods import METHODS
 from learner.new_student import with_new_student
 from replay.schema import StreamSpec
 
@@ -81,6 +94,49 @@ def test_the_student_begins_with_the_taught_teachers_dynamics_where_it_is_to(
     teachers = snapshot(taught.teacher.rssm.dynamics)
     for student in (learner.student, learner.student_average):
         assert same_bits(snapshot(student.rssm.dynamics), teachers) is taken_over
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_student_with_dynamics_of_its_own_begins_with_those_that_the_teacher_has_by_then(restored: bool) -> None:
+    stays: dict[str, Any] = {"dynamics": "teacher_init", "learning_rate": 0.0}
+    learner = tiny_learner(student=stays)
+    for seed in range(3):
+        learner.teacher_update(tiny_batch(seed, image=False))
+    if restored:
+        state, learner = checkpoint.capture(learner), tiny_learner(9, student=stays)
+        checkpoint.restore(learner, state)
+    teachers = snapshot(learner.teacher.rssm.dynamics)
+    assert not same_bits(snapshot(learner.student.rssm.dynamics), teachers)
+    learner.student_update(tiny_batch())
+    for student in (learner.student, learner.student_average):
+        assert same_bits(snapshot(student.rssm.dynamics), teachers)
+    learner.teacher_update(tiny_batch(3, image=False))
+    learner.student_update(tiny_batch(1))
+    assert same_bits(snapshot(learner.student.rssm.dynamics), teachers)  # it follows nobody from then on
+
+
+def test_a_student_that_is_continued_keeps_its_dynamics_when_it_makes_its_first_update(taught: TwistLearner) -> None:
+    learner = begun(taught, continued=True, student={"dynamics": "teacher_init", "learning_rate": 0.0})
+    for _ in range(2):  # also where that is restored once more, before any update
+        state = checkpoint.capture(learner)
+        learner = tiny_learner(9, student={"dynamics": "teacher_init", "learning_rate": 0.0})
+        checkpoint.restore(learner, state)
+    learner.student_update(tiny_batch())
+    ours, theirs = snapshot(learner.student.rssm.dynamics), snapshot(learner.teacher.rssm.dynamics)
+    assert same_bits(ours, snapshot(taught.student_average.rssm.dynamics))
+    assert not same_bits(ours, theirs)
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.following])
+def test_every_student_begins_for_a_teacher_that_was_trained_alone(method: str) -> None:
+    taught = Learner(SPEC, config_of("oracle"), 0)
+    taught.update("teacher", tiny_batch(image=False))
+    state = with_new_student(checkpoint.capture(taught), SPEC, config_of(method), 5)
+    learner = Learner(SPEC, config_of(method), 9)
+    checkpoint.restore(learner, state)
+    assert learner.updates == {"teacher": 1, "student": 0}
+    assert same_bits(snapshot(learner.modules["teacher"]), snapshot(taught.modules["teacher"]))
+    learner.update("student", tiny_batch())
 
 
 def test_a_student_that_is_continued_begins_as_the_one_that_acts(taught: TwistLearner) -> None:

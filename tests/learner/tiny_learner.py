@@ -1,4 +1,4 @@
-"""The smallest learner that has every part, and made-up batches for it: no test depends on a default of the config."""
+"""The smallest learner that has every part, and made-up batches for it: what an update computes hangs on no default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from learner.config import BehaviourConfig, LearnerConfig, RSSMConfig, StudentConfig, TeacherConfig
+from learner.config import BehaviourConfig, LearnerConfig, RSSMConfig, SACConfig, StudentConfig, TeacherConfig
 from learner.distributions import gumbel
 from learner.learner import Learner
 from learner.methods import METHODS
@@ -49,6 +49,7 @@ _BEHAVIOUR: dict[str, Any] = {
     "discount": 0.9,
     "lambda_": 0.8,
     "entropy_scale": 1e-3,
+    "steadiness_scale": 5.0,
     "slow_critic_rate": 0.1,
     "minimum_deviation": 0.1,
 }
@@ -75,6 +76,14 @@ _STUDENT: dict[str, Any] = {
     "average_rate": 0.5,
     "warm_up_updates": 2,
 }
+_SAC: dict[str, Any] = {
+    "learning_rate": 3e-4,
+    "temperature_learning_rate": 1e-3,
+    "gradient_norm": 10.0,
+    "frames": 3,
+    "target_rate": 0.01,
+    "initial_temperature": 0.1,
+}
 
 
 def tiny_config(
@@ -100,6 +109,7 @@ def tiny_config(
         teacher=TeacherConfig(**_TEACHER | (teacher or {})),
         behaviour=BehaviourConfig(**_BEHAVIOUR | (behaviour or {})),
         student=StudentConfig(**_STUDENT | (student or {})),
+        sac=SACConfig(**_SAC),
     )
 
 
@@ -108,6 +118,11 @@ def config_of(method: str, **student: Any) -> LearnerConfig:
     settled = {key: allowed[0] for key, allowed in METHODS[method].settled.items() if key.startswith("learner.")}
     of_student = {key.removeprefix("learner.student."): value for key, value in settled.items()}
     return tiny_config(method=method, student={"warm_up_updates": 2} | of_student | student)
+
+
+def left_free(method: str, **student: Any) -> dict[str, Any]:
+    """Of these settings of `learner.student`, those that a method does not settle."""
+    return {name: value for name, value in student.items() if f"learner.student.{name}" not in METHODS[method].settled}
 
 
 class TwistLearner(Learner):

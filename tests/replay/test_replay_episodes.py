@@ -64,6 +64,14 @@ def test_what_cannot_be_played_from_its_beginning_is_left_out_and_what_is_cut_of
     assert found == {11: 4, 20: 5, 30: 4, 50: 5, 51: 3}
 
 
+def test_where_nothing_has_images_it_is_asked_of_each_episode_whether_it_is_wanted(open_store: Open) -> None:
+    store = open_store()
+    store.put(chunk(0, {0: 40, 2: 41}, is_last=(1, 4), stream_id="blind.0.0", images=False))
+    store.put(chunk(0, {0: 42}, is_last=(4,), stream_id="seeing.0.0"))
+    found = {one.seed: len(one.state) for one in read_episodes(store, lambda episode: episode.seed != 40).all}
+    assert found == {41: 3, 42: 5}
+
+
 def test_episodes_come_back_from_their_bytes(open_store: Open) -> None:
     store = open_store()
     store.put(chunk(0, {0: 2**32 - 1, 3: 11}, is_last=(2, 4)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from sim import SimConfig, VisualConfig, make_env
 from sim.looks import look_of
-from sim.meshes import ball, cube, grid
+from sim.meshes import ball, cube, rectangle
 from sim.scenery import Camera, CameraPose, Item, Light, Look, Material, Part, Pose, Scenery
 from sim.visual import draw_visual
 
@@ -17,7 +17,7 @@ FROM_ABOVE = CameraPose((0.45, -0.7, 0.8), (0.45, 0.0, 0.0), 40.0)
 
 
 def floor(half: float = 0.5) -> Item:
-    mesh = grid(np.array([-half, -half, 0.0]), np.array([2 * half, 0, 0]), np.array([0, 2 * half, 0]), 1, 1.0)
+    mesh = rectangle(np.array([-half, -half, 0.0]), np.array([2 * half, 0, 0]), np.array([0, 2 * half, 0]))
     return Item("floor", (Part(mesh, "floor"),), casts_shadow=False)
 
 

@@ -75,9 +75,17 @@ def test_a_full_cache_is_used_in_silence_and_not_written(filled: Path) -> None:
 
 
 def test_a_cache_that_may_only_be_read_serves(only_to_be_read: Path) -> None:
+    """Root may write all the same: so what lies there, and when its directories were last written, is looked at too."""
+
+    def listing() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (only_to_be_read, *only_to_be_read.rglob("*"))}
+
+    before = listing()
     printed, said = run(DRAW, only_to_be_read)
     assert float(printed) > 0
     assert said == ""
+    written = {path for path in before.keys() | listing().keys() if before.get(path) != listing().get(path)}
+    assert not written
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ import pytest
 from raster_worlds import EVEN, FROM_ABOVE, LAMP, at, box_on_a_floor, floor, look, square, task_views
 
 from sim.camera import project
-from sim.meshes import cube, grid
+from sim.meshes import cube, rectangle
 from sim.raster.renderer import RasterRenderer
 from sim.renderer import NOTHING
 from sim.scenery import Board, Camera, CameraPose, Item, Lamp, Look, Material, Part, Pose, Scenery
@@ -101,7 +101,7 @@ def test_edges_mix_their_colours(renderer: RasterRenderer) -> None:
 
 
 def test_backs_are_seen_of_sheets_alone() -> None:
-    sheet = grid(np.array([-0.1, -0.1, 0.0]), np.array([0.2, 0, 0]), np.array([0, 0.2, 0]), 1, 1.0)
+    sheet = rectangle(np.array([-0.1, -0.1, 0.0]), np.array([0.2, 0, 0]), np.array([0, 0.2, 0]))
     below = square(CameraPose((0.0, -0.2, -0.5), (0.0, 0.0, 0.0), 40.0))
     for two_sided in (False, True):
         renderer = RasterRenderer(Scenery((Item("sheet", (Part(sheet, "sheet", two_sided),)),)))
@@ -187,7 +187,7 @@ def test_what_no_longer_stands_there_casts_no_shadow() -> None:
 @pytest.mark.parametrize("spread", [0.0, 0.2])
 def test_a_board_keeps_light_from_all_below_it_and_from_nothing_above(spread: float, is_round: bool) -> None:
     board = Board((0.0, 0.0, 0.0), (0.2, 0.2) if is_round else (0.2, 0.1), is_round)
-    above = grid(np.array([-0.1, -0.1, 0.0]), np.array([0.2, 0, 0]), np.array([0, 0.2, 0]), 1, 1.0)
+    above = rectangle(np.array([-0.1, -0.1, 0.0]), np.array([0.2, 0, 0]), np.array([0, 0.2, 0]))
     scenery = Scenery((floor(), Item("top", (Part(above, "top"),), casts_shadow=False, board=board)))
     renderer = RasterRenderer(scenery)
     light = replace(LAMP, direction=(1.0, 0.0, 1.0), spread=spread)
@@ -254,7 +254,7 @@ def test_textures_lie_the_right_way_round_and_repeat() -> None:
     quarters[:32, :32], quarters[:32, 32:], quarters[32:, :32] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     textures = {"quarters": quarters}
     for repeats in (1.0, 3.0):
-        mesh = grid(np.array([-0.5, -0.5, 0.0]), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), 1, repeats)
+        mesh = rectangle(np.array([-0.5, -0.5, 0.0]), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), repeats)
         renderer = RasterRenderer(Scenery((Item("sheet", (Part(mesh, "sheet"),)),), textures=textures))
         down = Look({"sheet": Material((1.0, 1.0, 1.0), "quarters")}, EVEN, {"sheet": Pose()})
         image = renderer.render(down, square(CameraPose((0.0, -1e-4, 2.0), (0.0, 0.0, 0.0), 28.0), 192))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim import DOMAINS
-from sim.assets import assets_directory, cache_directory, scene_meshes
+from sim.assets import _recipe, assets_directory, cache_directory, scene_meshes
 from sim.meshes import read_parts, write_parts
 from sim.textures import KINDS, make_texture, texture_names
 
@@ -42,6 +42,30 @@ def test_assets_are_made_once_with_one_line_of_progress(empty_cache: Path, capfd
     assert assets_directory() == first
     assert capfd.readouterr().err == ""
     assert [path.name for path in empty_cache.iterdir()] == [first.name]
+
+
+def test_another_mesh_material_or_version_of_what_makes_them_gives_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / name for name in ("panda.urdf", "meshes/visual/link1.obj", "meshes/visual/link1.mtl")]
+    files[1].parent.mkdir(parents=True)
+    for file in files:
+        file.write_text("as it was")
+
+    def recipe() -> str:
+        _recipe.cache_clear()
+        return _recipe(tmp_path)
+
+    found = [recipe()]
+    assert recipe() == found[0]
+    for file in files:
+        file.write_text("otherwise")
+        found.append(recipe())
+    for version in ("fast_simplification.__version__", "scipy.__version__"):
+        monkeypatch.setattr(version, "0.0.1")
+        found.append(recipe())
+    _recipe.cache_clear()
+    assert len(set(found)) == len(found)
 
 
 def test_processes_that_make_assets_at_once_do_not_disturb_each_other(empty_cache: Path) -> None:

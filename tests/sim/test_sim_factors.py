@@ -1,4 +1,4 @@
-"""Factors held out one by one: what each changes, and nothing else, and that the two domains are as before."""
+"""Groups of factors held out one by one: what each changes and nothing else; the two domains are as before."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sim
-from sim import FACTORS, RandomisationConfig, SimConfig, TimingConfig, VisualConfig, make_env
+from sim import GROUPS, RandomisationConfig, SimConfig, TimingConfig, VisualConfig, make_env
 from sim.camera import NOMINAL_CAMERA
 from sim.factors import visual_factors
 from sim.randomisation import EpisodeDraw, draw_dynamics, draw_timing
@@ -27,7 +27,7 @@ def draw(domain: str, seed: int, config: RandomisationConfig | None = None) -> E
     )
 
 
-GROUPS = {
+SWITCHES = {
     "textures": ("textures", "surfaces"),  # which are drawn to fit each other
     "things": ("things",),
     "light": ("lights", "shadows"),
@@ -38,13 +38,13 @@ OBJECTS = TASKS["push"].objects
 
 
 def parts(drawn: EpisodeDraw) -> dict[str, Any]:
-    """What each factor decides, and beside them what none does."""
+    """What each group decides, and beside them what none does."""
     of = {name: factor.switch for name, factor in visual_factors(OBJECTS).items()}
     found: dict[str, Any] = {
         group: [{name: view.factors[name] for name in of if of[name] in switches} for view in drawn.visual]
-        for group, switches in GROUPS.items()
+        for group, switches in SWITCHES.items()
     }
-    grouped = {switch for switches in GROUPS.values() for switch in switches}
+    grouped = {switch for switches in SWITCHES.values() for switch in switches}
     others = [{name: view.factors[name] for name in of if of[name] not in grouped} for view in drawn.visual]
     return {**found, "delay": drawn.timing, "none": (drawn.dynamics, others)}
 
@@ -54,9 +54,9 @@ def changed(domain: str, seed: int) -> set[str]:
     return {name for name in train if train[name] != other[name]}
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-def test_a_factor_held_out_alone_changes_its_own_draws_and_no_other(factor: str) -> None:
-    assert all(changed(sim.held_out_domain(factor), seed) == {factor} for seed in SEEDS)
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_held_out_alone_changes_its_own_draws_and_no_other(group: str) -> None:
+    assert all(changed(sim.held_out_domain(group), seed) == {group} for seed in SEEDS)
 
 
 def test_held_out_is_textures_things_light_and_camera_together() -> None:
@@ -66,10 +66,10 @@ def test_held_out_is_textures_things_light_and_camera_together() -> None:
     assert changed("held_out", 3) == {"textures", "things", "light", "camera"}
 
 
-@pytest.mark.parametrize("factor", FACTORS[:4])
-def test_a_factor_is_held_out_alone_exactly_as_in_the_held_out_domain(factor: str) -> None:
+@pytest.mark.parametrize("group", list(GROUPS)[:4])
+def test_a_group_is_held_out_alone_exactly_as_in_the_held_out_domain(group: str) -> None:
     for seed in SEEDS:
-        assert parts(draw(f"held_out:{factor}", seed))[factor] == parts(draw("held_out", seed))[factor]
+        assert parts(draw(f"held_out:{group}", seed))[group] == parts(draw("held_out", seed))[group]
 
 
 @pytest.mark.parametrize("domain", ["train", "held_out"])
@@ -115,7 +115,7 @@ def test_a_camera_held_out_is_moved_the_same_way_and_farther() -> None:
 def test_an_episode_says_its_domain_and_only_delay_moves_the_robot_otherwise() -> None:
     env = make_env("reach", SimConfig())
     ends: dict[str, Any] = {}
-    for domain in ("train", *(sim.held_out_domain(factor) for factor in FACTORS)):
+    for domain in ("train", *(sim.held_out_domain(group) for group in GROUPS)):
         first, info = env.reset(seed=2, options={"domain": domain})
         assert info["domain"] == domain
         for _ in range(3):
@@ -131,33 +131,34 @@ def test_an_episode_says_its_domain_and_only_delay_moves_the_robot_otherwise() -
 @pytest.mark.parametrize(
     ("domain", "words"),
     [
-        ("held_out:colour", ["factor is 'colour'", "textures, things, light, camera, noise, delay"]),
-        ("held_out:", ["factor is ''"]),
-        ("held_out:light, camera", ["factor is ' camera'"]),
+        ("held_out:colour", ["group is 'colour'", "textures, things, light, camera, noise, delay"]),
+        ("held_out:", ["group is ''"]),
+        ("held_out:light, camera", ["group is ' camera'"]),
+        ("held_out:table.texture", ["group is 'table.texture'", "textures, things"]),
         ("train:light", ["domain is 'train:light'", "train, held_out"]),
         ("alone:glass", ["domain is 'alone:glass'", "alone:NAME", "wood, dark_wood"]),
         ("alone", ["domain is 'alone'", "wood"]),
         ("lab:garden", ["domain is 'lab:garden'", "lab:NAME", "kitchen_noon"]),
-        ("test", ["domain is 'test'", "train, held_out, lab, held_out:FACTOR,..."]),
+        ("test", ["domain is 'test'", "train, held_out, lab, held_out:GROUP,..."]),
     ],
 )
 def test_what_is_no_domain_is_refused_in_one_line(domain: str, words: list[str]) -> None:
     with pytest.raises(ValueError, match="allowed") as caught:
-        sim.held_out_factors(domain)
+        sim.held_out_groups(domain)
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
 
 
-def test_no_factor_held_out_is_the_training_domain() -> None:
+def test_no_group_held_out_is_the_training_domain() -> None:
     assert sim.held_out_domain() == "train"
-    assert sim.held_out_factors("train") == frozenset()
+    assert sim.held_out_groups("train") == frozenset()
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-def test_a_factor_whose_switches_are_off_is_not_drawn_and_cannot_be_held_out(factor: str) -> None:
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_whose_switches_are_off_is_not_drawn_and_cannot_be_held_out(name: str) -> None:
     everything = RandomisationConfig()
-    assert sim.drawn_factors(everything) == FACTORS
-    assert sim.drawn_factors(RandomisationConfig.off()) == ()
+    assert sim.drawn_groups(everything) == tuple(GROUPS)
+    assert sim.drawn_groups(RandomisationConfig.off()) == ()
     switches = {
         "textures": ("textures",),
         "things": ("things",),
@@ -165,9 +166,9 @@ def test_a_factor_whose_switches_are_off_is_not_drawn_and_cannot_be_held_out(fac
         "camera": ("camera_position", "camera_aim"),
         "noise": ("noise", "blur", "exposure", "colour_balance"),
         "delay": ("action_delay", "camera_delay", "held_frames"),
-    }[factor]
-    group = "timing" if factor == "delay" else "visual"
+    }[name]
+    group = "timing" if name == "delay" else "visual"
     off = dataclasses.replace(getattr(everything, group), **dict.fromkeys(switches, False))
     config = dataclasses.replace(everything, **{group: off})
-    assert sim.drawn_factors(config) == tuple(name for name in FACTORS if name != factor)
-    assert draw(sim.held_out_domain(factor), 1, config) == draw("train", 1, config)
+    assert sim.drawn_groups(config) == tuple(other for other in GROUPS if other != name)
+    assert draw(sim.held_out_domain(name), 1, config) == draw("train", 1, config)

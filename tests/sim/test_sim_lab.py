@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import sim
-from actors.plan import WorkerPlan
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import settings
 from sim import CHANGES, DRAWN_DOMAINS, ROOMS, RandomisationConfig, SimConfig, VisualConfig, make_env
-from sim.domains import FACTORS, lab_room
+from sim.domains import GROUPS, lab_room
 from sim.factors import checked, visual_factors
 from sim.tasks import TASKS
 from sim.textures import KINDS, texture_names
@@ -66,9 +65,9 @@ def test_the_rooms_are_described_in_words() -> None:
     assert all(len(room.says) > 40 for room in ROOMS.values())
 
 
-def test_no_training_is_given_the_lab() -> None:
+def test_no_setting_names_the_lab_and_worlds_are_of_training_unless_they_are_told_otherwise() -> None:
+    """What workers play in is tested with them (tests/actors), and that `twist curve` refuses the lab with it."""
     assert inspect.signature(make_env).parameters["domain"].default == "train"
-    assert "domain" not in inspect.getsource(WorkerPlan), "it builds its worlds with the default"
     assert not [key for key in settings(RunConfig) if "domain" in key or "lab" in key.split(".")]
 
 
@@ -93,7 +92,7 @@ def test_rooms_are_told_apart_by_their_pictures_and_dynamics_are_drawn_as_in_tra
 def test_a_change_alone_changes_what_it_names_and_nothing_else(name: str) -> None:
     change = CHANGES[name]
     assert change.says
-    assert change.group in FACTORS
+    assert change.group in GROUPS
     given = checked(KNOWN, change.factors)
     for seed in range(5):
         plain, changed = draw("train", seed), draw(f"alone:{name}", seed)

@@ -48,6 +48,28 @@ def test_contact_is_measured_where_a_cube_is_struck_and_no_cube_is_none() -> Non
     assert {reading["contact_m_per_s"] for reading in readings("reach", 1, 10)} == {None}
 
 
+def test_fingers_that_grasp_and_carry_a_cube_do_not_strike_it() -> None:
+    """It starts and stops with the hand: if starts counted as soft contacts, a jerky lift would look gentle."""
+    names = make_env("lift", SimConfig(), views=0).unwrapped.state_names  # type: ignore[attr-defined]
+    scripted = scripted_policy("lift", names, 0.06)
+    raised = names.index("cube_z_m")
+    steps, highest = 0, 0.0
+
+    def stop_and_go(state: Any) -> Any:
+        nonlocal steps, highest
+        steps, highest = steps + 1, max(highest, float(state[raised]))
+        action = np.array(scripted(state), np.float32)
+        if state[raised] > 0.03 and steps // 3 % 2:
+            action[:3] = 0.0
+        return action
+
+    for seed in (1, 2):
+        contacts = [reading["contact_m_per_s"] for reading in readings("lift", seed, 50, stop_and_go)]
+        assert [speed for speed in contacts if speed is not None] == []
+        assert highest > 0.1
+        highest = 0.0
+
+
 def test_it_is_told_only_where_that_is_asked_for_and_changes_nothing() -> None:
     states = []
     for measured in (False, True):

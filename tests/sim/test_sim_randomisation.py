@@ -265,6 +265,7 @@ def test_a_state_with_errors_is_wrong_by_the_same_all_episode_and_reward_is_the_
             assert difference[f"goal_from_cube_{axis}_m"] == pytest.approx(
                 drawn["goal"][index] - drawn["cube"][index], abs=1e-6
             )
+            assert difference[f"target_from_gripper_{axis}_m"] == 0.0, "who is told to go somewhere knows how far"
         others = [name for name in names if "_z_m" in name or name.endswith("_per_s")]
         assert {difference[name] for name in others} == {0.0}
         action = np.array([1.0, -0.5], np.float32)

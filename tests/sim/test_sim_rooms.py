@@ -207,6 +207,49 @@ def test_a_users_pictures_lie_on_tables_of_training_and_never_of_the_held_out_do
     env.close()
 
 
+def test_a_folder_is_read_where_a_view_may_show_its_pictures_and_nowhere_else(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (255, 0, 255)).save(tmp_path / "0.png")
+    there, gone, none = (
+        SimConfig(image_size=16, randomisation=RandomisationConfig(visual=VisualConfig(pictures=str(folder or ""))))
+        for folder in (tmp_path, tmp_path / "gone", None)
+    )
+    for domain in ("held_out", "held_out:light,textures", "lab", "lab:workshop"):
+        seen = []
+        for config in (there, gone, none):
+            env: Any = make_env("reach", config, domain=domain)
+            seen.append(env.reset(seed=3)[0]["image"])
+            assert not [name for name in env.scenery.textures if name.startswith("own_")]
+            env.close()
+        assert np.array_equal(seen[0], seen[1])
+        assert np.array_equal(seen[0], seen[2])
+    for domain in ("train", "held_out:light", "alone:wood"):
+        with pytest.raises(ValueError, match="visual.pictures"):
+            make_env("reach", gone, domain=domain)
+    env = make_env("reach", gone, domain="lab")
+    with pytest.raises(ValueError, match="visual.pictures"):
+        env.reset(seed=0, options={"domain": "train"})
+    env.close()
+
+
+def test_an_environment_of_another_domain_that_plays_in_training_worlds_shows_them(tmp_path: Path) -> None:
+    for index in range(8):
+        Image.new("RGB", (64, 64), (255, 30 * index, 255)).save(tmp_path / f"{index}.png")
+    visual = VisualConfig(pictures=str(tmp_path), texture_plain=0.0, texture_wood=0.0, texture_photograph=1.0)
+    config = SimConfig(image_size=16, randomisation=RandomisationConfig(visual=visual))
+    usual, other = make_env("reach", config), make_env("reach", config, domain="lab")
+    other.reset(seed=0)
+    own = 0
+    for seed in range(12):
+        one = usual.reset(seed=seed)
+        again = other.reset(seed=seed, options={"domain": "train"})
+        assert one[1]["randomisation"] == again[1]["randomisation"]
+        assert np.array_equal(one[0]["image"], again[0]["image"])
+        own += any(str(value).startswith("own_") for value in one[1]["randomisation"]["visual"][0].values())
+    assert own > 3
+    usual.close()
+    other.close()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

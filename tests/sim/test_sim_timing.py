@@ -90,6 +90,42 @@ def test_the_label_of_an_image_is_the_state_that_it_shows() -> None:
         env.close()
 
 
+def told_y(env: Any, state: Any) -> float:
+    """Where a state says that the gripper was told to go."""
+    return float(sum(state[env.state_names.index(name)] for name in ("gripper_y_m", "target_from_gripper_y_m")))
+
+
+def test_the_state_says_where_the_gripper_was_told_to_go() -> None:
+    env = make(delays())
+    observation, info = env.reset(seed=0)
+    start = told_y(env, observation["state"])
+    assert told_y(env, info["state_at_exposure"]) == pytest.approx(start)
+    columns = [env.state_names.index(f"target_from_gripper_{axis}_m") for axis in "xyz"]
+    assert abs(observation["state"][columns]).max() < 0.005
+    for step in range(1, 3):
+        state = env.step(FORWARD)[0]["state"]
+        assert told_y(env, state) == pytest.approx(start + step * 0.06, abs=1e-6)
+        assert state[columns[1]] > 0.02, "the arm trails its command"
+        assert abs(state[[columns[0], columns[2]]]).max() < 0.005
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("action_s", "camera_s", "steps_late"),
+    [(0.0, 0.0, 0), (0.03, 0.03, 0), (0.03, 0.06, 0), (0.0, 0.1, 1), (0.06, 0.06, 1), (0.1, 0.0, 1), (0.1, 0.1, 2)],
+)
+def test_the_label_of_an_image_holds_the_command_that_had_reached_the_arm(
+    action_s: float, camera_s: float, steps_late: int
+) -> None:
+    env = make(delays(action_s=action_s, camera_s=camera_s))
+    told = [told_y(env, env.reset(seed=0)[0]["state"])] * 2
+    for share in (1.0, -0.5, 0.25, 0.75):
+        observation, _, _, _, info = env.step(share * FORWARD)
+        told.append(told_y(env, observation["state"]))
+        assert told_y(env, info["state_at_exposure"]) == pytest.approx(told[-1 - steps_late], abs=1e-6)
+    env.close()
+
+
 def test_to_look_at_the_state_of_an_exposure_changes_no_state() -> None:
     """Exposures fall between the physics steps; an environment that renders nothing has none."""
     timing = delays(action_s=0.03, camera_s=0.06, held=0.3)

@@ -38,7 +38,7 @@ from learner.learner import Learner
 
 EPISODES = 100
 HARD = {"textures": 24, "light": 9, "camera": 5, "things": 4, "noise": 14, "delay": 3}
-"""Failures with each factor held out alone; in training visuals episodes 0 to 3 fail."""
+"""Failures with each group of factors held out alone; in training visuals episodes 0 to 3 fail."""
 
 
 def condition(domain: str, failures: int, *, shift: int = 0, episodes: int = EPISODES) -> Condition:
@@ -114,17 +114,17 @@ def test_the_verdict_names_the_factor_and_the_setting_to_widen() -> None:
 
 
 def test_the_verdict_says_so_when_nothing_can_be_told_from_chance() -> None:
-    quiet = made_up(dict.fromkeys(sim.FACTORS, 6), held_out=5).verdict()
+    quiet = made_up(dict.fromkeys(sim.GROUPS, 6), held_out=5).verdict()
     assert quiet == (
         "No factor alone can be told from training visuals; in 100 episodes, the loss of fewer than 8 never can."
     )
-    assert made_up(dict.fromkeys(sim.FACTORS, 6)).verdict() == (
+    assert made_up(dict.fromkeys(sim.GROUPS, 6)).verdict() == (
         quiet + " All that is held out together can: 29 lost, 2 gained."
     )
 
 
 def test_a_student_that_never_succeeds_has_nothing_to_lose() -> None:
-    report = dataclasses.replace(made_up(dict.fromkeys(sim.FACTORS, 99)), train=condition("train", EPISODES))
+    report = dataclasses.replace(made_up(dict.fromkeys(sim.GROUPS, 99)), train=condition("train", EPISODES))
     assert report.verdict().startswith("Nothing to see yet")
 
 
@@ -164,7 +164,7 @@ def test_the_terminal_shows_every_condition_and_the_verdict() -> None:
     assert "Textures cost most" in text
 
 
-@pytest.mark.parametrize("failures", [HARD, dict.fromkeys(sim.FACTORS, 0), {"light": 99}, {}], ids=len)
+@pytest.mark.parametrize("failures", [HARD, dict.fromkeys(sim.GROUPS, 0), {"light": 99}, {}], ids=len)
 def test_the_figure_is_drawn_for_light_and_for_dark(tmp_path: Path, failures: dict[str, int]) -> None:
     written = write_factors_figure(tmp_path / "factors.png", made_up(failures))
     assert [path.name for path in written] == ["factors.png", "factors-dark.png"]
@@ -195,8 +195,19 @@ def test_the_page_shows_figure_table_and_verdict(tmp_path: Path) -> None:
     assert 'href="factors.json"' in text
 
 
+def test_the_list_says_what_are_factors_and_what_domains_are_made_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["factors", "--list", "push"]) == 0
+    parts = capsys.readouterr().out.split("\n\n")
+    assert "held_out:GROUP" in parts[2]
+    assert "alone:NAME" in parts[4]
+    assert "lab:NAME" in parts[6]
+    for part, names in ((1, ["table.texture", "cube.hue_deg"]), (3, sim.GROUPS), (5, sim.CHANGES), (7, sim.ROOMS)):
+        listed = [line.split()[0] for line in parts[part].splitlines() if not line.startswith(" ")]
+        assert set(names) <= set(listed) if part == 1 else listed == list(names)
+
+
 def test_every_setting_to_widen_exists_and_has_limits() -> None:
-    assert set(WIDEN) == set(sim.FACTORS)
+    assert set(WIDEN) == set(sim.GROUPS)
     known = settings(RunConfig)
     for key in (f"sim.randomisation.{key}" for keys in WIDEN.values() for key in keys):
         assert known[key].minimum is not None

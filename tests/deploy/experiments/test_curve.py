@@ -103,6 +103,8 @@ def test_the_picture_is_drawn_for_light_and_for_dark(after_teacher: bool, tmp_pa
         (["nowhere"], "run directory nowhere: is not there"),
         (["run", "--policies", "robot"], "--policies: robot is not allowed: some of teacher, student"),
         (["run", "--policies", "student,student"], "student,student is not allowed"),
+        (["run", "--domain", "lab"], "--domain: lab is not allowed, as no snapshot may be chosen by the lab"),
+        (["run", "--domain", "lab:workshop"], "--domain: lab:workshop is not allowed"),
         (["run", "--episodes", "0"], "--episodes: 0 is not allowed: a whole number, at least 1"),
     ],
 )

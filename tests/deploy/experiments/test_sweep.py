@@ -68,6 +68,46 @@ def test_every_variant_is_trained_on_every_task_with_every_seed(tmp_path: Path) 
     assert run.config.mode == "debug"
 
 
+def test_a_variant_may_have_seeds_of_its_own(tmp_path: Path) -> None:
+    """The same settings with other seeds: what chance does."""
+    sweep = read_sweep(written(tmp_path, SMALL + "again = { settings = [], seeds = [7, 8] }\n"))
+    assert [run.name for run in sweep.runs if run.variant == "again"] == ["again/reach-7", "again/reach-8"]
+    assert len(sweep.runs) == 6
+
+
+def test_students_of_teachers_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "reach", "--run-dir", "taught", "--mode", "debug", "--preset", "debug", "--seed", "3"]) == 0
+    text = SMALL.replace('tasks = ["reach"]', 'teachers = ["taught"]').replace('preset = "debug"\n', "")
+    text = text.replace("training.env_steps=200", "training.env_steps=170").replace("=210", "=160")
+    text += 'regression = ["learner.method=state_regression"]\n'
+    sweep = read_sweep(written(tmp_path, text))
+    assert [run.name for run in sweep.runs] == [
+        f"{variant}/reach-{seed}" for seed in (0, 1) for variant in ("default", "no-imagination", "regression")
+    ]
+    first = sweep.runs[0]
+    assert first.command(Path("out"))[:6] == ["distil", "taught", "--seed", "0", "--out", "out/default/reach-0"]
+    assert first.config.distilled.student == "new"
+    assert main(["sweep", "sweep.toml"]) == 0
+    regression = finished_report(RunDirectory.open(Path("runs/two-variants/regression/reach-1")), sweep.runs[5].config)
+    assert regression is not None and regression.updates["student"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tasks": 'tasks = ["reach"]\nteachers = ["nowhere"]'}, "tasks = ['reach'] is not allowed beside teachers"),
+        ({"tasks": 'teachers = ["nowhere"]', "preset": ""}, "nowhere"),
+        ({"tasks": "teachers = [3]", "preset": ""}, "teachers = [3] is not allowed: a list of finished runs"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused(tmp_path: Path, change: Mapping[str, str], message: str) -> None:
+    text = "\n".join(change.get(line.partition(" = ")[0], line) for line in SMALL.splitlines())
+    with pytest.raises(UserError) as error:
+        read_sweep(written(tmp_path, text))
+    assert message in str(error.value)
+
+
 def test_a_dry_run_prints_the_commands_and_does_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,4 +40,4 @@ class BenchCamera:
         world.engine.set_joints(robot.body, robot._joints, [*self.joints().tolist(), 0.0, 0.0])
         world.renderer.place(world.scene.poses())
         picture = world.renderer.render(world.looks[0], world.camera())
-        return world._sensors.expose(picture, world.draw.visual[0].sensor, self._noise), stamp
+        return world._sensors[0].expose(picture, world.draw.visual[0].sensor, self._noise), stamp

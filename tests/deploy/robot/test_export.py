@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from deploy.robot.runtime.contract import read_contract
 from deploy.robot.runtime.golden import TOLERANCE, compare, read_trace
 from deploy.robot.runtime.limits import PANDA
 from deploy.robot.runtime.refusals import UsageError
+from deploy.runs.packed_policy import PackedPolicy
 from deploy.runs.policy_source import find_policy
 from sim.actuator import JOINT_SPEEDS
 from sim.tasks import TASKS
@@ -198,3 +200,14 @@ def test_the_runtime_of_a_bundle_imports_nothing_but_numpy_and_onnxruntime(made:
         [sys.executable, "-c", program, str(made)], capture_output=True, text=True, check=True, cwd="/"
     )
     assert done.stdout == "(3,)\n[]\n"
+
+
+def test_a_policy_whose_readout_nothing_taught_is_refused_in_one_line(tmp_path: Path) -> None:
+    source = find_policy("pretrained/reach")
+    assert isinstance(source, PackedPolicy)
+    student = dataclasses.replace(source.config.learner.student, readout_scale=0.0)
+    learner = dataclasses.replace(source.config.learner, student=student)
+    source = dataclasses.replace(source, config=dataclasses.replace(source.config, learner=learner))
+    with pytest.raises(UserError, match=r"was trained with learner\.student\.readout_scale=0, so that it cannot tell"):
+        export(source, tmp_path / "bundle", episodes=1)
+    assert not (tmp_path / "bundle").exists()

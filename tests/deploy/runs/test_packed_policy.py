@@ -81,6 +81,16 @@ def test_it_holds_what_acts_and_nothing_else(run: Path, packed: Path) -> None:
     assert PackedPolicy.open(packed).config == RunDirectory.open(run).config
 
 
+def test_what_is_of_one_machine_is_not_packed(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    document = json.loads((other / "config.json").read_text())
+    document["config"]["redis_url"] = "redis://127.0.0.1:6380"
+    document["config"]["sim"]["randomisation"]["visual"]["pictures"] = str(tmp_path / "photographs")
+    (other / "config.json").write_text(json.dumps(document))
+    pack(other, tmp_path / "policy")
+    assert PackedPolicy.open(tmp_path / "policy").config == RunDirectory.open(run).config
+
+
 def test_eval_says_of_it_what_it_says_of_the_run(
     run: Path, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,20 @@ def test_it_survives_json(motion: MotionFigures | None) -> None:
     assert validate(json.loads(json.dumps(found.to_json())), EvaluationResult) == found
 
 
+def test_worlds_in_which_it_did_not_train_are_not_called_training_s() -> None:
+    assert result("student", "train").seen == "images, training visuals"
+    judged = [replace(result(policy, domain), full_randomisation=True) for policy, domain in OTHERWISE]
+    assert [one.seen for one in judged] == list(OTHERWISE.values())
+    assert validate(json.loads(json.dumps(judged[0].to_json())), EvaluationResult) == judged[0]
+
+
+OTHERWISE = {
+    ("dreamer", "train"): "images, randomised visuals",
+    ("dreamer", "held_out"): "images, held-out visuals",
+    ("teacher", "train"): "state, no images",
+}
+
+
 def test_its_line_of_metrics_is_flat() -> None:
     assert result().metrics() == {
         "evaluation/student_success_held_out": 0.9,

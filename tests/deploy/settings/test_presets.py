@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from deploy.errors import UserError
@@ -9,6 +11,7 @@ from deploy.settings.config import DISTILLED, MODES, OPTIONS, TASKS, RunConfig
 from deploy.settings.help import describe_settings
 from deploy.settings.overrides import flatten, settings
 from deploy.settings.presets import PRESET_HELP, PRESETS, TASK_PRESETS, resolve
+from learner.methods import METHODS, SameAs
 
 
 def test_every_preset_of_every_task_is_possible() -> None:
@@ -62,6 +65,19 @@ def test_what_cannot_be_is_refused(arguments: dict[str, object], message: str) -
     assert message in str(refusal.value)
 
 
+def test_a_folder_of_pictures_is_found_from_every_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHOTOGRAPHS", "mine")
+    for given, folder in (("mine", tmp_path / "mine"), ("$PHOTOGRAPHS/1", tmp_path / "mine" / "1"), ("/a", Path("/a"))):
+        config = resolve("reach", None, [f"sim.randomisation.visual.pictures={given}"])
+        assert config.sim.randomisation.visual.pictures == str(folder)
+    assert resolve("reach", None, ["sim.randomisation.visual.pictures="]).sim.randomisation.visual.pictures == ""
+    with pytest.raises(UserError, match="there is no NOWHERE in the environment"):
+        resolve("reach", None, ["sim.randomisation.visual.pictures=$NOWHERE"])
+
+
 def test_every_setting_says_what_it_means() -> None:
     assert [key for key, setting in settings(RunConfig).items() if not setting.help] == []
 
@@ -76,3 +92,48 @@ def test_the_help_lists_every_setting_with_default_limits_and_presets() -> None:
 
 def test_the_help_of_one_group_lists_only_that_group() -> None:
     assert "learner." not in describe_settings("sim.")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_possible_on_every_task_and_with_every_preset(method: str) -> None:
+    for task in TASKS:
+        for preset in (None, *PRESETS):
+            assert resolve(task, preset, [f"learner.method={method}"]).learner.method == method
+
+
+def test_what_suits_a_method_goes_over_the_task_s_preset_and_below_what_is_asked_for() -> None:
+    def of_leading(task: str, *given: str, preset: str | None = None) -> tuple[int, int, float]:
+        learner = resolve(task, preset, list(given)).learner
+        (plan,) = (plan for plan in METHODS[learner.method].plans(learner) if not plan.part.follows)
+        return plan.batch_size, plan.sequence_length, plan.samples_per_insert
+
+    dreamer, sac = "learner.method=dreamer_dr", "learner.method=asymmetric_sac"
+    assert of_leading("push") == of_leading("push", "learner.method=oracle") == (32, 16, 21.0)
+    # whole episodes, as many as the student's batches have
+    assert of_leading("push", dreamer) == (4, 0, 21.0)
+    assert of_leading("lift", dreamer) == (4, 0, 17.0)
+    assert of_leading("reach", dreamer) == (16, 0, 8.0)
+    assert of_leading("push", dreamer, "learner.student.batch_size=7")[0] == 7
+    assert of_leading("push", dreamer, "learner.batch_size=6", "learner.sequence_length=20") == (6, 20, 21.0)
+    # an update every eight steps
+    for task in TASKS:
+        assert of_leading(task, sac) == (16, 16, 32.0)
+    assert of_leading("push", sac, "learner.teacher_samples_per_insert=64") == (16, 16, 64.0)
+    assert of_leading("reach", dreamer, preset="debug") == (PRESETS["debug"]["learner.batch_size"], 0, 8.0)
+
+
+def test_the_help_says_what_methods_change() -> None:
+    text = " ".join(describe_settings("learner.").split())
+    assert "method asymmetric_sac: 32" in text
+    assert "method dreamer_dr: as learner.student.batch_size" in text
+    assert "method twist_paper: 1)" in text
+
+
+def test_a_method_s_settings_are_settings() -> None:
+    known = settings(RunConfig)
+    for method in METHODS.values():
+        for key, value in method.lays.items():
+            if isinstance(value, SameAs):
+                assert known[value.key].hint is not None
+            else:
+                assert known[key].convert(value) == value, key

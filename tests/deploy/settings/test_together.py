@@ -37,6 +37,14 @@ IMPOSSIBLE = [
     (["replay.capacity_bytes=100000"], "replay.capacity_bytes is 100000: each of the replay.shards=1 has to hold"),
     (["actors.state_only_envs=2"], "actors.state_only_envs is 2: it must be below actors.envs_per_actor, 2"),
     (
+        ["training.export=true", "learner.method=twist_paper"],
+        "training.export is true: learner.method=twist_paper has no bundles, twist has",
+    ),
+    (
+        ["training.export=true", "learner.student.readout_scale=0"],
+        "training.export is true: learner.student.readout_scale must be above 0",
+    ),
+    (
         ["actors.envs_per_actor=24", "actors.max_memory_mb=300"],
         "actors.max_memory_mb is 300: an actor with actors.envs_per_actor=24 would be replaced again and again",
     ),
@@ -84,6 +92,19 @@ def test_memory_is_counted_by_the_settings_that_ask_for_it() -> None:
     assert {*here} - {*needs(config, on_gpu=True)} == {"learner.rssm", "learner.student.frame_pool"}
     given = resolve("push", None, [], redis_url="redis://127.0.0.1:6380")
     assert "replay.capacity_bytes" not in needs(given, on_gpu=False)
+
+
+def test_a_method_that_looks_at_no_image_needs_no_memory_for_images() -> None:
+    settings = ["replay.capacity_bytes=4294967296", "replay.capacity_steps=10000000", "learner.method=oracle"]
+    needed = needs(resolve("push", None, [*settings, "actors.state_only_envs=24"]), on_gpu=False)
+    assert needed["learner.student.frame_pool"] == 0
+    assert needed["replay.capacity_bytes"] == 2**27
+    assert "learner.batch_size" not in needed
+
+
+def test_frames_that_nothing_is_read_off_are_not_counted() -> None:
+    config = resolve("push", None, ["learner.student.readout_scale=0", "learner.student.encoder_share=1"])
+    assert needs(config, on_gpu=False)["learner.student.frame_pool"] == 0
 
 
 def test_the_setting_that_takes_most_is_named_first() -> None:
