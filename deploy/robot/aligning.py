@@ -18,7 +18,6 @@ from deploy.robot.runtime.contract import Camera, read_contract
 from deploy.robot.runtime.manifest import read_manifest
 from deploy.robot.silhouettes import RobotSilhouettes, View, level_axes, view_of
 
-
 LEAST_SLANT_DEG = 1.0
 """Between where the camera looks and the vertical: there the picture's upper edge is on no side."""
 

@@ -91,15 +91,8 @@ def export(
         UserError: the policy cannot be read, the target holds something else, or onnxruntime does not compute what
             PyTorch does; the target is as it was then.
     """
-<<<<<<< HEAD
     require_replaceable(target)
-    networks = load_policy(source)
-    if not isinstance(networks, TwistPolicy):
-        raise UserError(f"{source.path}: is of method {networks.method.name}; bundles are of twist and twist_paper")
-=======
-    _require_replaceable(target)
     networks = _exportable(source)
->>>>>>> next
     step = StudentStep(networks, load_critic(source, networks))
     with user_errors():
         target.parent.mkdir(parents=True, exist_ok=True)

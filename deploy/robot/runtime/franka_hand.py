@@ -4,7 +4,8 @@
     watcher   measures the width; where a stop is asked for while the fingers move, it stops them
 
 So neither `go` nor `stop` ever waits. A stop leaves alone what is grasped: it would let it fall. What closes to
-nothing, or is stopped by something between the fingers, becomes a grasp, which holds with a force; a move alone would not.
+nothing, or is stopped by something between the fingers, becomes a grasp, which holds with a force; a move alone does
+not.
 
 Tested with a double of the hand's interface: no real hand has been driven.
 """
@@ -12,7 +13,6 @@ Tested with a double of the hand's interface: no real hand has been driven.
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from .arm import ArmError

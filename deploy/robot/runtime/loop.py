@@ -335,9 +335,7 @@ class Loop:
             wishes = self._person.wishes()
         return wishes
 
-    def _record(
-        self, report: EpisodeReport, observation: Observation, tick: _Tick, saw: float, late: float
-    ) -> None:
+    def _record(self, report: EpisodeReport, observation: Observation, tick: _Tick, saw: float, late: float) -> None:
         if self._recorder is None:
             return
         step = tick.step

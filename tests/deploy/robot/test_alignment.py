@@ -161,9 +161,7 @@ def test_an_arm_that_stands_still_is_in_one_posture(tmp_path: Path, made: Path) 
         read_pictures(tmp_path / "r", [])
 
 
-def test_a_recording_wants_a_background(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_recording_wants_a_background(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--episodes", "2", "--no-surprise-stop", "--record", str(tmp_path / "r")]
     assert main(["run", str(made), "--robot", "sim", *given]) == 0
     assert main(["align", str(made), "--images", str(tmp_path / "r")]) == 2

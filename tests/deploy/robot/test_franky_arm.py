@@ -100,9 +100,7 @@ def test_whoever_watches_may_stop_it_on_the_way_to_its_start(arm: FrankyArm, dou
     assert double.joints[:6] == pytest.approx(stands[:6], abs=1e-3)
 
 
-def test_a_share_of_the_arms_limits_makes_it_slower(
-    double: FrankaDouble, camera: BenchCamera, policy: Policy
-) -> None:
+def test_a_share_of_the_arms_limits_makes_it_slower(double: FrankaDouble, camera: BenchCamera, policy: Policy) -> None:
     """The same way of 12 cm: after 0.3 s of it a slow arm has hardly begun."""
     gone = []
     arm = FrankyArm(double.host, camera, policy.contract, dynamics=0.1, realtime=False, hand=False)
@@ -180,9 +178,7 @@ def test_whatever_becomes_of_the_policys_process_the_arm_stands(
 
 
 def test_with_its_motors_off_it_only_looks(double: FrankaDouble, camera: BenchCamera, policy: Policy) -> None:
-    arm = FrankyArm(
-        double.host, camera, policy.contract, dynamics=1.0, realtime=False, hand=False, motors=False
-    )
+    arm = FrankyArm(double.host, camera, policy.contract, dynamics=1.0, realtime=False, hand=False, motors=False)
     before = double.joints
     settings = LoopSettings(steps=10, dry=True, surprise_stop=False)
     report = Loop(policy, arm, Limiter.of(policy.contract, "fr3"), settings).run_episode()

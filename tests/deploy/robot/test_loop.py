@@ -199,9 +199,7 @@ def test_whoever_holds_it_holds_it_whoever_drives(run: Callable[..., EpisodeRepo
     assert len(arm.targets) == 14
 
 
-def test_where_a_person_drives_the_policy_is_not_judged(
-    run: Callable[..., EpisodeReport], policy: Policy
-) -> None:
+def test_where_a_person_drives_the_policy_is_not_judged(run: Callable[..., EpisodeReport], policy: Policy) -> None:
     """And afresh once it drives again."""
     terms = policy.contract.surprise
     policy.contract = replace(policy.contract, surprise=replace(terms, threshold=0.0))
@@ -274,15 +272,11 @@ def test_an_arm_that_cannot_start_is_in_the_report(run: Callable[..., EpisodeRep
     assert (report.stopped, report.steps) == ("robot: stands in an error", 0)
 
 
-def test_who_watches_is_asked_before_it_moves_to_its_start(
-    run: Callable[..., EpisodeReport], arm: ScriptedArm
-) -> None:
+def test_who_watches_is_asked_before_it_moves_to_its_start(run: Callable[..., EpisodeReport], arm: ScriptedArm) -> None:
     person = Scripted(watches=True, _2=Wishes(step=True, hold=True), _4=Wishes(step=True))
     assert run(person, steps=1).stopped is None
     assert (person.calls, arm.told[0]) == (5, "connect")
-    assert person.heard == [
-        "enter: it goes to its start, space or q on the way: it holds   q: it stays where it is"
-    ]
+    assert person.heard == ["enter: it goes to its start, space or q on the way: it holds   q: it stays where it is"]
     arm.told.clear()
     stopped = run(Scripted(watches=True, _1=Wishes(stop=True))).stopped
     assert (stopped, arm.told) == ("person: did not let it go to its start", [])
