@@ -36,8 +36,9 @@ def run(arguments: list[str]) -> int:
         raise UserError(f"--field-of-view is {given.field_of_view}; allowed are 1 to 170")
 
     require_extra("twist align", "align", "scipy", "onnxruntime")
-    from deploy.robot.aligning import PAGE, Start, facts, write_alignment
+    from deploy.robot.aligning import Start, facts, write_alignment
     from deploy.robot.alignment_pictures import read_pictures
+    from deploy.robot.runtime.alignment_file import PAGE
     from deploy.robot.runtime.contract import read_contract
     from deploy.robot.said import runtime_errors
 
