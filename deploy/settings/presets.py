@@ -58,7 +58,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     },
     "push": {
         **_CUBE,
-        "training.env_steps": 200_000,
+        "training.env_steps": 250_000,
         "replay.chunk_length": 61,
         "learner.sequence_length": 16,
         "learner.teacher_samples_per_insert": 21,
