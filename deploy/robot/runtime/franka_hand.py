@@ -12,7 +12,6 @@ Tested with a double of the hand's interface: no real hand has been driven.
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from .arm import ArmError
