@@ -13,7 +13,7 @@ from deploy.runs.directory import RunDirectory
 from deploy.runs.packed_policy import PackedPolicy, is_packed
 from deploy.settings.config import RunConfig
 
-PRETRAINED: tuple[str, ...] = ("lift", "push", "reach")
+PRETRAINED: tuple[str, ...] = ("push", "reach")
 """The pretrained policies, by task: `twist pack RUN deploy/runs/pretrained/TASK` writes one; its name goes in here."""
 
 PRETRAINED_DIRECTORY = Path(__file__).parent / "pretrained"

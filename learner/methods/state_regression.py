@@ -49,8 +49,8 @@ class Bounds:
 
     def __init__(self, spec: StreamSpec, device: torch.device) -> None:
         """Puts them on a device."""
-        self.low = torch.tensor(spec.state_low, dtype=torch.float32, device=device)
-        self.high = torch.tensor(spec.state_high, dtype=torch.float32, device=device)
+        self.low = torch.tensor(spec.state_low, dtype=torch.float32).to(device)
+        self.high = torch.tensor(spec.state_high, dtype=torch.float32).to(device)
 
     def normalise(self, state: Tensor) -> Tensor:
         """Physical units [..., S_dim] to [-1, 1] between them."""

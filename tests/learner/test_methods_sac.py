@@ -102,7 +102,7 @@ def test_what_is_wanted_of_the_critics_and_of_the_actor_on_paper() -> None:
         for net, value in zip(nets, values, strict=True):
             constant_output(net, value)
     constant_output(part.actor.head, 0.0)  # mean 0, deviation exp(-1.5)
-    batch = {name: array[:, :2] for name, array in tiny_batch().items()}
+    batch = {name: array[:, :2] if array.ndim > 1 else array for name, array in tiny_batch().items()}
     batch["is_first"][:] = [[True, False], [True, False]]
     batch["is_terminal"][:] = [[False, False], [False, True]]
     batch["reward"][:] = [[9.0, 0.5], [9.0, 0.25]]

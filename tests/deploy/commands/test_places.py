@@ -44,6 +44,11 @@ ELSEWHERE = {
         "run --record",
         "run --dataset",
         "qualify --recording",
+        "align --images",
+        "align --background",
+        "align FILE",  # more of these
+        "adapt --recording",
+        "adapt --policy",
     ),  # after a bundle, see tests/deploy/robot
     *("dataset DIR", "replay DIR"),  # after recordings or a run, see tests/deploy/robot
 }

@@ -128,7 +128,10 @@ def test_a_dry_run_prints_the_commands_and_does_nothing(
 
 BAD_FILES = {
     "no TOML": ("name =", "sweep.toml: is not TOML: "),
-    "unknown key": ("task = 1\n" + SMALL, "unknown key 'task': did you mean tasks? There are name, tasks, seeds, "),
+    "unknown key": (
+        "task = 1\n" + SMALL,
+        "unknown key 'task': did you mean tasks? There are name, tasks, teachers, seeds, ",
+    ),
     "no name": (SMALL.replace('name = "Two variants"', ""), "name is missing: a text with a letter or a digit"),
     "name of signs": (changed(name='"?!"'), "name = '?!' is not allowed: a text with a letter or a digit"),
     "no tasks": (changed(tasks="[]"), "tasks = [] is not allowed: a list of tasks"),

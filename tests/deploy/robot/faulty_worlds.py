@@ -17,7 +17,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from sim.engine import Body, CameraPose, Vector
+from sim.engine import Body, Vector
+from sim.scenery import CameraPose
 
 KINDS = ("blocked", "shifted", "swapped", "frozen", "object")
 BOXES_M = ((0.04, 0.05, 0.04), (0.06, 0.04, 0.05), (0.05, 0.07, 0.04))

@@ -115,7 +115,7 @@ def test_what_is_fitted_moves_and_nothing_else_does(networks: ActingPolicy, epis
     list(adapting.fit(networks, config, learned, simulated, AdaptationConfig(updates=25, batch_size=2)))
     after = _values(networks)
     assert all(torch.equal(value, after[name]) == (not moves) for name, (moves, value) in before.items())
-    assert adapting.judge(networks, reserved).believed_mm < judged.believed_mm
+    assert adapting.judge(networks, reserved).read_mm < judged.read_mm
 
 
 def _values(networks: ActingPolicy) -> dict[str, torch.Tensor]:

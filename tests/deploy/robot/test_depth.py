@@ -19,7 +19,7 @@ from deploy.robot.runtime.familiar import Familiar
 from deploy.robot.runtime.golden import read_trace
 from deploy.robot.runtime.kinematics import joints_at
 from deploy.runs.acting import load_policy
-from deploy.runs.policy_source import find_policy
+from deploy.runs.policy_source import PRETRAINED, find_policy
 
 LEAST_AUROC = {"blocked": 0.7, "shifted": 0.7, "swapped": 0.7, "frozen": 0.7, "object": 0.5}
 """A thing that the gripper carries looks like much else that is carried."""
@@ -88,7 +88,7 @@ def test_a_familiar_file_that_is_none_is_one_line(bundle: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("task", ["reach", "push", "lift"])
+@pytest.mark.parametrize("task", PRETRAINED)
 def test_faults_are_told_from_normal_episodes(task: str, tmp_path: Path) -> None:
     """How well, and at what price: `pytest -m long -s tests/deploy/robot/test_depth.py` prints it."""
     source = find_policy(f"pretrained/{task}")

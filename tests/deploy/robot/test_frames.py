@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from deploy.robot.runtime import FrameError, Policy, load
+from deploy.robot.runtime.contract import Camera, read_contract
+from deploy.robot.runtime.frames import require_channel_order
 from deploy.robot.runtime.golden import read_trace
+from deploy.runs.policy_source import PRETRAINED, find_policy
 
 
 @pytest.fixture
@@ -19,7 +22,17 @@ def policy(made: Path) -> Policy:
 
 @pytest.fixture(scope="module")
 def picture(made: Path) -> np.ndarray:
-    return read_trace(made)["image"][0]
+    """One by whose colours the order can be told."""
+    camera = read_contract(made).camera
+    return next(image for image in read_trace(made)["image"] if looks_swapped(image[..., ::-1], camera))
+
+
+def looks_swapped(image: np.ndarray, camera: Camera) -> bool:
+    try:
+        require_channel_order(image, camera)
+    except FrameError:
+        return True
+    return False
 
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -79,13 +92,11 @@ def test_a_frozen_picture_with_fresh_stamps_is_noticed_once_the_arm_moves(policy
             policy.step(picture, stamp=float(tick), now=float(tick), moved_m=0.02)
 
 
-@pytest.mark.parametrize("task", ["reach", "push", "lift"])
+@pytest.mark.parametrize("task", PRETRAINED)
 def test_normal_pictures_of_both_domains_pass_and_swapped_ones_do_not(task: str) -> None:
     """The order is told by the colours of goal and cube; where other things have them, too, it cannot be told."""
     import sim
-    from deploy.robot.runtime.frames import require_channel_order
     from deploy.robot.terms import camera_of
-    from deploy.runs.policy_source import find_policy
 
     config = find_policy(f"pretrained/{task}").config.sim
     camera = camera_of(task, config)
@@ -93,16 +104,12 @@ def test_normal_pictures_of_both_domains_pass_and_swapped_ones_do_not(task: str)
     for seed in range(60):
         image = world.reset(seed=seed, options={"domain": ("train", "held_out")[seed % 2]})[0]["image"]
         require_channel_order(image, camera)
-        try:
-            require_channel_order(image[..., ::-1], camera)
-        except FrameError:
-            noticed += 1
+        noticed += looks_swapped(image[..., ::-1], camera)
     world.close()
     assert noticed >= 40
 
 
 def test_a_table_of_the_colour_that_a_mark_would_have_in_bgr_passes() -> None:
-    from deploy.robot.runtime.frames import require_channel_order
     from deploy.robot.terms import camera_of
     from sim.config import SimConfig
 

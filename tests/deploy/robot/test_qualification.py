@@ -213,7 +213,7 @@ def test_a_camera_beyond_what_was_trained_on_is_a_fault(bundle: Path, recording:
     assert qualify(bundle, recording) == 1
     assert json.loads((bundle / "qualification.json").read_text())["faults"] == [
         "the camera is 60 mm from where training had it; allowed are 50 mm",
-        "the roll is 4.0 degrees; allowed are -0.5 to 0.5",
+        "the roll is 4.0 degrees; allowed are -2.5 to 2.5",
     ]
     replace(found, bundle_sha256="0" * 64).write(bundle)
     assert qualify(bundle, recording) == 1

@@ -29,7 +29,7 @@ from deploy.settings.specification import stream_spec
 
 PACKED = {"weights.safetensors", "checkpoint.json", "config.json", "report.json"}
 FEW = ("--domain", "held_out", "--episodes", "2", "--seed", "3", "--json")
-ENOUGH = ("--domain", "held_out", "--episodes", "10", "--seed", "3", "--json")
+ENOUGH = ("--domain", "held_out", "--episodes", "20", "--seed", "7001", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +266,6 @@ def test_a_pretrained_policy_can_still_do_its_task(name: str, tmp_path: Path) ->
         check=True,
     )
     result = json.loads(done.stdout)
-    assert result["episodes"] == 10
-    # Over hundreds of episodes all are above 90 %; in these ten push has 7 and lift 8. A policy that is lost is near 0.
-    assert result["successes"] >= 5
+    assert result["episodes"] == 20
+    # In these twenty push has 16, over hundreds of episodes some 72 %. A policy that is lost is near 0.
+    assert result["successes"] >= 10

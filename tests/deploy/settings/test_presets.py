@@ -126,7 +126,7 @@ def test_the_help_says_what_methods_change() -> None:
     text = " ".join(describe_settings("learner.").split())
     assert "method asymmetric_sac: 32" in text
     assert "method dreamer_dr: as learner.student.batch_size" in text
-    assert "method twist_paper: 1)" in text
+    assert "method twist_paper: 1.0)" in text
 
 
 def test_a_method_s_settings_are_settings() -> None:
