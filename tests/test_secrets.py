@@ -50,7 +50,7 @@ def server_with_tls(directory: Path, authority: Authority) -> Iterator[tuple[lis
         yield [server], port
 
 
-@pytest.fixture(params=[cluster_behind_tls, server_with_tls])
+@pytest.fixture(params=[pytest.param(cluster_behind_tls, marks=pytest.mark.long), server_with_tls])
 def urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
     """Where Redis is, by role; each role's password begins with `SECRET`."""
     authority = Authority(tmp_path / "certificates")
