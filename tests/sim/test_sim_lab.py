@@ -10,7 +10,7 @@ import pytest
 import sim
 from deploy.settings.config import RunConfig
 from deploy.settings.overrides import settings
-from sim import CHANGES, DRAWN_DOMAINS, ROOMS, RandomisationConfig, SimConfig, VisualConfig, make_env
+from sim import CHANGES, DRAWN_DOMAINS, ROOMS, RandomisationConfig, SimConfig, VisualConfig, looks, make_env
 from sim.domains import GROUPS, lab_room
 from sim.factors import checked, visual_factors
 from sim.tasks import TASKS
@@ -63,6 +63,16 @@ def test_the_rooms_are_described_in_words() -> None:
     page = (ROOT / "docs" / "lab.md").read_text()
     assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")] == list(ROOMS)
     assert all(len(room.says) > 40 for room in ROOMS.values())
+
+
+def test_the_things_of_the_rooms_are_those_that_the_page_says() -> None:
+    """What was written down before says otherwise in places; the rooms stay as they were drawn all the same."""
+    page = (ROOT / "docs" / "lab.md").read_text()
+    said = {line.split("`")[1]: line.split("|")[3].strip() for line in page.splitlines() if line.startswith("| `")}
+    for name in ROOMS:
+        placed = looks._things(draw_visual(VisualConfig(), f"lab:{name}", 0, 0, objects=OBJECTS))
+        assert said[name].partition(" (")[0] == ", ".join(placed)
+        assert {pose.position[2] for pose in placed.values()} == {0.0}, "all on the table"
 
 
 def test_no_setting_names_the_lab_and_worlds_are_of_training_unless_they_are_told_otherwise() -> None:
