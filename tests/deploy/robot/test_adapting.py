@@ -103,9 +103,9 @@ def test_what_the_policy_could_not_act_on_is_not_learned_from(recording: Path) -
 
 
 def test_what_is_fitted_moves_and_nothing_else_does(networks: ActingPolicy, episodes: list[RobotEpisode]) -> None:
-    """And pictures of another tint are understood better for it."""
-    tinted = [replace(each, images=(each.images * [1.0, 0.6, 0.5] + 20).astype(np.uint8)) for each in episodes]
-    learned, reserved = adapting.split(tinted, Path("r"))
+    """And pictures like negatives, of which the policy understands little, are understood better for it."""
+    negatives = [replace(each, images=255 - each.images) for each in episodes]
+    learned, reserved = adapting.split(negatives, Path("r"))
     assert (len(learned), len(reserved)) == (3, 1)
     config = find_policy("pretrained/reach").config
     fitted = {parameter.data_ptr() for parameter in fitted_modules(networks.student).parameters()}
@@ -179,12 +179,12 @@ def test_what_became_better_is_a_bundle_of_its_own(
     made: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a robot whose pictures have another tint; `test_what_is_fitted_moves` stands for it in everyday tests."""
-    tinted, shape = tmp_path / "tinted", read_recording(recording).head["image_shape"]
-    shutil.copytree(recording, tinted)
+    negatives, shape = tmp_path / "negatives", read_recording(recording).head["image_shape"]
+    shutil.copytree(recording, negatives)
     images = np.fromfile(recording / "images.u8", np.uint8).reshape(-1, *shape)
-    (images * [1.0, 0.6, 0.5] + 20).astype(np.uint8).tofile(tinted / "images.u8")
+    (images * [1.0, 0.6, 0.5] + 20).astype(np.uint8).tofile(negatives / "images.u8")
     before, new = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}, tmp_path / "new"
-    given = ["--recording", str(tinted), "--policy", "pretrained/reach", "--updates", "40", "--simulated", "4"]
+    given = ["--recording", str(negatives), "--policy", "pretrained/reach", "--updates", "40", "--simulated", "4"]
     assert main(["adapt", str(made), str(new), *given, "--episodes", "4"]) == 0, capsys.readouterr().err
     assert read_contract(new).origin.adapted_from == read_manifest(made).sha256
     assert main(["verify", str(new)]) == 0
