@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
     if given.field_of_view is not None and not 1.0 <= given.field_of_view <= 170.0:
         raise UserError(f"--field-of-view is {given.field_of_view}; allowed are 1 to 170")
 
-    require_extra("twist align", "align", "scipy", "onnxruntime")
+    require_extra("twist align", "robot", "onnxruntime")
     from deploy.robot.aligning import Start, facts, write_alignment
     from deploy.robot.alignment_pictures import read_pictures
     from deploy.robot.runtime.alignment_file import PAGE

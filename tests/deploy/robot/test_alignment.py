@@ -9,9 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("scipy", reason="scipy is not installed: pip install -e '.[align]'")
-
 from alignment_bench import AWAY, AlignmentBench, drawn_view, errors, off, postures
 from PIL import Image
 
