@@ -72,8 +72,9 @@ class ActingPolicy(ABC):
             state: [N, S_dim] float32.
             image: [N, H, W, C] uint8; may be None when no row is driven from its image.
             is_first: [N] bool, environments whose episode begins here.
-            from_image: [N] bool, environments driven from images (constant within an episode); the others are driven
-                from state, or at random, and what is given for those is not used.
+            from_image: [N] bool, environments driven from images (constant within an episode), of whose state nothing
+                is looked at but what a robot measures (`learner.proprioception`); the others are driven from state, or
+                at random, and what is given for those is not used.
             explore: draw the action, and z where there is one; otherwise take z's probabilities and the action's mean.
 
         Returns:
@@ -171,8 +172,10 @@ class LatentPolicy(ActingPolicy):
         teacher = Teacher(spec, config)
         return {"teacher": teacher, "policy": Policy(teacher.rssm.feat_size, spec.action_dim, config)}
 
-    def seen_in(self, image: Tensor) -> tuple[Tensor, RSSM]:
+    def seen_in(self, image: Tensor, state: Tensor) -> tuple[Tensor, RSSM]:
         """Images [N, H, W, C] uint8 to embeddings [N, E], and the model that they are for.
+
+        Of the states [N, S_dim] nothing is looked at but what a robot measures (`learner.proprioception`).
 
         Raises:
             ValueError: this method sees no images.
@@ -238,4 +241,4 @@ class LatentPolicy(ActingPolicy):
             return self.teacher.embed(torch.as_tensor(state).to(self.device)), self.teacher.rssm
         if image is None:
             raise ValueError("the student was asked to act without an image")
-        return self.seen_in(torch.as_tensor(image).to(self.device))
+        return self.seen_in(torch.as_tensor(image).to(self.device), torch.as_tensor(state).to(self.device))

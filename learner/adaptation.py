@@ -54,13 +54,14 @@ def recorded_losses(
         student: fitted.
         teacher: frozen; its decoder reads the latent.
         batch: `image` [B, T, H, W, C], `action` [B, T, A] that led there, `is_first` [B, T], `measured` [B, T, M] of
-            now and `measured_at_exposure` [B, T, M], both normalised as the state is.
+            now and `measured_at_exposure` [B, T, M], both normalised as the state is; `proprioception` [B, T, P] in
+            physical units.
         known: [M], which entries of the state are measured.
         generator: of the draws of z.
     """
     embed: Tensor = student.encoder(batch["image"])
     noise = student.rssm.draw(batch["action"], generator)
-    seen = student.observe(student.seen(embed), batch["action"], batch["is_first"], noise)
+    seen = student.observe(student.seen(embed, batch["proprioception"]), batch["action"], batch["is_first"], noise)
     read = student.readout(embed).index_select(-1, known)
     believed = teacher.decoder(seen.latent.feat).index_select(-1, known)
     return {

@@ -203,6 +203,9 @@ class LearnerConfig:
     graphs: Literal["auto", "off"] = "auto"
     """auto: on a GPU, whole updates are captured as CUDA graphs and launched in one call each; off: kernel by kernel.
     """
+    proprioception: tuple[str, ...] = ()
+    """Numbers of the state that a robot measures of itself, which are given to whatever sees images beside the image:
+    their names, or patterns such as gripper_*; empty: the image is all that there is."""
     threads: Annotated[int, Ge(1), Le(1_024)] = 1
     """Torch threads of each of the two loops on a CPU."""
     resource: str = ""

@@ -3,7 +3,7 @@
 A batch of whole episodes shows few visual worlds, and each of them many times over. An encoder that learns from such
 batches needs several times as many images as from frames that each come from another episode: docs/results/log.md.
 
-Shapes: B batch, T time, K views, H W C image, S_dim state, N frames.
+Shapes: B batch, T time, K views, H W C image, S_dim state, P measured, N frames. States are in physical units.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,11 @@ from torch import Tensor
 
 
 class Frames(NamedTuple):
-    """image [N, H, W, C] uint8 and the state that it shows, [N, S_dim] in physical units."""
+    """image [N, H, W, C] uint8, the state that it shows [N, S_dim], what the robot measures when it has it [N, P]."""
 
     image: Tensor
     state: Tensor
+    measured: Tensor
 
 
 class FramePool:
@@ -26,13 +27,16 @@ class FramePool:
     It lies on the learner's device, with its counts: to add and to draw is work for the device alone.
     """
 
-    def __init__(self, capacity: int, image_shape: Sequence[int], state_dim: int, device: torch.device) -> None:
+    def __init__(
+        self, capacity: int, image_shape: Sequence[int], state_dim: int, measured_dim: int, device: torch.device
+    ) -> None:
         """Makes an empty pool.
 
         Args:
             capacity: frames that it holds; a further one takes the place of the oldest.
             image_shape: H, W, C.
             state_dim: S_dim.
+            measured_dim: P.
             device: where it holds them.
         """
         self.capacity = capacity
@@ -40,11 +44,12 @@ class FramePool:
         self._frames = Frames(
             torch.zeros(capacity + 1, *image_shape, dtype=torch.uint8, device=device),
             torch.zeros(capacity + 1, state_dim, device=device),
+            torch.zeros(capacity + 1, measured_dim, device=device),
         )
         self._added = torch.zeros((), dtype=torch.int64, device=device)
 
-    def add(self, image: Tensor, state: Tensor, valid: Tensor) -> None:
-        """Takes in the valid rows of a student batch: [B, T, K, H, W, C] uint8, [B, T, S_dim] and [B, T] bool."""
+    def add(self, image: Tensor, state: Tensor, measured: Tensor, valid: Tensor) -> None:
+        """Takes in a student batch's valid rows: [B, T, K, H, W, C] uint8, [B, T, S_dim], [B, T, P], [B, T] bool."""
         views = image.shape[2]
         wanted = valid.flatten().repeat_interleave(views)
         number = wanted.cumsum(0)  # from 1
@@ -52,6 +57,7 @@ class FramePool:
         places = torch.where(newest, (self._added + number - 1) % self.capacity, self.capacity)
         self._frames.image[places] = image.flatten(0, 2)
         self._frames.state[places] = state.flatten(0, 1).repeat_interleave(views, dim=0)
+        self._frames.measured[places] = measured.flatten(0, 1).repeat_interleave(views, dim=0)
         self._added += number[-1]
 
     def draw(self, count: int, generator: torch.Generator) -> Frames:

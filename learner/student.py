@@ -13,34 +13,31 @@ Shapes: B batch, T time, K views, D deter, S groups, C classes, A action, N imag
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from learner.behaviour import Policy, imagine
 from learner.config import LearnerConfig, StudentConfig
 from learner.distributions import categorical_kl, pick_rows
 from learner.frames import Frames, by_view, of_each_view, random_shift
 from learner.guided import GuidedRSSM
-from learner.networks import GaussianLoss, ImageEncoder, copy_parameters, frozen_parameters, squared_error
-from learner.readout import LEAST_DEVIATION, embedded, readout_loss, readout_of_frames, share_gradient
+from learner.networks import copy_parameters, frozen_parameters, squared_error
+from learner.readout import Reader, embedded, readout_loss, readout_of_frames, share_gradient
 from learner.rssm import RSSM, Latent, Observed
 from learner.teacher import Teacher, TensorBatch
 from replay.schema import StreamSpec
 
 
-class Student(nn.Module):
+class Student(Reader):
     """See the module's docstring."""
 
     def __init__(self, spec: StreamSpec, config: LearnerConfig) -> None:
         """Makes a model for the images of `spec`."""
-        super().__init__()
-        size = config.rssm
+        super().__init__(spec, config)
         self.tied = config.student.dynamics == "tied"
-        self.encoder = ImageEncoder(spec.image_shape, config.student.channels, size.hidden)
         self.guided = config.student.posterior == "read"
-        sizes = size, size.hidden, spec.action_dim
+        sizes = config.rssm, self.seen_size, spec.action_dim
         self.rssm = GuidedRSSM(*sizes, spec.state_dim) if self.guided else RSSM(*sizes)
-        self.readout = nn.Linear(size.hidden, spec.state_dim)
-        self.readout_loss = GaussianLoss(spec.state_dim, LEAST_DEVIATION)
+        self.make_readout(spec)
         if self.tied:
             frozen_parameters(self.rssm.dynamics)
 
@@ -50,9 +47,10 @@ class Student(nn.Module):
         if isinstance(self.rssm, GuidedRSSM):
             self.rssm.copy_guide(teacher)
 
-    def seen(self, embed: Tensor) -> Tensor:
-        """Embeddings of images [..., E] to what the RSSM takes: where it is guided, also what is read off them."""
-        return torch.cat((embed, self.readout(embed).detach()), dim=-1) if self.guided else embed
+    def seen(self, embed: Tensor, measured: Tensor) -> Tensor:
+        """What the RSSM takes: what it `saw`; where it is guided, also the state that is read off that."""
+        saw = self.saw(embed, measured)
+        return torch.cat((saw, self.read(embed, measured).detach()), dim=-1) if self.guided else saw
 
     def observe(
         self,
@@ -163,7 +161,8 @@ def student_losses(
     feed = target.observed.latent.stoch if config.feed == "teacher" else None
     embed = embedded(student.encoder, image, with_gradient=config.encoder_share > 0.0 or frames is None)
     noise = of_each_view(noise, views, dim=1)
-    shown = student.seen(share_gradient(embed, config.encoder_share))
+    measured = student.proprioception.of(batch["state"])
+    shown = student.seen(share_gradient(embed, config.encoder_share), measured)
     seen = student.observe(shown, batch["action"], batch["is_first"], noise, feed)
 
     feat = seen.latent.feat
@@ -175,7 +174,7 @@ def student_losses(
         "deter": squared_error(seen.latent.deter, target.observed.latent.deter),
         "state": squared_error(read_state, target.state),
         "action": squared_error(chosen, target.action),
-        "readout": readout_loss(student, embed, teacher.normalise(batch["state_at_exposure"]), valid)
+        "readout": readout_loss(student, embed, measured, teacher.normalise(batch["state_at_exposure"]), valid)
         if frames is None
         else readout_of_frames(student, teacher, config, frames, generator),
     }

@@ -15,6 +15,7 @@ from learner.config import LearnerConfig, TeacherConfig
 from learner.distributions import TwoHot, categorical_kl
 from learner.methods.method import Sees
 from learner.networks import MLP, GaussianLoss, ImageDecoder, ImageEncoder, masked_mean, normalised, squared_error
+from learner.proprioception import Proprioception
 from learner.rssm import RSSM, Latent, Observed
 from replay.schema import StreamSpec
 
@@ -52,7 +53,9 @@ class WorldModel(nn.Module):
             if sees == "state"
             else ImageEncoder(spec.image_shape, config.student.channels, size.hidden)
         )
-        self.rssm = RSSM(size, size.hidden, spec.action_dim)
+        self.proprioception = Proprioception(spec, config)
+        beside = self.proprioception.size if sees == "image" else 0
+        self.rssm = RSSM(size, size.hidden + beside, spec.action_dim)
         feat = self.rssm.feat_size
         self.decoder: MLP | ImageDecoder
         if rebuilds == "state":
@@ -76,9 +79,18 @@ class WorldModel(nn.Module):
         y: Tensor = self.encoder(self.normalise(state))
         return y
 
+    def embed_image(self, image: Tensor, state: Tensor | None) -> Tensor:
+        """[..., H, W, C] uint8 to [..., E]; of states [..., S_dim] only what a robot measures is looked at."""
+        seen: Tensor = self.encoder(image)
+        own = self.proprioception
+        return own.beside(seen, own.of(state)) if state is not None else seen
+
     def observe(self, batch: TensorBatch, noise: Tensor) -> Observed:
         """Filters a batch: what it sees, `action`, `is_first` [B, T, ...], noise [T, B, S, K] to Observed."""
-        seen = self.embed(batch["state"]) if self.sees == "state" else self.encoder(batch["image"])
+        if self.sees == "state":
+            seen = self.embed(batch["state"])
+        else:
+            seen = self.embed_image(batch["image"], batch.get("state"))
         return self.rssm.observe(seen, batch["action"], batch["is_first"], noise)
 
     def rebuilding_loss(self, feat: Tensor, batch: TensorBatch) -> tuple[Tensor, Tensor]:

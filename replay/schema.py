@@ -34,6 +34,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
 from operator import index
 from typing import Any, Final
 
@@ -133,6 +134,23 @@ class StreamSpec:
     def state_dim(self) -> int:
         """S, the length of the privileged state."""
         return len(self.state_names)
+
+    def columns(self, patterns: Sequence[str]) -> tuple[int, ...]:
+        """Return which entries of the state are meant, in the state's order.
+
+        Args:
+            patterns: Names, or patterns of names as a shell has them (``gripper_*``).
+
+        Raises:
+            ValueError: If one of them is no entry's.
+        """
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in self.state_names):
+                raise ValueError(
+                    f"{pattern} is nothing of the state: allowed are {', '.join(self.state_names)}, or patterns of them"
+                )
+        every = enumerate(self.state_names)
+        return tuple(at for at, name in every if any(fnmatchcase(name, pattern) for pattern in patterns))
 
     def environment_action(self, action: NDArray[Any], dtype: Any = np.float32) -> NDArray[Any]:
         """Return what an environment is given for an action of a policy, or of replay.

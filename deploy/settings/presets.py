@@ -16,12 +16,17 @@ from deploy.settings.overrides import apply, nearest, parse_assignments, setting
 from deploy.settings.together import require_together
 from learner.methods import METHODS, Method, SameAs
 
+# What every arm measures of itself; without it a student of push knows its gripper to a centimetre and its speed hardly,
+# and succeeds in three of four episodes where it succeeds in more than nine of ten with it.
+_ARM = ("gripper_*", "target_from_gripper_*")
+
 # A chunk is a whole episode: a student that learns from pieces of it is misled by its memory after their length.
 # The teacher, which sees the state, needs no memory, and short sequences are quicker. Step sizes of policy and critic
 # are those with which push's teacher was seen to learn; nothing was compared with them for as long. Actors do not wait
 # for the student: the teacher is done sooner, and the second half of the student's updates has a teacher that stands
 # still. docs/results/log.md says what all this is drawn from.
 _CUBE: Mapping[str, object] = {
+    "learner.proprioception": _ARM,
     "training.prefill_rows": 3_000,
     "training.ahead_rows": 4_000,
     "training.student_updates": 7_000,
@@ -39,6 +44,7 @@ _CUBE: Mapping[str, object] = {
 
 TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     "reach": {
+        "learner.proprioception": _ARM,
         "training.prefill_rows": 2_000,
         "training.env_steps": 36_000,
         "training.student_updates": 1_380,
@@ -68,6 +74,7 @@ TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     },
     "lift": {
         **_CUBE,
+        "learner.proprioception": (*_ARM, "finger_*"),
         "training.env_steps": 170_000,
         "replay.chunk_length": 51,
         "learner.sequence_length": 17,

@@ -13,12 +13,21 @@ from replay.schema import StreamSpec
 
 
 def stream_spec(config: RunConfig) -> StreamSpec:
-    """Asks the task's environment what it emits."""
+    """Asks the task's environment what it emits.
+
+    Raises:
+        ValueError: a setting names what is not in its state.
+    """
     world = sim.make_env(config.task, config.sim)
     try:
-        return spec_of(world, config.sim.views, config.replay.chunk_length)
+        spec = spec_of(world, config.sim.views, config.replay.chunk_length)
     finally:
         world.close()
+    try:
+        spec.columns(config.learner.proprioception)
+    except ValueError as error:
+        raise ValueError(f"learner.proprioception: {error}") from error
+    return spec
 
 
 def spec_of(world: gym.Env[Any, Any], views: int, chunk_length: int) -> StreamSpec:

@@ -57,6 +57,7 @@ METHODS: Mapping[str, Method] = {
                 "learner.student.shift_pixels": (0,),
                 "actors.student_fraction": (0.0,),
             },
+            suits={"learner.proprioception": ()},
         ),
         Method(
             "oracle",

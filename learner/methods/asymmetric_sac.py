@@ -29,6 +29,7 @@ from learner.config import LearnerConfig
 from learner.frames import by_view, random_shift
 from learner.methods.part import IMAGES, Ground, Part, TensorBatch, Trained
 from learner.networks import MLP, ImageEncoder, frozen_parameters, masked_mean, move_towards, normalised
+from learner.proprioception import Proprioception
 from learner.tally import Metrics
 from replay.schema import StreamSpec
 
@@ -44,11 +45,16 @@ class StackedActor(nn.Module):
         super().__init__()
         hidden, (height, width, depth) = config.rssm.hidden, spec.image_shape
         self.encoder = ImageEncoder((height, width, depth * config.sac.frames), config.student.channels, hidden)
-        self.head = MLP(hidden, hidden, 2 * spec.action_dim, output_scale=0.1)
+        self.proprioception = Proprioception(spec, config)
+        self.head = MLP(hidden + self.proprioception.size, hidden, 2 * spec.action_dim, output_scale=0.1)
 
-    def forward(self, stack: Tensor) -> tuple[Tensor, Tensor]:
-        """[..., H, W, F*C] uint8 to mean and standard deviation [..., A] float32, before the squashing."""
-        mean, raw = self.head(self.encoder(stack)).float().chunk(2, dim=-1)
+    def forward(self, stack: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., H, W, F*C] uint8 to mean and standard deviation [..., A] float32, before the squashing.
+
+        Of states [..., S_dim] only what a robot measures is looked at.
+        """
+        seen = self.proprioception.beside(self.encoder(stack), self.proprioception.of(state))
+        mean, raw = self.head(seen).float().chunk(2, dim=-1)
         least, most = _LOG_DEVIATION
         return mean, torch.exp(least + 0.5 * (most - least) * (torch.tanh(raw) + 1.0))
 
@@ -171,7 +177,7 @@ class SACPart(Part):
         batch = by_view(batch)
         image = random_shift(batch["image"], self.ground.config.student.shift_pixels, self.generator)
         with self.ground.autocast(self.device):
-            mean, deviation = self.actor(stacked(image, batch["is_first"], config.frames))
+            mean, deviation = self.actor(stacked(image, batch["is_first"], config.frames), batch["state"])
         # A step is from t to t + 1; where an episode begins at t + 1 there was none.
         taken = (batch["valid"] & ~batch["is_first"])[:, 1:]
         known = as_acted(batch["is_first"], config.frames)
@@ -264,7 +270,8 @@ class SACPolicy(ActingPolicy):
         newest = torch.as_tensor(image[rows]).to(self.device).unsqueeze(1)
         moved = torch.cat((carry.images[driven, 1:], newest), dim=1)
         held = torch.where(first[:, None, None, None, None], newest, moved)
-        mean, deviation = self.actor(held.permute(0, 2, 3, 1, 4).flatten(-2))
+        own = torch.as_tensor(state[rows]).to(self.device)
+        mean, deviation = self.actor(held.permute(0, 2, 3, 1, 4).flatten(-2), own)
         if explore:
             mean = mean + deviation * torch.randn(mean.shape, device=self.device, generator=self.generator)
         action[driven] = torch.tanh(mean)

@@ -43,7 +43,8 @@ class DreamerPart(WorldModelPart[WorldModel]):
     def __init__(self, ground: Ground) -> None:
         """Makes them untrained."""
         super().__init__("dreamer", ground, model_of(ground.spec, ground.config), "model")
-        self.reads = tuple(name for name in IMAGES if name != "state" or self.model.rebuilds == "state")
+        looks = self.model.rebuilds == "state" or self.model.proprioception.size > 0
+        self.reads = tuple(name for name in IMAGES if name != "state" or looks)
 
     def update(self, batch: TensorBatch) -> Metrics:
         """One update; each view is a sequence of its own."""
@@ -96,7 +97,7 @@ class DreamerPolicy(ActingPolicy):
         first = torch.as_tensor(is_first).to(self.device)[driven]
         before = Latent(carry.latent.deter[driven], carry.latent.stoch[driven])
         last = carry.action[driven] * (~first)[:, None]
-        embed = self.model.encoder(torch.as_tensor(image[rows]).to(self.device))
+        embed = self._embed(image[rows], state[rows])
         noise = gumbel(tuple(before.stoch.shape), self.device, self.generator) if explore else None
         latent = self.model.rssm.observe_step(before, embed, last, first, noise)
         mean, deviation = self.policy(latent.feat)
@@ -118,13 +119,16 @@ class DreamerPolicy(ActingPolicy):
         states = []
         for t in range(len(state)):
             if t < context:
-                embed = self.model.encoder(torch.as_tensor(image[t : t + 1]).to(self.device))
+                embed = self._embed(image[t : t + 1], state[t : t + 1])
                 first = torch.full((1,), t == 0, device=self.device)
                 latent = self.model.rssm.observe_step(latent, embed, actions[t : t + 1], first, None)
             else:
                 latent, _ = self.model.rssm.imagine(latent, actions[t : t + 1], None)
             states.append(self.model.denormalise(self.model.decoder(latent.feat)))
         return torch.cat(states).cpu().numpy()
+
+    def _embed(self, image: np.ndarray, state: np.ndarray) -> Tensor:
+        return self.model.embed_image(*(torch.as_tensor(x).to(self.device) for x in (image, state)))
 
 
 def _put(x: Tensor, rows: Tensor, values: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ from learner.frames import FramePool, Frames
 from learner.methods.part import UNREWARDED_PAIRS, Ground, Part, TensorBatch, Trained
 from learner.methods.teaching import Frozen, TeacherPart
 from learner.networks import frozen_parameters, move_towards
+from learner.readout import Reader
 from learner.steps import decayed, weighted_sum
 from learner.tally import Metrics
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", bound=Reader)
 
 
 class FollowingPart(Part, Generic[Network]):
@@ -45,7 +46,8 @@ class FollowingPart(Part, Generic[Network]):
         config = ground.config.student
         if config.frames > 0 and config.readout_scale > 0.0:
             spec = ground.spec
-            self._pool = FramePool(config.frame_pool, spec.image_shape, spec.state_dim, self.device)
+            measured = self.student.proprioception.size
+            self._pool = FramePool(config.frame_pool, spec.image_shape, spec.state_dim, measured, self.device)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -75,7 +77,8 @@ class FollowingPart(Part, Generic[Network]):
         config = self.ground.config.student
         frames = None
         if self._pool is not None:
-            self._pool.add(batch["image"], batch["state_at_exposure"], batch["valid"])
+            measured = self.student.proprioception.of(batch["state"])
+            self._pool.add(batch["image"], batch["state_at_exposure"], measured, batch["valid"])
             frames = self._pool.draw(config.frames, self.generator)
         means, metrics = self.losses(batch, frames)
         optimiser = self.optimisers["student"]

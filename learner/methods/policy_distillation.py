@@ -27,28 +27,26 @@ from learner.frames import Frames, by_view, random_shift
 from learner.methods.following import ImitatingPart
 from learner.methods.part import Ground, Part, TensorBatch
 from learner.methods.teaching import TeacherPart
-from learner.networks import MLP, GaussianLoss, ImageEncoder, NormGRUCell, masked_mean, squared_error
-from learner.readout import LEAST_DEVIATION, readout_loss, readout_of_frames
+from learner.networks import MLP, NormGRUCell, masked_mean, squared_error
+from learner.readout import Reader, readout_loss, readout_of_frames
 from learner.student import teacher_target
 from learner.tally import Metrics
 from replay.schema import StreamSpec
 
 
-class ImagePolicy(nn.Module):
-    """Images and actions so far to the next action."""
+class ImagePolicy(Reader):
+    """Images and actions so far to the next action; E is what it `saw`."""
 
     def __init__(self, spec: StreamSpec, config: LearnerConfig) -> None:
         """Makes a network for the images of `spec`."""
-        super().__init__()
+        super().__init__(spec, config)
+        self.make_readout(spec)
         self.deter, hidden = config.rssm.deter, config.rssm.hidden
-        self.encoder = ImageEncoder(spec.image_shape, config.student.channels, hidden)
-        self.readout = nn.Linear(hidden, spec.state_dim)
-        self.readout_loss = GaussianLoss(spec.state_dim, LEAST_DEVIATION)
-        self.embed_in = nn.Linear(hidden, hidden, bias=False)
+        self.embed_in = nn.Linear(self.seen_size, hidden, bias=False)
         self.action_in = nn.Linear(spec.action_dim, hidden)
         self.norm_in = nn.LayerNorm(hidden)
         self.cell = NormGRUCell(hidden, self.deter)
-        self.head = MLP(self.deter + hidden, hidden, spec.action_dim, output_scale=0.1)
+        self.head = MLP(self.deter + self.seen_size, hidden, spec.action_dim, output_scale=0.1)
 
     def initial(self, batch: int) -> Tensor:
         """The memory before an episode's first image, [B, D]."""
@@ -93,11 +91,12 @@ class ImagePolicyPart(ImitatingPart[ImagePolicy]):
             batch = by_view(batch)
             valid = batch["valid"]
             embed = self.student.encoder(random_shift(batch["image"], config.shift_pixels, self.generator))
-            chosen = self.student(embed, batch["action"], batch["is_first"])
+            measured = self.student.proprioception.of(batch["state"])
+            chosen = self.student(self.student.saw(embed, measured), batch["action"], batch["is_first"])
             means = {"action": masked_mean(squared_error(chosen, wanted), valid)}
             if frames is None:
                 shown = teacher.normalise(batch["state_at_exposure"])
-                means["readout"] = masked_mean(readout_loss(self.student, embed, shown, valid), valid)
+                means["readout"] = masked_mean(readout_loss(self.student, embed, measured, shown, valid), valid)
             else:
                 means["readout"] = readout_of_frames(self.student, teacher, config, frames, self.generator).mean()
         return means, {"action_error": (chosen.detach() - wanted).abs().mean()}
@@ -160,7 +159,8 @@ class DistilledPolicy(LatentPolicy):
         driven = torch.as_tensor(rows).to(self.device)
         first = torch.as_tensor(is_first).to(self.device)[driven]
         last = carry.teacher.action[driven] * (~first)[:, None]
-        embed = self.student.encoder(torch.as_tensor(image[rows]).to(self.device))
+        measured = self.student.proprioception.of(torch.as_tensor(state[rows]).to(self.device))
+        embed = self.student.saw(self.student.encoder(torch.as_tensor(image[rows]).to(self.device)), measured)
         memory = carry.memory.clone()
         memory[driven] = self.student.remember(carry.memory[driven], embed, last, first)
         mean = self.student.act(memory[driven], embed)

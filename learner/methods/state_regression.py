@@ -20,28 +20,24 @@ from learner.frames import Frames, by_view, random_shift
 from learner.methods.following import FollowingPart
 from learner.methods.part import Ground, Part, TensorBatch
 from learner.methods.teaching import TeacherPart
-from learner.networks import GaussianLoss, ImageEncoder, masked_mean, normalised
-from learner.readout import LEAST_DEVIATION, readout_loss, readout_of_frames
+from learner.networks import masked_mean, normalised
+from learner.readout import Reader, readout_loss, readout_of_frames
 from learner.rssm import RSSM
 from learner.tally import Metrics
 from replay.schema import StreamSpec
 
 
-class StateReader(nn.Module):
-    """Images to normalised states."""
+class StateReader(Reader):
+    """Images, and what the robot measures, to normalised states."""
 
     def __init__(self, spec: StreamSpec, config: LearnerConfig) -> None:
-        """Makes a network for the images of `spec`."""
-        super().__init__()
-        hidden = config.rssm.hidden
-        self.encoder = ImageEncoder(spec.image_shape, config.student.channels, hidden)
-        self.readout = nn.Linear(hidden, spec.state_dim)
-        self.readout_loss = GaussianLoss(spec.state_dim, LEAST_DEVIATION)
+        """See `Reader`; there is nothing else in it."""
+        super().__init__(spec, config)
+        self.make_readout(spec)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """[..., H, W, C] uint8 to [..., S_dim]."""
-        state: Tensor = self.readout(self.encoder(image))
-        return state
+    def forward(self, image: Tensor, measured: Tensor) -> Tensor:
+        """[..., H, W, C] uint8 and [..., P] in physical units to [..., S_dim]."""
+        return self.read(self.encoder(image), measured)
 
 
 class Bounds:
@@ -74,7 +70,8 @@ class ReaderPart(FollowingPart[StateReader]):
             batch = by_view(batch)
             embed = self.student.encoder(random_shift(batch["image"], config.shift_pixels, self.generator))
             shown = bounds.normalise(batch["state_at_exposure"])
-            loss = readout_loss(self.student, embed, shown, batch["valid"])
+            measured = self.student.proprioception.of(batch["state"])
+            loss = readout_loss(self.student, embed, measured, shown, batch["valid"])
         return {"readout": masked_mean(loss, batch["valid"])}, {}
 
     def scales(self) -> dict[str, float]:
@@ -103,9 +100,9 @@ class StateRegressionPolicy(LatentPolicy):
         """See `ActingPolicy`."""
         return {**LatentPolicy.make(spec, config), "student_average": StateReader(spec, config)}
 
-    def seen_in(self, image: Tensor) -> tuple[Tensor, RSSM]:
+    def seen_in(self, image: Tensor, state: Tensor) -> tuple[Tensor, RSSM]:
         """See `LatentPolicy`."""
-        return self.teacher.encoder(self.reader(image)), self.teacher.rssm
+        return self.teacher.encoder(self.reader(image, self.reader.proprioception.of(state))), self.teacher.rssm
 
 
 acting = StateRegressionPolicy

@@ -84,9 +84,10 @@ class TwistPolicy(LatentPolicy):
         """See `ActingPolicy`."""
         return {**LatentPolicy.make(spec, config), "student_average": distillation.Student(spec, config)}
 
-    def seen_in(self, image: Tensor) -> tuple[Tensor, RSSM]:
+    def seen_in(self, image: Tensor, state: Tensor) -> tuple[Tensor, RSSM]:
         """See `LatentPolicy`."""
-        return self.student.seen(self.student.encoder(image)), self.student.rssm
+        student = self.student
+        return student.seen(student.encoder(image), student.proprioception.of(state)), student.rssm
 
 
 acting = TwistPolicy

@@ -94,8 +94,8 @@ def test_a_late_image_carries_the_state_that_it_shows_to_the_readout(make_store,
         assert [decode_count(picture) for picture in joined(chunks, "image")] == shown[:, 2].tolist()
 
     batch = StudentSampler(store, batch_size=8, seed=0, prefetch=0).sample(timeout_s=5.0)
-    pool = FramePool(1000, store.spec.image_shape, store.spec.state_dim, torch.device("cpu"))
-    pool.add(*(torch.as_tensor(batch[name]) for name in ("image", "state_at_exposure", "valid")))
+    pool = FramePool(1000, store.spec.image_shape, store.spec.state_dim, store.spec.state_dim, torch.device("cpu"))
+    pool.add(*(torch.as_tensor(batch[name]) for name in ("image", "state_at_exposure", "state", "valid")))
     frames = pool.draw(200, torch.Generator().manual_seed(0))
     counts = [decode_count(picture.numpy()) for picture in frames.image]
     labels = frames.state[:, 2].int().tolist()

@@ -103,7 +103,8 @@ def test_no_method_mixes_devices_or_waits_on_cuda(method: str, precision: str, f
             learner.update(part.name, tiny_batch(1, image=part.reads == "pairs"))
 
     with fake_cuda.fake_cuda() as waits:
-        config = config_of(method, frames=frames, **left_free(method, shift_pixels=1))
+        own = ("gripper_*",) if frames else ()
+        config = config_of(method, proprioception=own, frames=frames, **left_free(method, shift_pixels=1))
         learner = Learner(SPEC, dataclasses.replace(config, device="cuda", precision=precision), 0)
         update_all(learner)  # warm now
         waits.seen.clear()

@@ -13,24 +13,26 @@ from learner.frames import FramePool, random_shift
 CPU = torch.device("cpu")
 
 
-Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def numbered(first: int, rows: int, *, views: int = 1, padded: int = 0) -> Rows:
-    """One sequence whose row k shows a picture of k's, for the state k; its last rows may be padding."""
+    """One sequence whose row k shows a picture of k's, for the state k and the measured -k; its last may be padding."""
     number = torch.arange(first, first + rows)
     image = number[None, :, None, None, None, None].expand(1, rows, views, 2, 2, 3).to(torch.uint8)
-    return image, number[None, :, None].float(), (torch.arange(rows) < rows - padded)[None]
+    state = number[None, :, None].float()
+    return image, state, -state, (torch.arange(rows) < rows - padded)[None]
 
 
 def make_pool(capacity: int) -> FramePool:
-    return FramePool(capacity, (2, 2, 3), 1, CPU)
+    return FramePool(capacity, (2, 2, 3), 1, 1, CPU)
 
 
 def held(pool: FramePool) -> set[int]:
     """The numbers of the frames that a few hundred draws bring."""
     frames = pool.draw(500, generator())
-    assert torch.equal(frames.image[:, 0, 0, 0].float(), frames.state[:, 0])  # each with its own state
+    assert torch.equal(frames.image[:, 0, 0, 0].float(), frames.state[:, 0])  # each with its own
+    assert torch.equal(frames.measured, -frames.state)
     return {int(x) for x in frames.state[:, 0]}
 
 

@@ -20,16 +20,18 @@ def filtered(learner: Learner, batch: dict[str, Tensor]) -> tuple[Observed, Obse
     """A batch's images as the student filters them, and what is read off each as the teacher does."""
     student, teacher = learner.student, learner.teacher
     embed = student.encoder(batch["image"][:, :, 0])
+    measured = student.proprioception.of(batch["state"])
     rest = batch["action"], batch["is_first"], noise()
     return (
-        student.observe(student.seen(embed), *rest),
-        teacher.rssm.observe(teacher.encoder(student.readout(embed)), *rest),
+        student.observe(student.seen(embed, measured), *rest),
+        teacher.rssm.observe(teacher.encoder(student.read(embed, measured)), *rest),
     )
 
 
+@pytest.mark.parametrize("proprioception", [(), ("gripper_*",)])
 @torch.no_grad()
-def test_it_begins_as_the_teacher_on_what_is_read() -> None:
-    learner = tiny_learner(student=GUIDED)
+def test_it_begins_as_the_teacher_on_what_is_read(proprioception: tuple[str, ...]) -> None:
+    learner = tiny_learner(student=GUIDED, proprioception=proprioception)
     ours, theirs = filtered(learner, tensors(tiny_batch()))
     assert ours.post.shape[:2] == (B, T)
     for got, expected in ((ours.post, theirs.post), (ours.prior, theirs.prior)):

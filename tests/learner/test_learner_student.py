@@ -27,7 +27,8 @@ from learner.behaviour import Policy
 from learner.config import LearnerConfig, StudentConfig
 from learner.networks import copy_parameters, frozen_parameters
 from learner.rssm import Latent, Observed
-from learner.student import LEAST_DEVIATION, Student, imagination_alignment, scales, student_losses, teacher_target
+from learner.readout import LEAST_DEVIATION
+from learner.student import Student, imagination_alignment, scales, student_losses, teacher_target
 from learner.teacher import Teacher
 
 TERMS = {"posterior", "prior", "deter", "state", "action", "readout", "imagination"}

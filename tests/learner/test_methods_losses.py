@@ -82,7 +82,7 @@ def test_the_loss_of_what_is_read_off_images_on_paper() -> None:
     means, _ = part.losses(tensors(highest_state()), None)
     assert means["readout"].item() == pytest.approx(expected)
     image = torch.zeros(7, *SPEC.image_shape, dtype=torch.uint8)
-    frames = Frames(image, torch.tensor(SPEC.state_high).expand(7, -1))
+    frames = Frames(image, torch.tensor(SPEC.state_high).expand(7, -1), torch.zeros(7, 0))
     means, _ = part.losses(tensors(tiny_batch()), frames)
     assert means["readout"].item() == pytest.approx(expected)
 
@@ -94,7 +94,10 @@ def test_images_that_are_read_without_error_drive_as_the_state_does() -> None:
     batch = tiny_batch()
 
     class Oracle(torch.nn.Module):
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
+        proprioception = policy.reader.proprioception
+
+        def forward(self, image: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
+            assert not measured.numel()
             return policy.teacher.normalise(torch.as_tensor(batch["state"][image[:, 0, 0, 0].long(), t]))
 
     policy.reader = Oracle()  # type: ignore[assignment]

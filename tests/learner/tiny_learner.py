@@ -96,10 +96,12 @@ def tiny_config(
     device: str = "cpu",
     graphs: str = "off",
     method: str = "twist",
+    proprioception: tuple[str, ...] = (),
 ) -> LearnerConfig:
     """A config with every value that matters given here; the arguments replace single fields."""
     return LearnerConfig(
         method=method,
+        proprioception=proprioception,
         batch_size=B,
         device=device,
         precision=precision,
@@ -113,11 +115,12 @@ def tiny_config(
     )
 
 
-def config_of(method: str, **student: Any) -> LearnerConfig:
+def config_of(method: str, *, proprioception: tuple[str, ...] = (), **student: Any) -> LearnerConfig:
     """The tiny settings, with those that the method cannot be without."""
     settled = {key: allowed[0] for key, allowed in METHODS[method].settled.items() if key.startswith("learner.")}
     of_student = {key.removeprefix("learner.student."): value for key, value in settled.items()}
-    return tiny_config(method=method, student={"warm_up_updates": 2} | of_student | student)
+    student = {"warm_up_updates": 2} | of_student | student
+    return tiny_config(method=method, student=student, proprioception=proprioception)
 
 
 def left_free(method: str, **student: Any) -> dict[str, Any]:
