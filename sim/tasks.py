@@ -318,11 +318,19 @@ class Lift(_CubeTask):
         return [*_gripper_numbers(gripper, target), gripper.opening, *self._observe_cube(gripper)]
 
     def reward(self, gripper: GripperState) -> float:
-        """See `Task.reward`: being at the cube, then how much of the asked height it has, and up there rest."""
+        """See `Task.reward`: being at the cube, closing the fingers about it, its height, and up there rest.
+
+        Fingers take most of a second to close. Nobody does that by chance just where the cube is: without pay for it a
+        policy stays at the cube with open fingers.
+        """
         cube = self._cube_position()
+        distance = math.dist(gripper.position, cube)
+        # On top of the cube closing gains nothing: there the point between the fingertips is half an edge away.
+        about = max(0.0, 1.0 - distance / CUBE_HALF_EDGE_M)
+        closed = min(1.0, (MAX_OPENING_M - gripper.opening) / (MAX_OPENING_M - 2.0 * CUBE_HALF_EDGE_M))
         share = min(max((cube[2] - CUBE_REST_HEIGHT_M) / SUCCESS_LIFT_M, 0.0), 1.0)
-        solved = 0.2 + 0.1 * _stillness(gripper) if share >= 1.0 else 0.0
-        return 0.3 * (1.0 - math.tanh(5.0 * math.dist(gripper.position, cube))) + 0.4 * share + solved
+        solved = 0.1 + 0.1 * _stillness(gripper) if share >= 1.0 else 0.0
+        return 0.2 * (1.0 - math.tanh(5.0 * distance)) + 0.2 * about * closed + 0.4 * share + solved
 
     def is_success(self, gripper: GripperState) -> bool:
         """See `Task.is_success`: the cube's centre is at least 0.10 m above its resting height."""

@@ -13,7 +13,7 @@ import torch
 from tiny_learner import SPEC, tiny_batch, tiny_config, tiny_learner
 from torch.nn.functional import one_hot
 
-from learner import checkpoint, rssm, student, teacher
+from learner import checkpoint, readout, rssm, student, teacher
 from learner.checkpoint import LearnerState
 from learner.methods.twist import TwistPolicy
 
@@ -53,7 +53,7 @@ def test_training_goes_on_from_format_2(state: LearnerState) -> None:
     checkpoint.restore(learner, state)
     for name, loss, least in (
         ("teacher/state_loss", learner.teacher.state_loss, teacher.LEAST_DEVIATION),
-        ("student/readout_loss", learner.student.readout_loss, student.LEAST_DEVIATION),
+        ("student/readout_loss", learner.student.readout_loss, readout.LEAST_DEVIATION),
     ):
         deviation = least + np.exp(state.weights[f"{name}.log_deviation"])
         np.testing.assert_allclose(loss.mean_square, deviation**2, rtol=1e-6)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from sim import SimConfig, make_env
+from sim.assets import CUBE_HALF_EDGE_M
 from sim.engine import Vector
-from sim.robot import GripperState
+from sim.robot import MAX_OPENING_M, GripperState
 from sim.tasks import TASKS
 
 
@@ -87,7 +88,24 @@ def test_lift_pays_for_rest_where_it_is_solved() -> None:
 
     assert reward(0.13, 0.0) == pytest.approx(1.0)
     assert reward(0.13, 0.05) == pytest.approx(0.9 + 0.1 * 0.53788, abs=1e-4)
-    assert reward(0.075, 0.0) == reward(0.075, 1.0) == pytest.approx(0.3 + 0.4 * 0.5)
+    assert reward(0.075, 0.0) == reward(0.075, 1.0) == pytest.approx(0.4 + 0.4 * 0.5)
+    env.close()
+
+
+def test_lift_pays_for_fingers_that_close_about_the_cube_and_nowhere_else() -> None:
+    env: Any = make_env("lift", SimConfig(), views=0)
+    world = env.unwrapped
+    env.reset(seed=0)
+    x, y, z = world.engine.motion(world.scene.frames["cube"][0]).position
+
+    def reward(above: float, opening: float) -> float:
+        return float(world.task.reward(GripperState((x, y, z + above), (0.0, 0.0, 0.0), opening)))
+
+    wide, held = MAX_OPENING_M, 2.0 * CUBE_HALF_EDGE_M
+    assert reward(0.0, wide) == pytest.approx(0.2)
+    assert reward(0.0, (wide + held) / 2) == pytest.approx(0.3)
+    assert reward(0.0, held) == pytest.approx(0.4)
+    assert reward(CUBE_HALF_EDGE_M, 0.0) == reward(CUBE_HALF_EDGE_M, wide)
     env.close()
 
 
