@@ -127,6 +127,11 @@ class PandaEnv(gym.Env[Observation, NDArray[np.float32]]):
             self._renderer = None
 
     @property
+    def target(self) -> Start:
+        """Where the gripper was last told to go."""
+        return self._target
+
+    @property
     def renderer(self) -> Renderer:
         """What draws; built when it is first needed, which is never where nothing is drawn."""
         if self._renderer is None:

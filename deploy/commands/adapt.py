@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
             bundle, recording = load(given.bundle), read_recording(given.recording)
         adapting.require_same_policy(bundle.contract, source)
         adapting.require_same_bundle(bundle.contract, bundle.manifest.sha256, recording)
-        found_in = map(adapting.robot_episode, recording.episodes())
+        found_in = (adapting.robot_episode(bundle.contract, each) for each in recording.episodes())
         recorded = [episode for episode in found_in if episode is not None]
         learned, reserved = adapting.split(recorded, given.recording)
         networks = adapting.distilled(source)

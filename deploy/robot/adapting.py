@@ -22,6 +22,7 @@ from deploy.robot.graph import StudentStep
 from deploy.robot.runtime.contract import Contract
 from deploy.robot.runtime.depth import GRIPPER
 from deploy.robot.runtime.kinematics import gripper_at
+from deploy.robot.runtime.proprioception import recorded_proprioception
 from deploy.robot.runtime.recording import RecordedEpisode, Recording
 from deploy.robot.terms import origin_of
 from deploy.runs.acting import load_policy
@@ -73,15 +74,17 @@ class RobotEpisode:
         actions: [T, A], what the policy was told to have led to each; the first is zero.
         gripper_m: [T, 3], as measured.
         gripper_at_exposure_m: [T, 3], when each picture was taken.
+        proprioception: [T, P], what the policy was given beside each picture.
     """
 
     images: NDArray[np.uint8]
     actions: NDArray[np.float32]
     gripper_m: NDArray[np.float64]
     gripper_at_exposure_m: NDArray[np.float64]
+    proprioception: NDArray[np.float32]
 
 
-def robot_episode(recorded: RecordedEpisode) -> RobotEpisode | None:
+def robot_episode(contract: Contract, recorded: RecordedEpisode) -> RobotEpisode | None:
     """What is to be learned from of a recorded episode; None where there is no step of the policy."""
     ticks = recorded.ticks
     seen = [index for index, tick in enumerate(ticks) if "policy" in tick]
@@ -97,6 +100,7 @@ def robot_episode(recorded: RecordedEpisode) -> RobotEpisode | None:
         np.array([[0.0] * len(done[0]), *done[:-1]], np.float32),
         places[seen],
         np.stack([np.interp(exposed, measured, places[:, axis]) for axis in range(3)], axis=1),
+        np.array([recorded_proprioception(contract, step) for step in steps]),
     )
 
 
@@ -164,11 +168,11 @@ def judge(networks: TwistPolicy, episodes: Sequence[RobotEpisode]) -> Judged:
     for episode in episodes:
         inputs = list(step.initial())
         for index, image in enumerate(episode.images):
-            inputs[0] = torch.from_numpy(image[None])
-            inputs[3] = torch.from_numpy(episode.actions[index][None])
+            given = (image, episode.proprioception[index], episode.actions[index])
+            inputs[0], inputs[1], inputs[4] = (torch.from_numpy(x[None]) for x in given)
             with torch.no_grad():
                 out = dict(zip(step.outputs, step(*inputs), strict=True))
-            inputs[1:] = [out["deter_next"], out["stoch_next"], inputs[3], out["reset_next"]]
+            inputs[2:] = [out["deter_next"], out["stoch_next"], inputs[4], out["reset_next"]]
             read.append(np.linalg.norm(out["state"][0].numpy()[axes] - episode.gripper_at_exposure_m[index]))
             believed.append(np.linalg.norm(out["belief"][0].numpy()[axes] - episode.gripper_m[index]))
             surprise.append(float(out["surprise"]))
@@ -226,6 +230,7 @@ def recorded_batch(teacher: Teacher, axes: list[int], episode: RobotEpisode) -> 
         "valid": torch.ones(1, count, dtype=torch.bool),
         "measured": normalised(episode.gripper_m),
         "measured_at_exposure": normalised(episode.gripper_at_exposure_m),
+        "proprioception": torch.from_numpy(episode.proprioception)[None],
     }
 
 

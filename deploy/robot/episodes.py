@@ -25,6 +25,7 @@ class StudentEpisode:
     Attributes:
         trace: by name [T, ...], see `deploy.robot.runtime.golden`.
         gripper_m: [T, 3], where the arm measured the gripper at each step.
+        measured: what else it measured, by name [T, ...], see there.
         start_m: where the gripper was at its beginning.
         opening_m: of the fingers, then.
         success: at its last step.
@@ -32,6 +33,7 @@ class StudentEpisode:
 
     trace: Trace
     gripper_m: NDArray[np.float64]
+    measured: Trace
     start_m: tuple[float, float, float]
     opening_m: float
     success: bool
@@ -60,27 +62,40 @@ def episodes_in(step: StudentStep, world: Any, *, seed: int, count: int) -> Iter
 
 def _episode(step: StudentStep, world: Any, seed: int) -> StudentEpisode:
     observation, _ = world.reset(seed=seed)
-    gripper = world.unwrapped.scene.robot.state()
+    begun = world.unwrapped.scene.robot.state()
     inputs = list(step.initial())
-    measured = []
+    measured: list[dict[str, Any]] = []
     rows: list[dict[str, NDArray[Any]]] = []
     done = success = False
     while not done:
         image = np.array(observation["image"])
-        measured.append(world.unwrapped.scene.robot.state().position)
-        inputs[0] = torch.from_numpy(image[None])
+        measured.append(_measured(world))
+        own = step.proprioception.of(torch.from_numpy(np.array(observation["state"])))
+        inputs[:2] = [torch.from_numpy(image[None]), own[None]]
         with torch.no_grad():
             out = dict(zip(step.outputs, step(*inputs), strict=True))
-        rows.append(_row(image, bool(inputs[-1]), out))
+        rows.append({**_row(image, bool(inputs[-1]), out), "proprioception": own.numpy()})
         action = rows[-1]["action"]
         if not np.isfinite(action).all():
             raise UserError("the policy's actions are not finite: its weights are of no use")
-        inputs[1:] = [out["deter_next"], out["stoch_next"], out["action"], out["reset_next"]]
+        inputs[2:] = [out["deter_next"], out["stoch_next"], out["action"], out["reset_next"]]
         given = step.spec.environment_action(action, world.action_space.dtype)
         observation, _, terminated, truncated, info = world.step(given)
         done, success = bool(terminated or truncated), bool(info["is_success"])
     trace = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return StudentEpisode(trace, np.array(measured), gripper.position, gripper.opening, success)
+    columns = {name: np.array([row[name] for row in measured]) for name in measured[0]}
+    return StudentEpisode(trace, columns.pop("gripper"), columns, begun.position, begun.opening, success)
+
+
+def _measured(world: Any) -> dict[str, Any]:
+    """What the arm measures now, and where it was told to go."""
+    gripper, told = world.unwrapped.scene.robot.state(), world.unwrapped.target
+    return {
+        "gripper": gripper.position,
+        "velocity": gripper.velocity,
+        "opening": gripper.opening,
+        "told": [*told.position, told.opening],
+    }
 
 
 def _row(image: NDArray[np.uint8], reset: bool, out: dict[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
@@ -92,4 +107,5 @@ def _row(image: NDArray[np.uint8], reset: bool, out: dict[str, torch.Tensor]) ->
 def joined(episodes: list[StudentEpisode]) -> Trace:
     """Their traces one after the other."""
     trace = {name: np.concatenate([each.trace[name] for each in episodes]) for name in episodes[0].trace}
-    return {**trace, "gripper": np.concatenate([each.gripper_m for each in episodes])}
+    measured = {name: np.concatenate([each.measured[name] for each in episodes]) for name in episodes[0].measured}
+    return {**trace, **measured, "gripper": np.concatenate([each.gripper_m for each in episodes])}

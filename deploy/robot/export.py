@@ -36,6 +36,7 @@ from deploy.robot.runtime.contract import CONTRACT, Contract, write_contract
 from deploy.robot.runtime.golden import GOLDEN, TOLERANCE, compare
 from deploy.robot.runtime.manifest import MANIFEST, Manifest, write_manifest
 from deploy.robot.runtime.policy import load
+from deploy.robot.runtime.proprioception import MEASURED
 from deploy.robot.runtime.qualification import QUALIFICATION
 from deploy.robot.terms import contract_of, origin_of
 from deploy.runs.acting import load_critic, load_policy
@@ -120,8 +121,8 @@ def _exportable(source: PolicySource) -> TwistPolicy:
     """The policy of a source.
 
     Raises:
-        UserError: its method has no bundles, or nothing has taught it to tell a state from one image, by which a robot
-            is stopped.
+        UserError: its method has no bundles, it is given what no arm measures, or nothing has taught it to tell a state
+            from one image, by which a robot is stopped.
     """
     networks = load_policy(source)
     if not networks.method.exports or not isinstance(networks, TwistPolicy):
@@ -131,6 +132,12 @@ def _exportable(source: PolicySource) -> TwistPolicy:
         raise UserError(
             f"{source.path}: was trained with learner.student.readout_scale=0, so that it cannot tell where an image "
             "shows the gripper, by which a bundle stops a robot; it must be above 0"
+        )
+    unknown = set(networks.student.proprioception.names) - set(MEASURED)
+    if unknown:
+        raise UserError(
+            f"{source.path}: learner.proprioception has {', '.join(sorted(unknown))}, which no arm here measures; "
+            f"bundles may have {', '.join(MEASURED)}"
         )
     return networks
 

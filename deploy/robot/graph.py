@@ -1,12 +1,13 @@
 """The acting student as one ONNX graph: a single step with its latent state, and its reset, as inputs and outputs.
 
-    image, deter, stoch, previous_action, reset  ->  action, ... , deter_next, stoch_next, reset_next
+    image, proprioception, deter, stoch, previous_action, reset  ->  action, ... , deter_next, stoch_next, reset_next
 
-Nothing is drawn: z is its probabilities and the action its mean, as in every evaluation. `reset` is True at an
-episode's first step, where latent and previous action count as zero; `reset_next` is always False, so that whoever
-feeds outputs back needs no rule. No other module imports onnx.
+Where the policy is given nothing beside the image, the graph has no input `proprioception`. Nothing is drawn: z is its
+probabilities and the action its mean, as in every evaluation. `reset` is True at an episode's first step, where latent
+and previous action count as zero; `reset_next` is always False, so that whoever feeds outputs back needs no rule. No
+other module imports onnx.
 
-Shapes: D deter, S groups, K classes, A action, H W C image; the graph is of one robot, so that B is 1.
+Shapes: D deter, S groups, K classes, A action, P measured, H W C image; the graph is of one robot, so that B is 1.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from learner.methods.twist import TwistPolicy
 from learner.rssm import Latent
 
 OPSET = 18
-INPUTS = ("image", "deter", "stoch", "previous_action", "reset")
+OWN = "proprioception"
+INPUTS = ("image", OWN, "deter", "stoch", "previous_action", "reset")
 NEXT = ("deter_next", "stoch_next", "reset_next")
 """Outputs that are the inputs of the same name at the next step."""
 
@@ -56,6 +58,7 @@ class StudentStep(nn.Module):
             networks.student.readout,
             networks.student.seen,
         )
+        self.proprioception = networks.student.proprioception
         self.rssm = copy.deepcopy(networks.student.rssm).double()
         self.policy = copy.deepcopy(networks.policy).double()
         self.imagined = networks.student.rssm
@@ -74,6 +77,7 @@ class StudentStep(nn.Module):
         size = self.sizes
         return (
             torch.zeros(1, *self.spec.image_shape, dtype=torch.uint8),
+            torch.zeros(1, self.proprioception.size),
             torch.zeros(1, size.deter),
             torch.zeros(1, size.groups, size.classes),
             torch.zeros(1, self.spec.action_dim),
@@ -81,15 +85,15 @@ class StudentStep(nn.Module):
         )
 
     def forward(
-        self, image: Tensor, deter: Tensor, stoch: Tensor, previous_action: Tensor, reset: Tensor
+        self, image: Tensor, measured: Tensor, deter: Tensor, stoch: Tensor, previous_action: Tensor, reset: Tensor
     ) -> tuple[Tensor, ...]:
-        """[1, H, W, C] uint8, [1, D], [1, S, K], [1, A], [1] bool to the outputs of the class's docstring."""
+        """[1, H, W, C] uint8, [1, P], [1, D], [1, S, K], [1, A], [1] bool to the outputs of the class's docstring."""
         keep = (~reset).double()
         embed: Tensor = self.encoder(image)
         action_in = self.rssm.action_in(previous_action.double() * keep[:, None])
         before = Latent(deter.double() * keep[:, None], stoch.double() * keep[:, None, None])
         deter = self.rssm.recur(before, action_in).float()
-        post = self.rssm.post(deter.double(), self.rssm.project(self.seen(embed).double()))
+        post = self.rssm.post(deter.double(), self.rssm.project(self.seen(embed, measured).double()))
         latent = Latent(deter.double(), drawn_or_expected(post, None))
         mean, _ = self.policy(latent.feat)
         seen = Latent(deter, latent.stoch.float())
@@ -109,6 +113,17 @@ class StudentStep(nn.Module):
         )
 
 
+class _ImageAlone(nn.Module):
+    """A step that is given nothing beside the image, without that input."""
+
+    def __init__(self, step: StudentStep) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, image: Tensor, *carry: Tensor) -> tuple[Tensor, ...]:
+        return self.step(image, torch.zeros(1, 0), *carry)  # type: ignore[no-any-return]
+
+
 def export_graph(step: StudentStep, file: Path) -> None:
     """Writes the graph.
 
@@ -116,13 +131,18 @@ def export_graph(step: StudentStep, file: Path) -> None:
         UserError: what PyTorch's exporter is made of is not installed; it would say so at great length.
     """
     require_extra("exporting", *EXPORTER)
+    graph: nn.Module = step
+    inputs, names = step.initial(), list(INPUTS)
+    if not step.proprioception.size:
+        graph, inputs = _ImageAlone(step), (inputs[0], *inputs[2:])
+        names.remove(OWN)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx"), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            step.eval(),
-            step.initial(),
+            graph.eval(),
+            inputs,
             str(file),
-            input_names=list(INPUTS),
+            input_names=names,
             output_names=list(step.outputs),
             opset_version=OPSET,
             dynamo=True,

@@ -70,7 +70,7 @@ def _document(bundle: Path, contract: Contract, initial: str) -> dict[str, Any]:
                 f"{NODE}/reset_next": [f"{NODE}/reset"],
             },
             "initial_values": initial,
-            "inputs": {NODE: ["image"]},
+            "inputs": {NODE: ["image", *(["proprioception"] if contract.proprioception else [])]},
             "outputs": {NODE: outputs},
         },
         "system information": {
@@ -87,8 +87,11 @@ def _tensor(name: str, dtype: str, shape: tuple[int, ...], **more: Any) -> dict[
 
 def _inputs(contract: Contract) -> list[dict[str, Any]]:
     model, actions = contract.model, [entry.name for entry in contract.action.entries]
+    measured = contract.proprioception
+    own = [_tensor("proprioception", "float32", (1, len(measured)), element_names=_names(measured))]
     return [
         _tensor("image", "uint8", (1, *contract.camera.shape), kind="camera/rgb"),
+        *(own if measured else []),
         _tensor("deter", "float32", (1, model.deter)),
         _tensor("stoch", "float32", (1, model.groups, model.classes)),
         _tensor(

@@ -23,6 +23,7 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
     origin, action, camera = contract.origin, contract.action, contract.camera
     entries = ", ".join(f"{entry.name} ({entry.kind}, {entry.low:g} to {entry.high:g} m)" for entry in action.entries)
     surprise, arm = contract.surprise, contract.arm
+    given = "image, proprioception" if contract.proprioception else "image"
     return "\n".join(
         [
             f"# {contract.task}: a policy that sees one camera",
@@ -49,6 +50,11 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
             f"- One picture, {camera.width}x{camera.height} {camera.channels}, {action.rate_hz} times a second, from "
             f"{_vector(camera.eye_m)} m towards {_vector(camera.aim_m)} m, {camera.field_of_view_deg:g} degrees; "
             f"trained with up to {1e3 * camera.trained.eye_offset_m:g} mm beside that.",
+            *(
+                [f"- Beside it what the arm measures: {', '.join(contract.proprioception)}."]
+                if contract.proprioception
+                else []
+            ),
             f"- Pictures up to {1e3 * contract.latency.oldest_frame_s:g} ms old.",
             f"- An arm that trails its target by {1e3 * arm.lag_s[0]:g} to {1e3 * arm.lag_s[1]:g} ms, with "
             f"{100 * arm.speed_share[0]:g} to {100 * arm.speed_share[1]:g} % of a Panda's joint speeds and "
@@ -61,7 +67,7 @@ def model_card(contract: Contract, report: Report | None, factors: FactorsReport
             f"{contract.strangeness.false_stops_per_hour:g} times an hour.",
             "",
             "    from twist_runtime import load",
-            f'    policy = load("."); policy.reset(); action = policy.select_action(image)  # {contract.name}',
+            f'    policy = load("."); policy.reset(); action = policy.select_action({given})  # {contract.name}',
             "",
         ]
     )

@@ -79,7 +79,10 @@ class SimArm:
     def observe(self) -> Observation:
         """See `Robot.observe`. The camera's delay is in the picture, so that its stamp is the time of its arrival."""
         gripper = self._world.unwrapped.scene.robot.state()  # type: ignore[attr-defined]
-        return Observation(self._image, self._now, joints_at(gripper.position), self._now, gripper.opening, self._facts)
+        place, told = gripper.position, self._at
+        return Observation(
+            self._image, self._now, joints_at(place), self._now, gripper.opening, gripper.velocity, told, self._facts
+        )
 
     def command(self, target: Target, deadline: float) -> None:
         """See `Robot.command`."""

@@ -71,6 +71,7 @@ def contract_of(
         ),
         agreement=agreement(normal, judged, [spec.state_names.index(name) for name in GRIPPER], rate),
         strangeness=strangeness,
+        proprioception=step.proprioception.names,
         state=terms.State(spec.state_names, spec.state_low, spec.state_high),
         origin=origin,
     )

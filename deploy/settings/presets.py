@@ -16,8 +16,8 @@ from deploy.settings.overrides import apply, nearest, parse_assignments, setting
 from deploy.settings.together import require_together
 from learner.methods import METHODS, Method, SameAs
 
-# What every arm measures of itself; without it a student of push knows its gripper to a centimetre and its speed hardly,
-# and succeeds in three of four episodes where it succeeds in more than nine of ten with it.
+# What every arm measures of itself. Off images a student of push read its gripper to a centimetre, and its speed
+# hardly: docs/results/log.md.
 _ARM = ("gripper_*", "target_from_gripper_*")
 
 # A chunk is a whole episode: a student that learns from pieces of it is misled by its memory after their length.

@@ -13,7 +13,7 @@ import torch
 from tiny_learner import SPEC, tiny_batch, tiny_config, tiny_learner
 from torch.nn.functional import one_hot
 
-from learner import checkpoint, readout, rssm, student, teacher
+from learner import checkpoint, readout, rssm, teacher
 from learner.checkpoint import LearnerState
 from learner.methods.twist import TwistPolicy
 

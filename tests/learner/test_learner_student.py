@@ -26,8 +26,8 @@ from learner import student as student_module
 from learner.behaviour import Policy
 from learner.config import LearnerConfig, StudentConfig
 from learner.networks import copy_parameters, frozen_parameters
-from learner.rssm import Latent, Observed
 from learner.readout import LEAST_DEVIATION
+from learner.rssm import Latent, Observed
 from learner.student import Student, imagination_alignment, scales, student_losses, teacher_target
 from learner.teacher import Teacher
 

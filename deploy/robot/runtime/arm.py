@@ -38,6 +38,8 @@ class Observation:
         joints: [7] radians.
         joints_stamp: when they were measured.
         opening: of the fingers, metres; where there are none to measure, what is commanded.
+        velocity: of the point between the fingertips, measured with the joints, m/s.
+        told: where it was last told to go; where it stands, if it was told nothing or to hold.
         facts: what a simulator knows besides, such as `success`.
     """
 
@@ -46,6 +48,8 @@ class Observation:
     joints: tuple[float, ...]
     joints_stamp: float
     opening: float
+    velocity: Vector
+    told: Target
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from .refusals import BundleError
 
 CONTRACT = "contract.json"
-FORMAT = 2
+FORMAT = 3
 
 Vector = tuple[float, float, float]
 Range = tuple[float, float]
@@ -295,7 +295,7 @@ class State:
 
 @dataclass(frozen=True)
 class Contract:
-    """All of it."""
+    """All of it; `proprioception` names what the policy is given beside the picture, see the module of that name."""
 
     format: int
     name: str
@@ -310,6 +310,7 @@ class Contract:
     agreement: Agreement
     strangeness: Strangeness
     state: State
+    proprioception: tuple[str, ...]
     origin: Origin
 
 

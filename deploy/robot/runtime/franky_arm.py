@@ -18,7 +18,7 @@ from .arm import ArmError, Observation, SystemClock, Target
 from .cameras import Camera
 from .contract import Contract
 from .franka_hand import TOLERANCE_M, FrankaHand
-from .kinematics import joints_at
+from .kinematics import gripper_at, gripper_velocity, joints_at
 from .refusals import UsageError
 
 START_SHARE = 0.1
@@ -73,6 +73,7 @@ class FrankyArm:
         self._clear_error = clear_error
         self._lock = threading.Lock()
         self._deadline: float | None = None
+        self._told: Target | None = None
         self._fault: str | None = None
         self._closed = False
         config = franky.RealtimeConfig.Enforce if realtime else franky.RealtimeConfig.Ignore
@@ -107,7 +108,9 @@ class FrankyArm:
         measured = self.clock.now()
         joints = tuple(float(angle) for angle in state.position)
         opening = self._hand.width if self._hand is not None else self._terms.start_opening_m
-        return Observation(image, stamp, joints, measured, opening)
+        velocity = gripper_velocity(joints, [float(speed) for speed in state.velocity])
+        told = self._told or Target(gripper_at(joints), opening)
+        return Observation(image, stamp, joints, measured, opening, velocity, told)
 
     def command(self, target: Target, deadline: float) -> None:
         """See `arm.Robot.command`."""
@@ -122,7 +125,7 @@ class FrankyArm:
                 raise ArmError(self._fault)
             share = self._dynamics
             self._go(self._franky.JointMotion(joints, relative_dynamics_factor=share, return_when_finished=False))
-            self._deadline = deadline
+            self._deadline, self._told = deadline, target
         if self._hand is not None:
             self._hand.go(target.opening)
 
@@ -186,6 +189,7 @@ class FrankyArm:
                 raise ArmError("was stopped on the way to its start")
 
     def _hold(self) -> None:
+        self._told = None
         if not self.real:
             return
         if self._hand is not None:

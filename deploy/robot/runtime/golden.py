@@ -2,7 +2,8 @@
 
 golden_trace.npz holds, N steps: image [N, H, W, 3] uint8, reset [N] bool, action [N, A], deter [N, D],
 stoch [N, S, K] (the probabilities of z's classes), surprise, reward, value where there is one [N], state, belief,
-expected [N, S_dim], embed [N, E], gripper [N, 3] (where the arm measured it, metres).
+expected [N, S_dim], embed [N, E]; of what the arm measured gripper [N, 3] (metres), velocity [N, 3] (m/s), opening [N]
+and told [N, 4], see `arm.Observation`, and proprioception [N, P] (of P = 0 where the contract names nothing).
 Each step's latent and previous action are those of the row before.
 """
 
@@ -67,10 +68,10 @@ def read_trace(bundle: Path) -> Trace:
 def compare(policy: Policy, trace: Trace) -> Comparison:
     """Repeats a trace."""
     found: dict[str, list[Any]] = {name: [] for name in COMPARED}
-    for image, reset in zip(trace["image"], trace["reset"], strict=True):
+    for image, own, reset in zip(trace["image"], trace["proprioception"], trace["reset"], strict=True):
         if reset:
             policy.reset()
-        step = policy.infer(image)
+        step = policy.infer(image, own)
         for name, values in found.items():
             values.append(getattr(step, name))
     policy.reset()

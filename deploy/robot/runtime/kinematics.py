@@ -25,6 +25,9 @@ _FLANGE_M = 0.107
 GRASP_M = 0.105
 """From the flange to the point between the fingertips of Franka's hand."""
 
+_MOMENT_S = 1e-4
+"""In which a speed is taken to stay as it is."""
+
 _DH: tuple[tuple[float, float, float], ...] = (
     (0.0, _SHOULDER_M, 0.0),
     (0.0, 0.0, -math.pi / 2),
@@ -64,6 +67,16 @@ def gripper_at(joints: Sequence[float]) -> Vector:
     for angle, (a, d, alpha) in zip(joints, _DH, strict=True):
         pose = pose @ _link(a, d, alpha, angle)
     x, y, z = (pose @ np.array([0.0, 0.0, _FLANGE_M + GRASP_M, 1.0]))[:3].tolist()
+    return (x, y, z)
+
+
+def gripper_velocity(joints: Sequence[float], speeds: Sequence[float]) -> Vector:
+    """How fast that point moves, m/s, with seven joint speeds in rad/s."""
+    before, after = (
+        gripper_at([angle + moment * speed for angle, speed in zip(joints, speeds, strict=True)])
+        for moment in (-_MOMENT_S, _MOMENT_S)
+    )
+    x, y, z = ((b - a) / (2.0 * _MOMENT_S) for a, b in zip(before, after, strict=True))
     return (x, y, z)
 
 

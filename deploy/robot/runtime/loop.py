@@ -13,8 +13,9 @@ A period in which the loop comes late is missed, not made up for; what was decid
 is not commanded. Whatever ends a run, the robot holds first.
 
 What is recorded of a tick: `time_s` since the episode's begin, when the gate saw the picture; `age_s` and
-`joints_age_s`, of picture and joints then; `driver` and its `action`; the `policy`'s own action; `executed`, what the
-policy was told was done instead, or null where nothing had to be said; `target`, [x, y, z, opening] in metres.
+`joints_age_s`, of picture and joints then; `joints`, `opening`, `velocity` and `told` as in `arm.Observation`; `driver`
+and its `action`; the `policy`'s own action; `executed`, what the policy was told was done instead, or null where
+nothing had to be said; `target`, [x, y, z, opening] in metres.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from .limits import Limiter
 from .meaning import action_between, target_after
 from .person import Nobody, Person, Wishes
 from .policy import Policy, Step
+from .proprioception import proprioception
 from .recording import Recorder
 from .refusals import FrameError
 
@@ -197,8 +199,11 @@ class Loop:
             ArmError: it has stopped, or measures what is no number.
         """
         observation = self._robot.observe()
-        if not np.isfinite([*observation.joints, observation.opening]).all():
-            raise ArmError(f"measures joints {observation.joints} and opening {observation.opening}: not finite")
+        if not np.isfinite([*observation.joints, *observation.velocity, observation.opening]).all():
+            raise ArmError(
+                f"measures joints {observation.joints}, velocity {observation.velocity} and opening "
+                f"{observation.opening}: not finite"
+            )
         return observation
 
     def _begin(self) -> Target:
@@ -297,7 +302,8 @@ class Loop:
     ) -> Step | None:
         """What the policy makes of the picture; None if it may not act on it."""
         try:
-            step = self._policy.step(observation.image, observation.image_stamp, seen, self._moved_m)
+            own = proprioception(self._policy.contract, observation)
+            step = self._policy.step(observation.image, own, observation.image_stamp, seen, self._moved_m)
         except FrameError as error:
             interventions.append(f"frame: {error}")
             self._refused += 1
@@ -359,6 +365,8 @@ class Loop:
                 "joints_age_s": saw - observation.joints_stamp,
                 "joints": observation.joints,
                 "opening": observation.opening,
+                "velocity": observation.velocity,
+                "told": [*observation.told.position, observation.told.opening],
                 "driver": tick.driver,
                 "action": tick.action,
                 "target": [*tick.target.position, tick.target.opening],

@@ -14,7 +14,7 @@ from .contract import Contract, read_contract
 from .familiar import Familiar
 from .frames import FrameGate
 from .manifest import Manifest, read_manifest
-from .refusals import BundleError
+from .refusals import BundleError, FrameError
 
 Array = NDArray[Any]
 
@@ -72,24 +72,39 @@ class Policy:
         }
         self._gate.reset()
 
-    def select_action(self, image: Array, stamp: float | None = None, now: float | None = None) -> NDArray[np.float32]:
+    def select_action(
+        self,
+        image: Array,
+        proprioception: Array | None = None,
+        stamp: float | None = None,
+        now: float | None = None,
+    ) -> NDArray[np.float32]:
         """The action for a picture, [A] in -1 to 1; `contract.action` says what it means.
 
         Args:
             image: [H, W, 3] uint8 RGB, as `contract.camera` says.
+            proprioception: [P], what `contract.proprioception` names; None where it names nothing.
             stamp: when it was exposed, in seconds of any clock; None: not known.
             now: the same clock's time.
 
         Raises:
-            FrameError: the picture is none that the policy may act on; the latent state is as it was.
+            FrameError: picture or proprioception is none that the policy may act on; the latent state is as it was.
         """
-        return self.step(image, stamp, now).action
+        return self.step(image, proprioception, stamp, now).action
 
-    def step(self, image: Array, stamp: float | None = None, now: float | None = None, moved_m: float = 0.0) -> Step:
+    def step(
+        self,
+        image: Array,
+        proprioception: Array | None = None,
+        stamp: float | None = None,
+        now: float | None = None,
+        moved_m: float = 0.0,
+    ) -> Step:
         """As `select_action`, with everything that the graph says.
 
         Args:
             image: see `select_action`.
+            proprioception: see there.
             stamp: see there.
             now: see there.
             moved_m: how far the gripper's target has moved since the picture before: one that does not change
@@ -98,11 +113,14 @@ class Policy:
         Raises:
             FrameError: see there.
         """
-        return self.infer(self._gate.check(image, stamp, now, moved_m))
+        own = self._own(proprioception)
+        return self.infer(self._gate.check(image, stamp, now, moved_m), own)
 
-    def infer(self, image: NDArray[np.uint8]) -> Step:
+    def infer(self, image: NDArray[np.uint8], proprioception: Array | None = None) -> Step:
         """One step without the gate."""
-        values = self._session.run(None, {"image": image[None], **self._carry})
+        names = self.contract.proprioception
+        own = {"proprioception": np.asarray(proprioception, np.float32)[None]} if names else {}
+        values = self._session.run(None, {"image": image[None], **own, **self._carry})
         out = dict(zip(self.contract.model.outputs, values, strict=True))
         self._carry = {name: out[f"{name}_next"] for name in ("deter", "stoch", "reset")}
         self._carry["previous_action"] = out["action"]
@@ -118,6 +136,21 @@ class Policy:
             deter=out["deter_next"][0],
             stoch=out["stoch_next"][0],
         )
+
+    def _own(self, proprioception: Array | None) -> NDArray[np.float32]:
+        """What the robot measures, refused unless it is what the contract names.
+
+        Raises:
+            FrameError: it is not.
+        """
+        names = self.contract.proprioception
+        given = np.asarray(() if proprioception is None else proprioception, np.float32)
+        if given.shape != (len(names),):
+            allowed = f"are {len(names)} numbers: {', '.join(names)}" if names else "is none"
+            raise FrameError(f"proprioception has shape {given.shape}; allowed {allowed}")
+        if not np.isfinite(given).all():
+            raise FrameError(f"proprioception is {given.tolist()}: not finite")
+        return given
 
     def executed(self, action: Array) -> None:
         """Says what was done instead of the last action, [A] in -1 to 1: the model goes on from that."""

@@ -25,6 +25,7 @@ from .alignment_file import ALIGNMENT, Alignment, read_alignment
 from .depth import GRIPPER, Depth
 from .kinematics import gripper_at
 from .policy import Policy
+from .proprioception import recorded_proprioception
 from .recording import RecordedEpisode, read_recording
 from .refusals import FrameError, UsageError
 from .verification import timed
@@ -135,7 +136,8 @@ def qualify(bundle: Path, policy: Policy, robot: str, reserved: Path, arm: str) 
     if not len(images):
         raise UsageError(f"{reserved}: has no step")
     try:
-        times = timed(policy, images)
+        own = [recorded_proprioception(policy.contract, tick) for each in episodes for tick in each.ticks]
+        times = timed(policy, images, np.array(own))
     except UsageError as error:
         raise UsageError(f"{reserved}: {error}") from error
     found = _Again()
@@ -282,7 +284,8 @@ def _look_again(policy: Policy, episode: RecordedEpisode, index: int, dry: bool,
         # The same picture again has the same stamp again, whatever was rounded.
         stamp = round(tick["time_s"] - tick["age_s"], 6)
         try:
-            step = policy.step(image, stamp, stamp + tick["age_s"], moved)
+            own = recorded_proprioception(policy.contract, tick)
+            step = policy.step(image, own, stamp, stamp + tick["age_s"], moved)
         except FrameError:
             found.refused += 1
         else:

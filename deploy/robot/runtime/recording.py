@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .contract import Contract
 from .refusals import BundleError, UsageError
 
-FORMAT = 2
+FORMAT = 3
 _HEAD, _TICKS, _IMAGES = "recording.json", "ticks.jsonl", "images.u8"
 
 

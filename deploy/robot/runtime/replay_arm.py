@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from .arm import ArmError, Clock, Observation, Target
 from .contract import Contract
-from .golden import read_trace
+from .golden import Trace, read_trace
 from .kinematics import joints_at
+from .proprioception import recorded_observation
 from .recording import read_recording
 
 
@@ -21,10 +22,8 @@ from .recording import read_recording
 class _Shown:
     about: Mapping[str, Any]
     images: NDArray[np.uint8]
-    joints: Sequence[tuple[float, ...]]
-    openings: Sequence[float]
-    ages: Sequence[float]
-    joints_ages: Sequence[float]
+    ticks: Sequence[Mapping[str, Any]]
+    """As a recording has them: joints, opening, velocity, told, age_s, joints_age_s."""
 
 
 class ReplayClock:
@@ -56,15 +55,7 @@ class ReplayArm:
         """What a run has recorded."""
         recording = read_recording(path)
         shown = [
-            _Shown(
-                {"replayed": str(path), **each.about},
-                each.images,
-                [tuple(tick["joints"]) for tick in each.ticks],
-                [tick["opening"] for tick in each.ticks],
-                [tick["age_s"] for tick in each.ticks],
-                [tick["joints_age_s"] for tick in each.ticks],
-            )
-            for each in recording.episodes()
+            _Shown({"replayed": str(path), **each.about}, each.images, each.ticks) for each in recording.episodes()
         ]
         if not shown:
             raise ArmError(f"{path}: the recording has no episode")
@@ -77,11 +68,8 @@ class ReplayArm:
         starts = np.flatnonzero(trace["reset"])
         shown = []
         for first, last in zip(starts, [*starts[1:], len(trace["reset"])], strict=True):
-            places = trace["gripper"][first:last].tolist()
-            joints = [joints_at((x, y, z)) for x, y, z in places]
-            openings, ages = [terms.start_opening_m] * len(places), [0.0] * len(places)
-            about, images = {"replayed": "golden trace"}, trace["image"][first:last]
-            shown.append(_Shown(about, images, joints, openings, ages, ages))
+            ticks = [_tick(trace, at) for at in range(first, last)]
+            shown.append(_Shown({"replayed": "golden trace"}, trace["image"][first:last], ticks))
         return cls(shown, terms.period_s, clock)
 
     @property
@@ -106,13 +94,9 @@ class ReplayArm:
         shown, last = self._shown, len(self._shown.images) - 1
         stamp = self._begun + min(index, last) * self._period
         index = min(index, last)
-        return Observation(
-            shown.images[index],
-            stamp - max(0.0, shown.ages[index]),
-            shown.joints[index],
-            stamp - max(0.0, shown.joints_ages[index]),
-            shown.openings[index],
-        )
+        tick = shown.ticks[index]
+        image_stamp, joints_stamp = (stamp - max(0.0, tick[age]) for age in ("age_s", "joints_age_s"))
+        return recorded_observation(tick, shown.images[index], image_stamp, joints_stamp)
 
     def command(self, target: Target, deadline: float) -> None:
         """See `arm.Robot.command`: a recording stays as it is."""
@@ -122,3 +106,10 @@ class ReplayArm:
 
     def close(self) -> None:
         """See `arm.Robot.close`."""
+
+
+def _tick(trace: Trace, at: int) -> Mapping[str, Any]:
+    """A row of a golden trace as a recording has it; its pictures came when they were taken."""
+    x, y, z = trace["gripper"][at].tolist()
+    measured = {name: trace[name][at].tolist() for name in ("opening", "velocity", "told")}
+    return {"joints": joints_at((x, y, z)), **measured, "age_s": 0.0, "joints_age_s": 0.0}

@@ -88,7 +88,7 @@ def verify(bundle: str | Path) -> Iterator[str]:
         f"golden trace: {found.steps:,} recurrent steps of {found.episodes} episodes, largest difference "
         f"{found.largest:.1e} (allowed {TOLERANCE:.0e})"
     )
-    times = timed(policy, trace["image"])
+    times = timed(policy, trace["image"], trace["proprioception"])
     if times.p99_s > times.period_s:
         raise BundleError(
             f"{path}: a step takes {1e3 * times.p99_s:.1f} ms (p99) on this machine; allowed is the control period, "
@@ -100,8 +100,13 @@ def verify(bundle: str | Path) -> Iterator[str]:
     )
 
 
-def timed(policy: Policy, images: np.ndarray) -> StepTimes:
-    """Times steps with the gate, as the loop takes them, over pictures [N, H, W, 3]; what it refuses is no step.
+def timed(policy: Policy, images: np.ndarray, proprioception: np.ndarray) -> StepTimes:
+    """Times steps with the gate, as the loop takes them; what it refuses is no step.
+
+    Args:
+        policy: whose.
+        images: [N, H, W, 3].
+        proprioception: [N, P].
 
     Raises:
         UsageError: it refuses all of them.
@@ -109,10 +114,10 @@ def timed(policy: Policy, images: np.ndarray) -> StepTimes:
     policy.reset()
     taken, refused = list[float](), ""
     for index in range(_TIMED_STEPS):
-        image = images[index % len(images)]
+        image, own = images[index % len(images)], proprioception[index % len(images)]
         begun = time.perf_counter()
         try:
-            policy.step(image)
+            policy.step(image, own)
         except FrameError as error:
             refused = str(error)
         else:

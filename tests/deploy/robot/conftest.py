@@ -30,7 +30,7 @@ def a_machine_in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test's outcome hangs on how busy the machine is: every step takes a millisecond."""
     from deploy.robot.runtime import qualification, verification
 
-    def timed(policy: Policy, images: np.ndarray) -> verification.StepTimes:
+    def timed(policy: Policy, images: np.ndarray, proprioception: np.ndarray) -> verification.StepTimes:
         return verification.StepTimes((1e-3,) * 1000, policy.contract.action.period_s)
 
     monkeypatch.setattr(verification, "timed", timed)

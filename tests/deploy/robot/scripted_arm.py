@@ -53,7 +53,7 @@ class ScriptedArm:
         image = self.shown(tick)
         stamp = self.time - self.age(tick)
         self.time += self.slow(tick)
-        return Observation(image, stamp, self.measures(tick), self.time, self.at.opening)
+        return Observation(image, stamp, self.measures(tick), self.time, self.at.opening, (0.0, 0.0, 0.0), self.at)
 
     def command(self, target: Target, deadline: float) -> None:
         self.at = target

@@ -14,7 +14,7 @@ from deploy.cli import main
 from deploy.errors import UserError
 from deploy.robot import adapting
 from deploy.robot.adapting import RobotEpisode
-from deploy.robot.runtime.contract import read_contract
+from deploy.robot.runtime.contract import Contract, read_contract
 from deploy.robot.runtime.manifest import read_manifest
 from deploy.robot.runtime.recording import read_recording
 from deploy.runs.acting import load_policy
@@ -34,8 +34,13 @@ def recording(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def episodes(recording: Path) -> list[RobotEpisode]:
-    found = [adapting.robot_episode(each) for each in read_recording(recording).episodes()]
+def contract(made: Path) -> Contract:
+    return read_contract(made)
+
+
+@pytest.fixture(scope="module")
+def episodes(recording: Path, contract: Contract) -> list[RobotEpisode]:
+    found = [adapting.robot_episode(contract, each) for each in read_recording(recording).episodes()]
     return [episode for episode in found if episode is not None]
 
 
@@ -53,28 +58,30 @@ def test_actions_are_those_that_led_to_each_picture(recording: Path, episodes: l
     assert episodes[0].gripper_m.shape == episodes[0].gripper_at_exposure_m.shape == (STEPS, 3)
 
 
-def test_of_a_late_picture_the_gripper_is_where_it_was_then(recording: Path) -> None:
+def test_of_a_late_picture_the_gripper_is_where_it_was_then(recording: Path, contract: Contract) -> None:
     recorded = next(iter(read_recording(recording).episodes()))
     late = replace(recorded, ticks=[{**tick, "age_s": 0.05} for tick in recorded.ticks])
-    found = adapting.robot_episode(late)
+    found = adapting.robot_episode(contract, late)
     assert found is not None
     halfway = (found.gripper_m[4] + found.gripper_m[5]) / 2
     assert found.gripper_at_exposure_m[5] == pytest.approx(halfway)
 
 
-def test_periods_that_were_missed_count_and_joints_are_of_when_they_were_measured(recording: Path) -> None:
+def test_periods_that_were_missed_count_and_joints_are_of_when_they_were_measured(
+    recording: Path, contract: Contract
+) -> None:
     recorded = next(iter(read_recording(recording).episodes()))
     times = [0.1 * index + (0.3 if index >= 8 else 0.0) for index in range(STEPS)]
     ticks = [
         {**tick, "time_s": time, "age_s": 0.2 if index == 8 else 0.0, "joints_age_s": 0.0}
         for index, (tick, time) in enumerate(zip(recorded.ticks, times, strict=True))
     ]
-    found = adapting.robot_episode(replace(recorded, ticks=ticks))
+    found = adapting.robot_episode(contract, replace(recorded, ticks=ticks))
     assert found is not None
     halfway = (found.gripper_m[7] + found.gripper_m[8]) / 2
     assert found.gripper_at_exposure_m[8] == pytest.approx(halfway)
     older = [{**tick, "joints_age_s": 0.05} for tick in recorded.ticks]
-    delayed = adapting.robot_episode(replace(recorded, ticks=older))
+    delayed = adapting.robot_episode(contract, replace(recorded, ticks=older))
     assert delayed is not None
     assert delayed.gripper_at_exposure_m[5] == pytest.approx((delayed.gripper_m[5] + delayed.gripper_m[6]) / 2)
 
@@ -84,22 +91,23 @@ def test_in_a_dry_run_nothing_was_done(made: Path, tmp_path: Path) -> None:
     assert main(["run", str(made), "--robot", "sim", *given]) == 0
     recorded = next(iter(read_recording(tmp_path / "r").episodes()))
     assert np.abs([tick["action"] for tick in recorded.ticks]).max() > 0.1
-    found = adapting.robot_episode(recorded)
+    found = adapting.robot_episode(read_contract(made), recorded)
     assert found is not None and not found.actions.any()
 
 
-def test_what_the_policy_could_not_act_on_is_not_learned_from(recording: Path) -> None:
+def test_what_the_policy_could_not_act_on_is_not_learned_from(recording: Path, contract: Contract) -> None:
     recorded = next(iter(read_recording(recording).episodes()))
-    kept = {"time_s", "age_s", "joints_age_s", "joints", "driver", "action", "target"}
+    measured = {"joints", "opening", "velocity", "told"}
+    kept = {"time_s", "age_s", "joints_age_s", "driver", "action", "target"} | measured
     refused = {name: value for name, value in recorded.ticks[4].items() if name in kept}
     ticks = [*recorded.ticks[:4], refused, *recorded.ticks[5:]]
-    found = adapting.robot_episode(replace(recorded, ticks=ticks))
+    found = adapting.robot_episode(contract, replace(recorded, ticks=ticks))
     assert found is not None
     assert np.array_equal(found.images, np.delete(recorded.images, 4, axis=0))
-    whole = adapting.robot_episode(recorded)
+    whole = adapting.robot_episode(contract, recorded)
     assert whole is not None
     assert np.array_equal(found.actions[4], whole.actions[4]), "as the model has it, whose last step was the fourth"
-    assert adapting.robot_episode(replace(recorded, ticks=[refused] * STEPS)) is None
+    assert adapting.robot_episode(contract, replace(recorded, ticks=[refused] * STEPS)) is None
 
 
 def test_what_is_fitted_moves_and_nothing_else_does(networks: ActingPolicy, episodes: list[RobotEpisode]) -> None:

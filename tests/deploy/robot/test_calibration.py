@@ -29,7 +29,7 @@ def test_false_stops_are_counted_in_other_episodes() -> None:
 
 
 def episode(read: np.ndarray, measured: np.ndarray) -> StudentEpisode:
-    return StudentEpisode({"state": read.astype(np.float32)}, measured, (0.5, 0.0, 0.1), 0.0, True)
+    return StudentEpisode({"state": read.astype(np.float32)}, measured, {}, (0.5, 0.0, 0.1), 0.0, True)
 
 
 def test_a_camera_that_always_errs_alike_agrees() -> None:

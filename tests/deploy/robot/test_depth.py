@@ -49,7 +49,8 @@ def test_pictures_that_are_strange_for_three_steps_end_a_run(made: Path) -> None
         strangeness = replace(contract.strangeness, threshold=threshold)
         depth = Depth(replace(contract, strangeness=strangeness), policy.familiar)
         policy.reset()
-        return [depth.look(policy.infer(image), joints) for image in trace["image"][:8]]
+        given = zip(trace["image"][:8], trace["proprioception"][:8], strict=True)
+        return [depth.look(policy.infer(image, own), joints) for image, own in given]
 
     assert looked(1e9) == [None] * 8
     assert [reason is not None for reason in looked(0.0)] == [False] * 5 + [True] * 3
@@ -59,7 +60,7 @@ def test_pictures_that_are_strange_for_three_steps_end_a_run(made: Path) -> None
 @pytest.mark.parametrize("what", ["surprise", "embed", "state", "joints"])
 def test_what_is_no_number_is_out_of_its_depth(made: Path, what: str) -> None:
     policy, trace = load(made), read_trace(made)
-    step, joints = policy.infer(trace["image"][0]), list(joints_at((0.5, 0.0, 0.15)))
+    step, joints = policy.infer(trace["image"][0], trace["proprioception"][0]), list(joints_at((0.5, 0.0, 0.15)))
     terms = policy.contract
     contract = replace(
         terms,

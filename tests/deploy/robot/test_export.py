@@ -154,7 +154,8 @@ def test_verify_says_what_holds_a_line_each(made: Path, capsys: pytest.CaptureFi
 def test_steps_are_timed_as_the_loop_takes_them(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "_TIMED_STEPS", 20)
     policy = load(made)
-    taken = REALLY_TIMED(policy, read_trace(made)["image"])
+    trace = read_trace(made)
+    taken = REALLY_TIMED(policy, trace["image"], trace["proprioception"])
     assert len(taken.taken_s) == 20
     assert 0 < taken.p50_s <= taken.p99_s <= taken.max_s
     assert taken.period_s == policy.contract.action.period_s
@@ -162,11 +163,12 @@ def test_steps_are_timed_as_the_loop_takes_them(made: Path, monkeypatch: pytest.
 
 def test_what_the_gate_refuses_is_no_step_to_be_timed(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "_TIMED_STEPS", 20)
-    policy, images = load(made), read_trace(made)["image"][:10].copy()
+    policy, trace = load(made), read_trace(made)
+    images, own = trace["image"][:10].copy(), trace["proprioception"]
     images[3] = 0
-    assert len(REALLY_TIMED(policy, images).taken_s) == 18
+    assert len(REALLY_TIMED(policy, images, own).taken_s) == 18
     with pytest.raises(UsageError, match="none of the pictures can be acted on: image has no value above 0"):
-        REALLY_TIMED(policy, np.zeros_like(images))
+        REALLY_TIMED(policy, np.zeros_like(images), own)
 
 
 def test_the_loop_may_be_run_in_real_time(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +195,8 @@ def test_the_runtime_of_a_bundle_imports_nothing_but_numpy_and_onnxruntime(made:
         "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
         "import twist_runtime; policy = twist_runtime.load(sys.argv[1]); policy.reset()\n"
         "import numpy; picture = numpy.random.default_rng(0).integers(0, 256, policy.contract.camera.shape, 'uint8')\n"
-        "print(policy.select_action(picture).shape)\n"
+        "own = numpy.zeros(len(policy.contract.proprioception))\n"
+        "print(policy.select_action(picture, own).shape)\n"
         "print(sorted({'torch', 'ray', 'redis', 'pybullet', 'deploy', 'sim'} & set(sys.modules)))\n"
     )
     done = subprocess.run(

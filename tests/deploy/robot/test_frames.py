@@ -21,6 +21,13 @@ def policy(made: Path) -> Policy:
 
 
 @pytest.fixture(scope="module")
+def own(made: Path) -> np.ndarray:
+    """What the robot measured at a step of the golden trace."""
+    measured: np.ndarray = read_trace(made)["proprioception"][0]
+    return measured
+
+
+@pytest.fixture(scope="module")
 def picture(made: Path) -> np.ndarray:
     """One by whose colours the order can be told."""
     camera = read_contract(made).camera
@@ -52,44 +59,50 @@ WRONG: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("change", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_a_wrong_picture_is_refused(policy: Policy, picture: np.ndarray, change: Any, message: str) -> None:
+def test_a_wrong_picture_is_refused(
+    policy: Policy, picture: np.ndarray, change: Any, message: str, own: np.ndarray
+) -> None:
     with pytest.raises(FrameError, match=message) as refusal:
-        policy.select_action(change(picture))
+        policy.select_action(change(picture), own)
     assert "\n" not in str(refusal.value)
 
 
-def test_what_was_refused_leaves_no_trace(made: Path) -> None:
+def test_what_was_refused_leaves_no_trace(made: Path, own: np.ndarray) -> None:
     images, refused, untouched = read_trace(made)["image"][:4], load(made), load(made)
     for image in images:
         with pytest.raises(FrameError):
-            refused.select_action(np.zeros_like(image))
-        assert np.array_equal(refused.select_action(image), untouched.select_action(image))
+            refused.select_action(np.zeros_like(image), own)
+        assert np.array_equal(refused.select_action(image, own), untouched.select_action(image, own))
 
 
 @pytest.mark.parametrize(("age", "allowed"), [(0.0, True), (0.2, True), (0.24, False), (-0.5, False), (1e9, False)])
-def test_a_frame_may_be_as_old_as_in_training(policy: Policy, picture: np.ndarray, age: float, allowed: bool) -> None:
+def test_a_frame_may_be_as_old_as_in_training(
+    policy: Policy, picture: np.ndarray, age: float, allowed: bool, own: np.ndarray
+) -> None:
     if allowed:
-        policy.select_action(picture, stamp=10.0, now=10.0 + age)
+        policy.select_action(picture, own, stamp=10.0, now=10.0 + age)
     else:
         with pytest.raises(FrameError, match="ms old; allowed are 0 to 230 ms, as in training"):
-            policy.select_action(picture, stamp=10.0, now=10.0 + age)
+            policy.select_action(picture, own, stamp=10.0, now=10.0 + age)
 
 
-def test_a_frame_may_come_again_as_often_as_in_training(policy: Policy, picture: np.ndarray) -> None:
+def test_a_frame_may_come_again_as_often_as_in_training(policy: Policy, picture: np.ndarray, own: np.ndarray) -> None:
     for _ in range(3):
-        policy.select_action(picture, stamp=10.0, now=10.0)
+        policy.select_action(picture, own, stamp=10.0, now=10.0)
     with pytest.raises(FrameError, match="the same frame came 3 times again; allowed are 2"):
-        policy.select_action(picture, stamp=10.0, now=10.0)
+        policy.select_action(picture, own, stamp=10.0, now=10.0)
     policy.reset()
-    policy.select_action(picture, stamp=10.0, now=10.0)
+    policy.select_action(picture, own, stamp=10.0, now=10.0)
 
 
-def test_a_frozen_picture_with_fresh_stamps_is_noticed_once_the_arm_moves(policy: Policy, picture: np.ndarray) -> None:
+def test_a_frozen_picture_with_fresh_stamps_is_noticed_once_the_arm_moves(
+    policy: Policy, picture: np.ndarray, own: np.ndarray
+) -> None:
     for tick in range(20):
-        policy.step(picture, stamp=float(tick), now=float(tick), moved_m=0.0)
+        policy.step(picture, own, stamp=float(tick), now=float(tick), moved_m=0.0)
     with pytest.raises(FrameError, match="the picture has not changed for 21 frames while the arm moved"):
         for tick in range(20, 24):
-            policy.step(picture, stamp=float(tick), now=float(tick), moved_m=0.02)
+            policy.step(picture, own, stamp=float(tick), now=float(tick), moved_m=0.02)
 
 
 @pytest.mark.parametrize("task", PRETRAINED)
@@ -121,9 +134,9 @@ def test_a_table_of_the_colour_that_a_mark_would_have_in_bgr_passes() -> None:
         require_channel_order(image, camera)
 
 
-def test_the_model_goes_on_from_what_was_done(made: Path) -> None:
+def test_the_model_goes_on_from_what_was_done(made: Path, own: np.ndarray) -> None:
     images, told, alone = read_trace(made)["image"][:2], load(made), load(made)
     for policy in (told, alone):
-        policy.select_action(images[0])
+        policy.select_action(images[0], own)
     told.executed(np.array([1.0, -1.0, 1.0]))
-    assert not np.array_equal(told.select_action(images[1]), alone.select_action(images[1]))
+    assert not np.array_equal(told.select_action(images[1], own), alone.select_action(images[1], own))

@@ -33,7 +33,7 @@ class Franky:
         self.told: list[Any] = []
         self.has_errors, self.moving, self.width, self.stuck = False, 3, 0.08, False
         self.state = SimpleNamespace(current_errors='["cartesian_reflex"]')
-        self.current_joint_state = SimpleNamespace(position=joints_at(HERE))
+        self.current_joint_state = SimpleNamespace(position=joints_at(HERE), velocity=[0.0] * 7)
 
     def Robot(self, host: str, realtime_config: str) -> Franky:  # noqa: N802
         return self
@@ -181,4 +181,4 @@ def test_out_of_reach_is_an_error_of_the_arm_and_a_mistake_of_ours_is_not(
     del franky.current_joint_state
     with pytest.raises(AttributeError):
         arm.observe()
-    franky.current_joint_state = SimpleNamespace(position=joints_at(HERE))
+    franky.current_joint_state = SimpleNamespace(position=joints_at(HERE), velocity=[0.0] * 7)

@@ -27,8 +27,9 @@ import numpy as np
 from twist_runtime import load
 policy = load(sys.argv[1])
 policy.reset()
-images = np.load(sys.argv[1] + "/golden_trace.npz")["image"]
-print(*(round(float(x), 4) for x in policy.select_action(images[0])))
+trace = np.load(sys.argv[1] + "/golden_trace.npz")
+action = policy.select_action(trace["image"][0], trace["proprioception"][0])
+print(*(round(float(x), 4) for x in action))
 """
 
 

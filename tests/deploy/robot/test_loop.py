@@ -215,8 +215,8 @@ def test_a_policy_that_gives_no_numbers_ends_it(
 ) -> None:
     infer = policy.infer
 
-    def broken(image: np.ndarray) -> Step:
-        step = infer(image)
+    def broken(image: np.ndarray, own: np.ndarray) -> Step:
+        step = infer(image, own)
         value = getattr(step, what)
         return replace(step, **{what: np.full_like(value, np.nan) if what != "surprise" else float("nan")})
 
@@ -342,8 +342,9 @@ def test_what_is_recorded_can_be_read_while_the_run_goes_on(policy: Policy, arm:
 def test_what_a_person_leaves_as_it_is_stays(
     run: Callable[..., EpisodeReport], arm: ScriptedArm, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = replace(policy.infer(arm.images[0]), action=np.array([0.0, 0.0, 0.0, -0.5], np.float32))
-    monkeypatch.setattr(policy, "infer", lambda image: step)
+    own = np.zeros(len(policy.contract.proprioception))
+    step = replace(policy.infer(arm.images[0], own), action=np.array([0.0, 0.0, 0.0, -0.5], np.float32))
+    monkeypatch.setattr(policy, "infer", lambda image, own: step)
     entries = (*policy.contract.action.entries, ActionEntry("opening", "position", 0.0, 0.08))
     policy.contract = replace(policy.contract, action=replace(policy.contract.action, entries=entries))
     mine = Wishes(action=np.array([0.5, 0.0, 0.0, np.nan], np.float32))
