@@ -104,6 +104,9 @@ class StudentConfig:
     """B, chunks per student update."""
     channels: Annotated[tuple[Annotated[int, Ge(1), Le(4_096)], ...], Len(1, 8)] = (16, 32, 64, 128)
     """Channels of the image encoder's layers, each halves the image."""
+    stem: Literal["halving", "patches"] = "halving"
+    """How that encoder begins. halving: a layer for each of its channels, with ReLU; patches: the first two layers in
+    one, 4 x 4 pixels at a time, and group norm and SiLU in all."""
     posterior_scale: NonNegativeFloat = 1.0
     """Weight of the posterior's KL(teacher | student)."""
     prior_scale: NonNegativeFloat = 0.5

@@ -30,7 +30,7 @@ class Reader(nn.Module):
         """Makes the encoder for the images of `spec`; `seen_size` is the width of what `saw` returns."""
         super().__init__()
         hidden = config.rssm.hidden
-        self.encoder = ImageEncoder(spec.image_shape, config.student.channels, hidden)
+        self.encoder = ImageEncoder(spec.image_shape, config.student.channels, hidden, config.student.stem)
         self.proprioception = Proprioception(spec, config)
         self.seen_size = hidden + self.proprioception.size
 

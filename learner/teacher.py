@@ -51,7 +51,7 @@ class WorldModel(nn.Module):
         self.encoder: MLP | ImageEncoder = (
             MLP(spec.state_dim, size.hidden, size.hidden)
             if sees == "state"
-            else ImageEncoder(spec.image_shape, config.student.channels, size.hidden)
+            else ImageEncoder(spec.image_shape, config.student.channels, size.hidden, config.student.stem)
         )
         self.proprioception = Proprioception(spec, config)
         beside = self.proprioception.size if sees == "image" else 0

@@ -73,7 +73,7 @@ class PositionNet(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], outputs: int) -> None:
         super().__init__()
-        self.encoder = ImageEncoder(image_shape, StudentConfig().channels, _EMBED)
+        self.encoder = ImageEncoder(image_shape, StudentConfig().channels, _EMBED, "patches")
         self.output = nn.Linear(_EMBED, outputs)
 
     def forward(self, images: Tensor) -> Tensor:

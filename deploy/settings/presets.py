@@ -26,6 +26,7 @@ _ARM = ("gripper_*", "target_from_gripper_*")
 # for the student: the teacher is done sooner, and the second half of the student's updates has a teacher that stands
 # still. docs/results/log.md says what all this is drawn from.
 _CUBE: Mapping[str, object] = {
+    "learner.student.stem": "patches",
     "learner.proprioception": _ARM,
     "training.prefill_rows": 3_000,
     "training.ahead_rows": 4_000,
@@ -45,6 +46,7 @@ _CUBE: Mapping[str, object] = {
 TASK_PRESETS: Mapping[str, Mapping[str, object]] = {
     "reach": {
         "learner.proprioception": _ARM,
+        "learner.student.stem": "patches",
         "training.prefill_rows": 2_000,
         "training.env_steps": 36_000,
         "training.student_updates": 1_380,

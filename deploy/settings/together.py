@@ -76,6 +76,11 @@ def _never(config: RunConfig) -> Iterator[str]:
             f"sim.image_size is {sim.image_size}: it must be a multiple of {multiple}, as each of the "
             f"{len(student.channels)} layers of learner.student.channels halves the image"
         )
+    if student.stem == "patches" and len(student.channels) < 2:
+        yield (
+            f"learner.student.channels is {','.join(map(str, student.channels))}: it must be two or more with "
+            "learner.student.stem=patches, whose first layer halves the image twice"
+        )
     if method.needs_images and actors.state_only_envs >= actors.envs_per_actor:
         yield (
             f"actors.state_only_envs is {actors.state_only_envs}: it must be below actors.envs_per_actor, "

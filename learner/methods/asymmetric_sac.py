@@ -44,7 +44,8 @@ class StackedActor(nn.Module):
         """Makes a network for the images of `spec`."""
         super().__init__()
         hidden, (height, width, depth) = config.rssm.hidden, spec.image_shape
-        self.encoder = ImageEncoder((height, width, depth * config.sac.frames), config.student.channels, hidden)
+        shape = height, width, depth * config.sac.frames
+        self.encoder = ImageEncoder(shape, config.student.channels, hidden, config.student.stem)
         self.proprioception = Proprioception(spec, config)
         self.head = MLP(hidden + self.proprioception.size, hidden, 2 * spec.action_dim, output_scale=0.1)
 

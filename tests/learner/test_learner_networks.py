@@ -183,3 +183,28 @@ def test_no_deviation_falls_below_the_least() -> None:
     loss = GaussianLoss(1, least=0.1)
     loss.take_in(torch.zeros(1, 1), torch.zeros(1, 1), torch.ones(1).bool())
     assert loss(torch.zeros(1, 1), torch.zeros(1, 1)).item() == pytest.approx(math.log(0.1))
+
+
+def test_a_stem_of_patches_takes_two_halvings_at_once() -> None:
+    encoder = ImageEncoder((16, 32, 3), (4, 8, 16), 10, "patches")
+    image = torch.randint(0, 256, (2, 5, 16, 32, 3), dtype=torch.uint8)
+    embed = encoder(image)
+    assert embed.shape == (2, 5, 10)
+    torch.testing.assert_close(encoder(image[1, 2]), embed[1, 2])
+    kernels = [tuple(layer.kernel_size) for layer in encoder.body if isinstance(layer, torch.nn.Conv2d)]
+    assert kernels == [(4, 4), (4, 4)]
+    patch = image.clone()
+    patch[..., :4, :4, :] = 0  # one patch of the first layer's output, and no other
+    first = encoder.body[0]
+
+    def seen(pixels: torch.Tensor) -> torch.Tensor:
+        shown: torch.Tensor = first(pixels.flatten(0, 1).permute(0, 3, 1, 2).float())
+        return shown
+
+    moved = (seen(patch) - seen(image)).abs().sum(1) > 0
+    assert moved[:, 0, 0].all() and not moved.flatten(1)[:, 1:].any()
+
+
+def test_a_stem_of_patches_with_one_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"channels are \(4,\): stem patches needs two or more"):
+        ImageEncoder((16, 16, 3), (4,), 10, "patches")
