@@ -116,9 +116,9 @@ _GROUP = 8
 class ImageEncoder(nn.Module):
     """Convolutions that halve the image once per layer, then one normalised linear layer.
 
-    With stem `patches` the first two layers are one: 4 x 4 pixels each become a vector (as in ViT, arXiv 2010.11929), and
-    every layer has group norm and SiLU in place of ReLU. On a CPU that is quicker by half, and it learns in far fewer
-    updates.
+    With stem `patches` the first two layers are one: 4 x 4 pixels each become a vector (as in ViT, arXiv 2010.11929),
+    and every layer has group norm and SiLU in place of ReLU. On a CPU that is quicker by half, and it learns in far
+    fewer updates.
     """
 
     def __init__(self, image_shape: Sequence[int], channels: Sequence[int], embed: int, stem: Stem = "halving") -> None:

@@ -35,6 +35,8 @@ def impossible(setting: Setting) -> Iterator[Any]:
         yield from ("5", True, None, math.inf)
         yield from (setting.minimum - 1,) if setting.minimum is not None else ()
         yield from (setting.maximum + 1,) if setting.maximum is not None else ()
+    elif value == ():  # of words, as many as one likes
+        yield from ("5", (5,), None)
     elif isinstance(value, tuple):
         yield from ((), (1.0,) * 100, "5", ("5",) * len(value))
         if setting.minimum is not None:
