@@ -93,7 +93,7 @@ def test_students_of_teachers_that_are_there(tmp_path: Path, monkeypatch: pytest
     assert regression is not None and regression.updates["student"] == 4
 
     text = (RESULTS / "students.toml").read_text().replace("runs/teachers/reach-0", "taught")
-    assert len(read_sweep(written(tmp_path, text)).runs) == 7 * 5, "the sweep of the results can still be run"
+    assert len(read_sweep(written(tmp_path, text)).runs) == 9 * 5, "the sweep of the results can still be run"
 
 
 @pytest.mark.parametrize(
