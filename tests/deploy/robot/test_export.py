@@ -96,12 +96,12 @@ def test_leapps_own_reader_loads_it_and_agrees(made: Path) -> None:
 
     manager = leapp.InferenceManager(str(made / "reach.yaml"))
     trace = read_trace(made)
-    for image, reset, action, surprise in zip(
-        trace["image"], trace["reset"], trace["action"], trace["surprise"], strict=True
-    ):
+    names = ("image", "proprioception", "reset", "action", "surprise")
+    for image, own, reset, action, surprise in zip(*(trace[name] for name in names), strict=True):
         if reset:
             manager.reset()
-        out = manager.run_policy({"policy/image": torch.from_numpy(image[None])})
+        given = {"policy/image": image, "policy/proprioception": own}
+        out = manager.run_policy({name: torch.from_numpy(array[None]) for name, array in given.items()})
         assert out["policy/action"].numpy()[0] == pytest.approx(action, abs=TOLERANCE)
         assert out["policy/surprise"].item() == pytest.approx(float(surprise), rel=TOLERANCE, abs=TOLERANCE)
 

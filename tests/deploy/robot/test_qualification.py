@@ -180,7 +180,7 @@ def test_a_moved_arm_is_a_fault(bundle: Path, recording: Path, tmp_path: Path) -
 
     assert qualify(bundle, changed(recording, tmp_path / "moved", turned)) == 1
     faults = json.loads((bundle / "qualification.json").read_text())["faults"]
-    assert "disagreement" in faults[0]
+    assert any(fault.startswith("episode ") for fault in faults), "it would have been stopped"
     assert any(fault.startswith("the pictures show the gripper ") for fault in faults)
     with pytest.raises(UsageError, match="it did not pass: "):
         require_qualified(bundle, load(bundle), "bench-2", "fr3")
@@ -223,7 +223,7 @@ def test_a_machine_that_is_too_slow_is_a_fault(
     bundle: Path, recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = StepTimes((0.001,) * 90 + (0.2,) * 10, 0.1)
-    monkeypatch.setattr(qualification, "timed", lambda policy, images: slow)
+    monkeypatch.setattr(qualification, "timed", lambda policy, images, proprioception: slow)
     assert qualify(bundle, recording) == 1
     assert "fault: a step takes 200.0 ms (p99)" in capsys.readouterr().out.splitlines()
     histogram = json.loads((bundle / "qualification.json").read_text())["step_histogram"]
