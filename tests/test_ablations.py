@@ -94,9 +94,9 @@ def check_checkpoint(run: RunDirectory) -> None:
     state = checkpoint.read(found.path, found.document["learner"])
     names = [key.partition("/")[2] for key in state.weights if key.startswith("student/")]
     trained = {key.split("/")[1] for key in state.training if key.startswith("student/")}
-    without = ("readout_loss.",)  # its deviations are measured, not trained
+    without = ("readout_loss.", "informed_loss.")  # their deviations are measured, not trained
     without += DYNAMICS if student.dynamics == "tied" else ()
-    without += () if student.readout_scale > 0 else ("readout.",)
+    without += () if student.readout_scale > 0 else ("readout.", "informed.")
     assert len(trained) == len([name for name in names if not name.startswith(without)])
     same = [
         np.array_equal(state.weights[f"student/{name}"], state.weights[f"student_average/{name}"]) for name in names
