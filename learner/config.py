@@ -21,6 +21,7 @@ else:
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 Share = Annotated[float, Ge(0), Le(1)]
+Stem = Literal["halving", "patches"]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -104,7 +105,7 @@ class StudentConfig:
     """B, chunks per student update."""
     channels: Annotated[tuple[Annotated[int, Ge(1), Le(4_096)], ...], Len(1, 8)] = (16, 32, 64, 128)
     """Channels of the image encoder's layers, each halves the image."""
-    stem: Literal["halving", "patches"] = "halving"
+    stem: Stem = "halving"
     """How that encoder begins. halving: a layer for each of its channels, with ReLU; patches: the first two layers in
     one, 4 x 4 pixels at a time, and group norm and SiLU in all."""
     posterior_scale: NonNegativeFloat = 1.0

@@ -5,11 +5,12 @@ Shapes: `...` any leading dimensions, D deter, E embed, H W C image (H and W div
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from learner.config import Stem
 
 ERROR_RATE = 0.02
 """Share by which the mean of squared errors moves to a batch's, once there were 1 / ERROR_RATE batches."""
@@ -105,9 +106,6 @@ class NormGRUCell(nn.Module):
         update = torch.sigmoid(update - 1.0)  # starts by remembering
         return torch.lerp(deter, candidate, update)
 
-
-Stem = Literal["halving", "patches"]
-"""How an image encoder begins; see `ImageEncoder`."""
 
 _GROUP = 8
 """Channels that are normalised together."""

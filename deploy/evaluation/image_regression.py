@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from learner.config import StudentConfig
+from learner.config import Stem, StudentConfig
 from learner.devices import choose_dtype
 from learner.networks import ImageEncoder
 from learner.optimiser import Optimiser
@@ -71,9 +71,9 @@ class PositionNet(nn.Module):
     Positions are in standard deviations from the mean.
     """
 
-    def __init__(self, image_shape: Sequence[int], outputs: int) -> None:
+    def __init__(self, image_shape: Sequence[int], outputs: int, stem: Stem) -> None:
         super().__init__()
-        self.encoder = ImageEncoder(image_shape, StudentConfig().channels, _EMBED, "patches")
+        self.encoder = ImageEncoder(image_shape, StudentConfig().channels, _EMBED, stem)
         self.output = nn.Linear(_EMBED, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -82,10 +82,10 @@ class PositionNet(nn.Module):
         return positions
 
 
-def train(images: Tensor, targets: Tensor, updates: int, seed: int) -> PositionNet:
+def train(images: Tensor, targets: Tensor, updates: int, seed: int, stem: Stem = "patches") -> PositionNet:
     """Fit the network; the learning rate falls to zero."""
     torch.manual_seed(seed)
-    net = PositionNet(images.shape[1:], targets.shape[-1])
+    net = PositionNet(images.shape[1:], targets.shape[-1], stem)
     optimiser = Optimiser(net, _LEARNING_RATE, gradient_norm=100.0)
     dtype = choose_dtype("auto", images.device)
     for update in range(updates):
@@ -122,10 +122,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--updates", type=int, default=3000, help="updates of 128 images (default 3000)")
     parser.add_argument("--test-frames", type=int, default=1500, help="test images per domain (default 1500)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stem", choices=get_args(Stem), default="patches", help="learner.student.stem (patches)")
     given = parser.parse_args(arguments)
     images, positions, names = photograph(given.task, "train", given.frames, given.seed)
     mean, deviation = positions.mean(axis=0), positions.std(axis=0) + 1e-6
-    net = train(torch.from_numpy(images), torch.from_numpy((positions - mean) / deviation), given.updates, given.seed)
+    net = train(
+        torch.from_numpy(images),
+        torch.from_numpy((positions - mean) / deviation),
+        given.updates,
+        given.seed,
+        given.stem,
+    )
     for domain in ("train", "held_out"):
         images, truth, _ = photograph(given.task, domain, given.test_frames, given.seed, unseen=True)
         with torch.no_grad():

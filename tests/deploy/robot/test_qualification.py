@@ -16,8 +16,10 @@ from deploy.cli import main
 from deploy.robot.export import CALIBRATION_SEED
 from deploy.robot.runtime import load, qualification
 from deploy.robot.runtime.alignment_file import Alignment
+from deploy.robot.runtime.contract import read_contract, write_contract
 from deploy.robot.runtime.limits import Limiter
 from deploy.robot.runtime.loop import Loop, LoopSettings
+from deploy.robot.runtime.manifest import write_manifest
 from deploy.robot.runtime.person import Nobody, Wishes
 from deploy.robot.runtime.policy import Policy
 from deploy.robot.runtime.qualification import Qualification, require_qualified
@@ -178,9 +180,12 @@ def test_a_moved_arm_is_a_fault(bundle: Path, recording: Path, tmp_path: Path) -
     def turned(tick: dict[str, Any]) -> None:
         tick["joints"][0] += 0.4
 
+    contract = read_contract(bundle)  # which is not surprised, so that the disagreement is what stops it
+    write_contract(bundle, replace(contract, surprise=replace(contract.surprise, threshold=1e9)))
+    write_manifest(bundle)
     assert qualify(bundle, changed(recording, tmp_path / "moved", turned)) == 1
     faults = json.loads((bundle / "qualification.json").read_text())["faults"]
-    assert any(fault.startswith("episode ") for fault in faults), "it would have been stopped"
+    assert any("disagreement" in fault for fault in faults)
     assert any(fault.startswith("the pictures show the gripper ") for fault in faults)
     with pytest.raises(UsageError, match="it did not pass: "):
         require_qualified(bundle, load(bundle), "bench-2", "fr3")
